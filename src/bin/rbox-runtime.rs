@@ -1,0 +1,7 @@
+//! The `rbox-runtime` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rbox::oci::main()
+}

@@ -1,0 +1,7 @@
+//! The `rbox` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rbox::cli::main()
+}

@@ -1,0 +1,59 @@
+//! Where rbox keeps its files.
+
+use crate::error::Advise;
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::fs::{AtFlags, CWD, FileType, Mode};
+use rustix::io::Errno;
+use std::path::{Path, PathBuf};
+
+/// The directory for what dies with the session: `$XDG_RUNTIME_DIR/rbox`, else `/run/user/UID/rbox`, else
+/// `/tmp/rbox-UID`. Made if it is missing.
+///
+/// `$XDG_RUNTIME_DIR` counts only if it belongs to the caller: after `su` it is often somebody else's.
+pub fn runtime_dir() -> Result<PathBuf> {
+    let uid = rustix::process::geteuid().as_raw();
+    let named = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    for base in named.into_iter().chain([PathBuf::from(format!("/run/user/{uid}"))]) {
+        if belongs_to(&base, uid) {
+            return own_dir(&base.join("rbox"), uid);
+        }
+    }
+    own_dir(Path::new(&format!("/tmp/rbox-{uid}")), uid)
+}
+
+/// The directory for what outlives a session: `$XDG_DATA_HOME/rbox`, else `~/.local/share/rbox`. Made if it is missing.
+pub fn data_dir() -> Result<PathBuf> {
+    let uid = rustix::process::geteuid().as_raw();
+    let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = match variable("XDG_DATA_HOME") {
+        Some(path) => path,
+        None => variable("HOME").context("neither XDG_DATA_HOME nor HOME is set")?.join(".local/share"),
+    };
+    fs_err::create_dir_all(&base)?;
+    own_dir(&base.join("rbox"), uid)
+}
+
+fn belongs_to(path: &Path, uid: u32) -> bool {
+    rustix::fs::stat(path)
+        .is_ok_and(|stat| stat.st_uid == uid && FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+/// Makes a directory for the caller alone, or checks that it is one: in /tmp anybody may have made it before
+/// (CWE-379).
+fn own_dir(path: &Path, uid: u32) -> Result<PathBuf> {
+    match rustix::fs::mkdir(path, Mode::RWXU) {
+        Ok(()) => return Ok(path.to_owned()),
+        Err(Errno::EXIST) => {}
+        Err(errno) => return Err(anyhow!("create {}: {}", path.display(), crate::sys::reason(errno))),
+    }
+    let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|errno| anyhow!("{}: {}", path.display(), crate::sys::reason(errno)))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory || stat.st_uid != uid {
+        return Err(anyhow!("{}: not a directory of yours", path.display()))
+            .hint(|| "remove it, or set XDG_RUNTIME_DIR to a directory that belongs to you".to_owned());
+    }
+    if stat.st_mode & 0o022 != 0 {
+        bail!("{}: others can write there", path.display());
+    }
+    Ok(path.to_owned())
+}

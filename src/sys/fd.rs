@@ -1,0 +1,104 @@
+//! Descriptors: sent over sockets, closed in bulk.
+
+use super::{Named, Result, check};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType,
+};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// Two ends of a connection that keeps message borders; both are closed on exec.
+pub fn seqpacket_pair() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .named(|| "socketpair(SEQPACKET)".to_owned())
+}
+
+/// Sends one message, with a descriptor if there is one.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fds: Vec<BorrowedFd<'_>> = fd.into_iter().collect();
+    if !fds.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    }
+    rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)
+    })
+    .named(|| "sendmsg".to_owned())?;
+    Ok(())
+}
+
+/// Receives one message into `buffer`: how many bytes, 0 when the other end is closed; and the descriptor it brought.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let result =
+            rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC);
+        match result {
+            Err(Errno::INTR) => continue,
+            // The other end died with unread data: for the reader that is the end, too.
+            Err(Errno::CONNRESET) => return Ok((0, None)),
+            other => break other.named(|| "recvmsg".to_owned())?,
+        }
+    };
+    let mut fd = None;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(fds) = message {
+            fd = fds.into_iter().next().or(fd);
+        }
+    }
+    Ok((received.bytes, fd))
+}
+
+/// Marks every descriptor from `first` on to be closed on exec (close_range(2), the flag since 5.11).
+pub fn close_on_exec_from(first: u32) -> Result<()> {
+    range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+}
+
+/// Closes the descriptors from `first` to `last`, whoever thinks to own them: only for a process that goes on with
+/// nothing but what it knows to lie outside.
+pub fn close_range(first: u32, last: u32) -> Result<()> {
+    if first > last { Ok(()) } else { range(first, last, 0) }
+}
+
+fn range(first: u32, last: u32, flags: libc::c_uint) -> Result<()> {
+    // SAFETY: no memory arguments. Values that own one of these descriptors are leaked by the callers, which end in
+    // execve or _exit without dropping them.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) })
+        .named(|| format!("close_range({first}, {last})"))?;
+    Ok(())
+}
+
+/// Makes `number` (0, 1 or 2) refer to what `fd` refers to; it stays open on exec.
+pub fn place(fd: BorrowedFd<'_>, number: i32) -> Result<()> {
+    // SAFETY: dup2 and fcntl have no memory arguments; the numbers 0 to 2 are not owned by any value in this process.
+    let result = unsafe {
+        if fd.as_raw_fd() == number {
+            libc::fcntl(number, libc::F_SETFD, 0)
+        } else {
+            libc::dup2(fd.as_raw_fd(), number)
+        }
+    };
+    check(result.into()).named(|| format!("dup2({number})"))?;
+    Ok(())
+}
+
+/// The descriptor with this number, if it is open.
+pub fn inherited(number: i32) -> Option<OwnedFd> {
+    // SAFETY: the borrow ends with this statement; a closed number makes the call fail and nothing else.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    rustix::io::fcntl_dupfd_cloexec(borrowed, 3).ok()
+}
+
+/// True if the other end of `socket` is closed.
+pub fn hung_up(socket: impl AsFd) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut fds = [PollFd::new(&socket, PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut fds, Some(&now)), Ok(n) if n > 0)
+        && fds[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP)
+}

@@ -1,0 +1,145 @@
+//! This process: its end, its parent's end, its limits, its next program.
+
+use super::{Named, Result, check};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions};
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// Ends this process at once, without running anything that is registered for its end: a copy must not run what the
+/// original registered.
+pub fn exit_now(status: u8) -> ! {
+    // SAFETY: _exit has no requirements.
+    unsafe { libc::_exit(status.into()) }
+}
+
+/// The kernel kills this process when its parent's thread ends (prctl(2), PR_SET_PDEATHSIG). Any change of ids or
+/// capabilities and any set-user-id program clears it, so it is set again after those; a parent that ended before is
+/// not noticed, so whoever sets it looks at the parent's socket afterwards.
+pub fn die_with_parent() -> Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).named(|| "prctl(PDEATHSIG)".to_owned())
+}
+
+/// Undoes [`die_with_parent`].
+pub fn outlive_parent() -> Result<()> {
+    rustix::process::set_parent_process_death_signal(None).named(|| "prctl(PDEATHSIG, 0)".to_owned())
+}
+
+/// Whether other processes of the same ids may trace this one and read its /proc files.
+pub fn set_dumpable(dumpable: bool) -> Result<()> {
+    let behavior = if dumpable { DumpableBehavior::Dumpable } else { DumpableBehavior::NotDumpable };
+    rustix::process::set_dumpable_behavior(behavior).named(|| "prctl(DUMPABLE)".to_owned())
+}
+
+/// From here on no program gains privileges on exec; cannot be undone.
+pub fn set_no_new_privileges() -> Result<()> {
+    rustix::thread::set_no_new_privs(true).named(|| "prctl(NO_NEW_PRIVS)".to_owned())
+}
+
+/// A new session, without a controlling terminal: the payload cannot push input into the caller's terminal
+/// (CVE-2017-5226).
+pub fn new_session() -> Result<()> {
+    match rustix::process::setsid() {
+        // Already the leader of a session or group of its own.
+        Ok(_) | Err(Errno::PERM) => Ok(()),
+        Err(errno) => Err(errno).named(|| "setsid".to_owned()),
+    }
+}
+
+/// Sets a resource limit by its number (`RLIMIT_*`); `u64::MAX` is unlimited.
+pub fn set_rlimit(resource: u32, soft: u64, hard: u64, name: &str) -> Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: `limit` outlives the call, the old value is not asked for.
+    check(unsafe {
+        libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, std::ptr::null_mut::<libc::rlimit64>())
+    })
+    .named(|| format!("prlimit({name}, {soft}:{hard})"))?;
+    Ok(())
+}
+
+/// The hard limit now in force.
+pub fn hard_limit(resource: u32) -> Result<u64> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: no new value is given; the kernel writes one rlimit64 into `limit`.
+    check(unsafe {
+        libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::null::<libc::rlimit64>(), &raw mut limit)
+    })
+    .named(|| format!("prlimit({resource})"))?;
+    Ok(limit.rlim_max)
+}
+
+/// Replaces this program; returns only an error.
+pub fn exec(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
+    let Err(errno) = nix::unistd::execve(path, args, env);
+    Errno::from_raw_os_error(errno as i32)
+}
+
+/// Never returns: the type of a step that ends in execve or in an error.
+pub type Never = Infallible;
+
+/// Sends a signal by number to the process behind a pidfd.
+pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: a null siginfo is allowed; no other memory arguments (pidfd_send_signal(2), 5.1).
+    check(unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
+    })
+    .named(|| format!("pidfd_send_signal({signal})"))?;
+    Ok(())
+}
+
+/// How a process ended, as a shell says it: its status, or 128 and the signal's number.
+pub fn wait(pidfd: BorrowedFd<'_>) -> Result<u8> {
+    let status = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED))
+        .named(|| "waitid".to_owned())?;
+    Ok(match status {
+        Some(status) => match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => code as u8,
+            (_, Some(signal)) => 128u8.wrapping_add(signal as u8),
+            _ => u8::MAX,
+        },
+        None => u8::MAX,
+    })
+}
+
+/// A descriptor for a process by number.
+pub fn open_pidfd(pid: i32) -> Result<OwnedFd> {
+    let call = || format!("pidfd_open({pid})");
+    let pid = Pid::from_raw(pid).ok_or(Errno::SRCH).named(call)?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).named(call)
+}
+
+/// Waits until the process behind the pidfd has ended, at most so long; true if it has.
+pub fn ends_within(pidfd: BorrowedFd<'_>, time: std::time::Duration) -> Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let limit = Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() };
+    let ready = rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)))
+        .named(|| "poll(pidfd)".to_owned())?;
+    Ok(ready > 0)
+}
+
+/// The number of this process in its own pid namespace.
+pub fn pid() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
+/// Reaps a child that has ended: its number and status; `None` when there is none at present.
+pub fn reap_ended() -> Result<Option<(i32, u8)>> {
+    use rustix::process::WaitOptions;
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => {
+                let code = match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => code as u8,
+                    (_, Some(signal)) => 128u8.wrapping_add(signal as u8),
+                    _ => continue,
+                };
+                return Ok(Some((pid.as_raw_nonzero().get(), code)));
+            }
+            Ok(None) | Err(Errno::CHILD) => return Ok(None),
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(errno).named(|| "wait4".to_owned()),
+        }
+    }
+}

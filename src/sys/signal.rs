@@ -1,0 +1,89 @@
+//! Signals of this process.
+
+use super::{Named, Result};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::io::Errno;
+
+fn errno(error: nix::errno::Errno) -> Errno {
+    Errno::from_raw_os_error(error as i32)
+}
+
+/// Signals that were blocked, to be read from a descriptor, and the mask from before.
+pub struct Blocked {
+    /// Readable when a signal is there.
+    pub queue: SignalFd,
+    before: SigSet,
+}
+
+impl Blocked {
+    /// Blocks every signal but those that report a fault of this process itself and those of job control, and opens a
+    /// queue for them. What rbox, a shell's `&` or nohup left ignored gets its default back: it stays blocked here,
+    /// and a payload made from this process finds it as it expects.
+    pub fn all() -> Result<Blocked> {
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        let mut set = SigSet::all();
+        for kept in [
+            Signal::SIGSEGV,
+            Signal::SIGBUS,
+            Signal::SIGILL,
+            Signal::SIGFPE,
+            Signal::SIGABRT,
+            Signal::SIGTRAP,
+            Signal::SIGSYS,
+            Signal::SIGTSTP,
+            Signal::SIGTTIN,
+            Signal::SIGTTOU,
+        ] {
+            set.remove(kept);
+        }
+        let mut before = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), Some(&mut before))
+            .map_err(errno)
+            .named(|| "sigprocmask".to_owned())?;
+        for signal in [Signal::SIGPIPE, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGTERM] {
+            // SAFETY: the default action runs no code of this process.
+            unsafe { sigaction(signal, &default) }.map_err(errno).named(|| "sigaction".to_owned())?;
+        }
+        let queue = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .map_err(errno)
+            .named(|| "signalfd".to_owned())?;
+        Ok(Blocked { queue, before })
+    }
+
+    /// The next signal and the process that sent it (0: the kernel); `None` when there is none.
+    pub fn next(&self) -> Result<Option<(i32, u32)>> {
+        let signal = self.queue.read_signal().map_err(errno).named(|| "read(signalfd)".to_owned())?;
+        Ok(signal.map(|info| (info.ssi_signo as i32, info.ssi_pid)))
+    }
+
+    /// The mask from before.
+    pub fn unblock(&self) -> Result<()> {
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None).map_err(errno).named(|| "sigprocmask".to_owned())
+    }
+}
+
+/// What a payload expects at its start: nothing blocked.
+pub fn unblock_all() -> Result<()> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(errno).named(|| "sigprocmask".to_owned())
+}
+
+/// Signals back to their default action.
+pub fn reset() -> Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in [Signal::SIGPIPE, Signal::SIGINT, Signal::SIGQUIT] {
+        // SAFETY: the default action runs no code of this process.
+        unsafe { sigaction(signal, &default) }.map_err(errno).named(|| "sigaction".to_owned())?;
+    }
+    Ok(())
+}
+
+/// The terminal's signals leave this process alone, for as long as a program that it waits for has the terminal.
+pub fn ignore_terminal() -> Result<()> {
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    for signal in [Signal::SIGINT, Signal::SIGQUIT] {
+        // SAFETY: ignoring runs no code of this process.
+        unsafe { sigaction(signal, &ignore) }.map_err(errno).named(|| "sigaction".to_owned())?;
+    }
+    Ok(())
+}
