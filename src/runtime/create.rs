@@ -1,0 +1,170 @@
+//! Outside: makes the container's first process and leads it to the point where it starts the payload.
+//!
+//! Runs in: the host's namespaces, with the caller's own ids and no privilege.
+
+use super::bundle::Bundle;
+use super::init::{self, Inside};
+use super::sync::{self, Message, Sync};
+use super::{hooks, joiner};
+use crate::error::{Advise, FAILED, Failure};
+use crate::sys::clone::{self, Child, Side};
+use crate::sys::{Alone, ids, process};
+use crate::userns::write::{self, Writer};
+use anyhow::{Context, Result, bail};
+use oci_spec::runtime::{ContainerState, State};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// How the container's standard streams are made.
+#[derive(Debug)]
+pub enum Stdio {
+    /// As the caller has them; standard input empty unless it is wanted.
+    Inherit {
+        /// Keep standard input.
+        stdin: bool,
+    },
+    /// A new pseudo-terminal, whose master side comes back to the caller.
+    Terminal,
+}
+
+/// When the payload starts.
+#[derive(Debug)]
+pub enum Start {
+    /// At once: create and start are one flow, and the container dies with the process that makes it.
+    AtOnce,
+    /// When somebody opens `exec.fifo` in this directory for reading. The maker may end before.
+    OnFifo(OwnedFd),
+}
+
+/// A container whose first process exists.
+#[derive(Debug)]
+pub struct Container {
+    /// The first process, pid 1 of its pid namespace if it has one.
+    pub init: Child,
+    /// The master side of the terminal, if one was asked for.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// Starts the container of a bundle. On an error nothing of it is left.
+pub fn create(alone: &Alone, id: &str, bundle: &Bundle, stdio: &Stdio, start: Start) -> Result<Container> {
+    let (uid, gid) = (ids::uid(), ids::gid());
+    let maps = bundle.maps.as_ref().map(|maps| (maps, write::writer(maps, uid, gid)));
+    let inside = Inside::plan(id, bundle, maps, stdio, start)?;
+    let (outside_end, inside_end) = sync::pair()?;
+    let by_joiner = bundle.namespaces.need_joiner();
+    let flags = if by_joiner { 0 } else { bundle.namespaces.new };
+    let first = match clone::clone(alone, flags).map_err(|error| (error.errno, error)) {
+        Ok(Side::Parent(child)) => child,
+        Ok(Side::Child) => {
+            drop(outside_end);
+            become_container(alone, bundle, maps, inside, inside_end)
+        }
+        Err((errno, error)) => return Err(error).maybe_hint(|| write::clone_refused(errno)),
+    };
+    drop(inside_end);
+    let mut made = Made { joiner: None, init: None };
+    if by_joiner {
+        made.joiner = Some(first)
+    } else {
+        made.init = Some(first)
+    }
+    let writer = maps.filter(|(_, writer)| *writer != Writer::Itself);
+    if let (false, Some((maps, writer)), Some(init)) = (by_joiner, writer, &made.init) {
+        write::for_child(init.pid, maps, writer).or_else(|error| prefer_theirs(&outside_end, error))?;
+        outside_end.send(&Message::Mapped, None)?;
+    }
+    let mut terminal = None;
+    while let Some((message, fd)) = outside_end.receive()? {
+        match message {
+            Message::Map => {
+                let (Some((maps, writer)), Some(joiner)) = (writer, &made.joiner) else {
+                    bail!("handshake: nothing to map")
+                };
+                write::for_child(joiner.pid, maps, writer)?;
+                outside_end.send(&Message::Mapped, None)?;
+            }
+            Message::Made(pid) => {
+                let pidfd = fd.context("handshake: no pidfd")?;
+                made.init = Some(Child { pid, pidfd });
+                if let Some(joiner) = made.joiner.take() {
+                    process::wait(joiner.pidfd.as_fd())?;
+                }
+            }
+            Message::Mounted => {
+                let pid = made.init.as_ref().map(|init| init.pid);
+                run_runtime_hooks(id, bundle, pid)?;
+                outside_end.send(&Message::Hooked, None)?;
+            }
+            Message::Terminal => terminal = Some(fd.context("handshake: no terminal")?),
+            Message::Ready => break,
+            message => bail!("handshake: {message:?} from inside"),
+        }
+    }
+    let init = made.init.take().context("handshake: ended before there was a first process")?;
+    Ok(Container { init, terminal })
+}
+
+/// The state that hooks and callers see (runtime-spec runtime.md, "State").
+pub fn state(id: &str, bundle: &Bundle, status: ContainerState, pid: Option<i32>) -> State {
+    let mut state = State::default();
+    state
+        .set_version(bundle.spec.version().clone())
+        .set_id(id.to_owned())
+        .set_status(status)
+        .set_pid(pid)
+        .set_bundle(bundle.dir.clone())
+        .set_annotations(bundle.spec.annotations().clone());
+    state
+}
+
+fn run_runtime_hooks(id: &str, bundle: &Bundle, pid: Option<i32>) -> Result<()> {
+    let Some(all) = bundle.spec.hooks() else { return Ok(()) };
+    let state = state(id, bundle, ContainerState::Creating, pid);
+    hooks::run("prestart", all.prestart().as_ref(), &state)?;
+    hooks::run("createRuntime", all.create_runtime().as_ref(), &state)
+}
+
+/// The copy of this process that becomes the container. Ends in the payload, or says why not and ends.
+fn become_container(
+    alone: &Alone,
+    bundle: &Bundle,
+    maps: Option<(&crate::userns::idmap::IdMaps, Writer)>,
+    inside: Inside<'_>,
+    outside: Sync,
+) -> ! {
+    let linux = bundle.spec.linux().as_ref();
+    let joined = if bundle.namespaces.need_joiner() {
+        let offsets = linux.and_then(|linux| linux.time_offsets().as_ref());
+        joiner::run(alone, &bundle.namespaces, maps, offsets, &outside)
+    } else {
+        Ok(())
+    };
+    let Err(error) = joined.and_then(|()| init::run(alone, inside, &outside));
+    let failure = Failure::from(&error);
+    // If nobody listens any more there is nobody to tell.
+    let _ = outside.send(&Message::Failed(failure.clone()), None);
+    process::exit_now(if failure.exit == 0 { FAILED } else { failure.exit });
+}
+
+/// If the mapping failed because the first process gave up before, its own reason is the better one.
+fn prefer_theirs(outside: &Sync, ours: anyhow::Error) -> Result<()> {
+    if crate::sys::fd::hung_up(outside) {
+        outside.receive()?;
+    }
+    Err(ours)
+}
+
+/// Processes that must not outlive an error.
+struct Made {
+    joiner: Option<Child>,
+    init: Option<Child>,
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for child in [self.joiner.take(), self.init.take()].into_iter().flatten() {
+            // Both may have ended by themselves; waiting collects them in any case.
+            let _ = process::send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+            let _ = process::wait(child.pidfd.as_fd());
+        }
+    }
+}

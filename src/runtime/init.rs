@@ -1,0 +1,210 @@
+//! Inside: the container's first process, from clone to execve.
+//!
+//! Runs in: new user, pid, mount, network, ipc, uts and cgroup namespaces, or those that the Spec asks for; one thread;
+//! a copy of the maker's memory. Ends in the payload or in an error, which goes outside.
+
+use super::bundle::Bundle;
+use super::create::{Start, Stdio};
+use super::payload::Payload;
+use super::sync::{Message, Sync};
+use super::{create, hooks, mounts, reaper, rootfs, sysctl};
+use crate::sys::clone::{CLONE_NEWNET, CLONE_NEWUTS};
+use crate::sys::process::Never;
+use crate::sys::{Alone, Named, fd, ids, loopback, process, pty};
+use crate::userns::idmap::IdMaps;
+use crate::userns::write::{self, Writer};
+use anyhow::{Context, Result};
+use oci_spec::runtime::{ContainerState, Hooks, Spec};
+use rustix::fs::{CWD, Mode, OFlags};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// The annotation that asks for rbox's own pid 1 before the payload (`--init`).
+pub const INIT_ANNOTATION: &str = "rbox.init";
+
+/// The FIFO in a container's state directory that a start opens.
+pub const EXEC_FIFO: &str = "exec.fifo";
+
+/// What the first process needs, made while an error still costs nothing.
+pub struct Inside<'a> {
+    id: &'a str,
+    bundle: &'a Bundle,
+    maps: Option<(&'a IdMaps, Writer)>,
+    payload: Payload,
+    stdio: &'a Stdio,
+    start: Start,
+}
+
+impl<'a> Inside<'a> {
+    /// Runs in: the host's namespaces.
+    pub fn plan(
+        id: &'a str,
+        bundle: &'a Bundle,
+        maps: Option<(&'a IdMaps, Writer)>,
+        stdio: &'a Stdio,
+        start: Start,
+    ) -> Result<Inside<'a>> {
+        let can_set_groups = !maps.is_some_and(|(_, writer)| writer == Writer::Itself);
+        let payload = Payload::of(&bundle.spec, can_set_groups)?;
+        Ok(Inside { id, bundle, maps, payload, stdio, start })
+    }
+}
+
+/// The list.
+pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
+    let Inside { id, bundle, maps, payload, stdio, start } = inside;
+    let spec = &bundle.spec;
+    process::die_with_parent()?;
+    outside.end_if_alone();
+    rootfs::separate(spec)?;
+    let root = rootfs::find(spec, &bundle.dir)?;
+    let mounts = mounts::prepare(own_mounts(spec))?;
+    become_root(bundle, maps, outside)?;
+    set_names(bundle)?;
+    if bundle.namespaces.makes(CLONE_NEWNET) {
+        loopback::set_up()?;
+    }
+    let root = root.attach(spec)?;
+    mounts::attach(root.as_fd(), mounts)?;
+    sysctl::write(spec)?;
+    set_oom_score(spec)?;
+    let terminal = open_terminal(spec, root.as_fd(), stdio)?;
+    let hooks = spec.hooks().as_ref();
+    run_runtime_hooks(hooks, outside)?;
+    let state = create::state(id, bundle, ContainerState::Creating, Some(process::pid()));
+    hooks::run("createContainer", hooks.and_then(|all| all.create_container().as_ref()), &state)?;
+    rootfs::seal(spec, root.as_fd())?;
+    rootfs::pivot(spec, root.as_fd())?;
+    drop(root);
+    if let Some((master, _)) = &terminal {
+        outside.send(&Message::Terminal, Some(master.as_fd()))?;
+    }
+    if spec.annotations().as_ref().is_some_and(|all| all.get(INIT_ANNOTATION).is_some_and(|value| value == "1")) {
+        reaper::split(alone, outside)?;
+    }
+    process::new_session()?;
+    place_stdio(stdio, terminal)?;
+    fd::close_on_exec_from(3)?;
+    let program = payload.prepare()?;
+    wait_for_start(&start, outside)?;
+    hooks::run("startContainer", hooks.and_then(|all| all.start_container().as_ref()), &state)?;
+    if matches!(start, Start::AtOnce) {
+        // The last thing before execve: each change of ids or capabilities clears it.
+        process::die_with_parent()?;
+        outside.end_if_alone();
+    }
+    payload.run(&program)
+}
+
+/// All mounts but the one on "/", which is the root itself.
+fn own_mounts(spec: &Spec) -> &[oci_spec::runtime::Mount] {
+    let all = spec.mounts().as_deref().unwrap_or_default();
+    if rootfs::overlay(spec).is_some() { &all[1..] } else { all }
+}
+
+/// Waits until the ids are mapped and becomes root of the user namespace, if it has one; the kernel gave all
+/// capabilities in it already. Files made from here on belong to that root.
+fn become_root(bundle: &Bundle, maps: Option<(&IdMaps, Writer)>, outside: &Sync) -> Result<()> {
+    let Some((maps, writer)) = maps else {
+        // In a joined namespace the root of it, if it has one; otherwise whoever the caller is there.
+        let _ = ids::set_gid(0).and_then(|()| ids::set_uid(0));
+        return Ok(());
+    };
+    if bundle.namespaces.need_joiner() {
+        // The joiner's namespace was mapped before this process was made.
+    } else if writer == Writer::Itself {
+        write::own(maps)?;
+    } else {
+        outside.expect(&Message::Mapped)?;
+    }
+    if writer != Writer::Itself {
+        if maps.gid.outside(0).is_some() {
+            ids::set_gid(0)?;
+        }
+        if maps.uid.outside(0).is_some() {
+            ids::set_uid(0)?;
+        }
+        // The change of ids cleared it.
+        process::die_with_parent()?;
+        outside.end_if_alone();
+    }
+    Ok(())
+}
+
+fn set_names(bundle: &Bundle) -> Result<()> {
+    if !bundle.namespaces.makes(CLONE_NEWUTS) {
+        return Ok(());
+    }
+    if let Some(name) = bundle.spec.hostname() {
+        rustix::system::sethostname(name.as_bytes()).named(|| format!("sethostname({name})"))?;
+    }
+    if let Some(name) = bundle.spec.domainname() {
+        rustix::system::setdomainname(name.as_bytes()).named(|| format!("setdomainname({name})"))?;
+    }
+    Ok(())
+}
+
+/// Without root the score can only go up (proc_pid_oom_score_adj(5)).
+fn set_oom_score(spec: &Spec) -> Result<()> {
+    let Some(score) = spec.process().as_ref().and_then(|process| process.oom_score_adj()) else { return Ok(()) };
+    fs_err::write("/proc/self/oom_score_adj", score.to_string()).context("oom score")
+}
+
+/// A pseudo-terminal of the container's own devpts, and the same as /dev/console.
+fn open_terminal(spec: &Spec, root: std::os::fd::BorrowedFd<'_>, stdio: &Stdio) -> Result<Option<(OwnedFd, OwnedFd)>> {
+    if !matches!(stdio, Stdio::Terminal) {
+        return Ok(None);
+    }
+    let path = std::path::Path::new("/dev/pts/ptmx");
+    let flags = OFlags::RDWR | OFlags::NOCTTY;
+    let master = crate::sys::path::open_in_without_links(root, path, flags).context("terminal")?;
+    let terminal = pty::open_peer(&master)?;
+    if let Some(size) = spec.process().as_ref().and_then(|process| process.console_size()) {
+        pty::set_size(&master, size.height() as u16, size.width() as u16)?;
+    }
+    let console = std::path::Path::new("/dev/console");
+    let place = crate::sys::path::place_in(root, console, crate::sys::path::Missing::File).context("terminal")?;
+    let copy = crate::sys::mount::clone_tree_of(terminal.as_fd(), false).context("terminal")?;
+    crate::sys::mount::attach(copy.as_fd(), place.as_fd(), console).context("terminal")?;
+    Ok(Some((master, terminal)))
+}
+
+fn run_runtime_hooks(hooks: Option<&Hooks>, outside: &Sync) -> Result<()> {
+    let Some(hooks) = hooks else { return Ok(()) };
+    let prestart = hooks.prestart().is_some();
+    if prestart || hooks.create_runtime().is_some() {
+        outside.send(&Message::Mounted, None)?;
+        outside.expect(&Message::Hooked)?;
+    }
+    Ok(())
+}
+
+/// The container's own null device serves as an empty standard input.
+fn place_stdio(stdio: &Stdio, terminal: Option<(OwnedFd, OwnedFd)>) -> Result<()> {
+    match (stdio, terminal) {
+        (_, Some((_, terminal))) => {
+            pty::control(&terminal)?;
+            for number in 0..3 {
+                fd::place(terminal.as_fd(), number)?;
+            }
+        }
+        (Stdio::Inherit { stdin: false }, None) => {
+            let null = rustix::fs::openat(CWD, "/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .named(|| "open(/dev/null)".to_owned())?;
+            fd::place(null.as_fd(), 0)?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The start is a step of its own: whoever opens the FIFO for reading lets this open for writing return. The maker may
+/// have ended by then, so its death is no longer this process's.
+fn wait_for_start(start: &Start, outside: &Sync) -> Result<()> {
+    let Start::OnFifo(directory) = start else { return Ok(()) };
+    process::outlive_parent()?;
+    outside.send(&Message::Ready, None)?;
+    let fifo = rustix::fs::openat(directory, EXEC_FIFO, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        .named(|| format!("open({EXEC_FIFO})"))?;
+    rustix::io::write(&fifo, b"0").named(|| format!("write({EXEC_FIFO})"))?;
+    Ok(())
+}

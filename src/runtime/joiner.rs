@@ -1,0 +1,83 @@
+//! A process in between, for what one clone cannot do: join namespaces by path, and set up a time namespace.
+//!
+//! A pid or time namespace that is entered counts only for the children of the one that enters, and the user namespace
+//! must be entered first of all; so the joiner enters, makes the container's first process as its own sibling
+//! (CLONE_PARENT), reports it and ends.
+
+use super::namespaces::Namespaces;
+use super::sync::{Message, Sync};
+use crate::sys::clone::{self, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_PARENT, Side};
+use crate::sys::{Alone, Named, process};
+use crate::userns::idmap::IdMaps;
+use crate::userns::write::{self, Writer};
+use anyhow::{Context, Result};
+use oci_spec::runtime::LinuxTimeOffset;
+use rustix::fs::{Mode, OFlags};
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Runs in: the host's namespaces, as a fresh copy of the maker. Returns in the container's first process only.
+pub fn run(
+    alone: &Alone,
+    namespaces: &Namespaces,
+    maps: Option<(&IdMaps, Writer)>,
+    time_offsets: Option<&HashMap<String, LinuxTimeOffset>>,
+    outside: &Sync,
+) -> Result<()> {
+    process::die_with_parent()?;
+    outside.end_if_alone();
+    if !namespaces.join.is_empty() {
+        // Whoever is in the joined namespaces may be hostile and must not trace this process (CVE-2016-9962). A fresh
+        // user namespace cannot be mapped by helpers without /proc/PID, but has nobody in it either.
+        process::set_dumpable(namespaces.makes(CLONE_NEWUSER))?;
+    }
+    let opened: Vec<(u32, OwnedFd, &std::path::Path)> = namespaces
+        .join
+        .iter()
+        .map(|(flag, path)| {
+            let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .named(|| format!("open({})", path.display()))?;
+            Ok((*flag, fd, path.as_path()))
+        })
+        .collect::<Result<_>>()
+        .context("join namespace")?;
+    for (flag, fd, path) in &opened {
+        clone::setns(alone, fd, *flag, path).context("join namespace")?;
+    }
+    if namespaces.makes(CLONE_NEWUSER) {
+        clone::unshare(alone, CLONE_NEWUSER)?;
+        if let Some((maps, writer)) = maps {
+            match writer {
+                Writer::Itself => write::own(maps)?,
+                Writer::Maker | Writer::Helpers => {
+                    outside.send(&Message::Map, None)?;
+                    outside.expect(&Message::Mapped)?;
+                }
+            }
+        }
+    }
+    if namespaces.makes(CLONE_NEWTIME) {
+        clone::unshare(alone, CLONE_NEWTIME)?;
+        set_time_offsets(time_offsets)?;
+    }
+    let rest = namespaces.new & !(CLONE_NEWUSER | CLONE_NEWTIME);
+    match clone::clone(alone, rest | CLONE_PARENT)? {
+        Side::Child => Ok(()),
+        Side::Parent(first) => {
+            outside.send(&Message::Made(first.pid), Some(first.pidfd.as_fd()))?;
+            process::exit_now(0);
+        }
+    }
+}
+
+/// time_namespaces(7): one line per clock, before anybody is in the namespace.
+fn set_time_offsets(offsets: Option<&HashMap<String, LinuxTimeOffset>>) -> Result<()> {
+    let Some(offsets) = offsets.filter(|offsets| !offsets.is_empty()) else { return Ok(()) };
+    let lines: String = offsets
+        .iter()
+        .map(|(clock, offset)| {
+            format!("{clock} {} {}\n", offset.secs().unwrap_or_default(), offset.nanosecs().unwrap_or_default())
+        })
+        .collect();
+    fs_err::write("/proc/self/timens_offsets", lines).context("time offsets")
+}

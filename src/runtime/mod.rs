@@ -1,0 +1,23 @@
+//! Starts containers from an OCI Spec and from nothing else.
+//!
+//! `create.rs` is the outside, `init.rs` the inside; `sync.rs` draws how they talk. Nobody here knows docker's words,
+//! images or registries.
+
+pub mod bundle;
+pub mod capability;
+pub mod create;
+pub mod devices;
+pub mod hooks;
+pub mod init;
+pub mod joiner;
+pub mod mount_options;
+pub mod mounts;
+pub mod namespaces;
+pub mod payload;
+pub mod reaper;
+pub mod rlimit;
+pub mod rootfs;
+pub mod seccomp;
+pub mod state;
+pub mod sync;
+pub mod sysctl;

@@ -1,0 +1,213 @@
+//! The Spec's mounts, each attached to a descriptor of its target.
+//!
+//! Runs in: the container's namespaces, before the root is changed.
+
+use super::devices;
+use super::mount_options::{Bind, MountOptions};
+use crate::error::Advise;
+use crate::sys::mount::{self, Attr};
+use crate::sys::path::{self, Missing};
+use anyhow::{Context, Result, bail};
+use oci_spec::runtime::Mount;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// One mount of the Spec, its source already in hand.
+pub struct Prepared<'a> {
+    mount: &'a Mount,
+    options: MountOptions,
+    /// A detached copy of a bind's source.
+    source: Option<OwnedFd>,
+}
+
+/// Takes copies of everything that is to be bound, while this process still has the caller's own ids and groups: once
+/// it is root of the user namespace it has given up the supplementary groups that some path may need.
+pub fn prepare(mounts: &[Mount]) -> Result<Vec<Prepared<'_>>> {
+    mounts.iter().map(prepare_one).collect()
+}
+
+fn prepare_one(mount: &Mount) -> Result<Prepared<'_>> {
+    let target = mount.destination();
+    let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default())
+        .with_context(|| format!("mount {}", target.display()))?;
+    let source = match options.bind {
+        None if mount.typ().as_deref() != Some("bind") => None,
+        kind => Some(copy_source(mount, kind == Some(Bind::Recursive))?),
+    };
+    Ok(Prepared { mount, options, source })
+}
+
+fn copy_source(mount: &Mount, recursive: bool) -> Result<OwnedFd> {
+    let target = mount.destination();
+    let Some(source) = mount.source() else { bail!("mount {}: a bind without a source", target.display()) };
+    let copy = mount::clone_tree(source, recursive).map_err(|error| (error.errno, error));
+    match copy {
+        Ok(copy) => Ok(copy),
+        Err((Errno::NOENT, _)) => Err(anyhow::anyhow!("{}: no such file or directory", source.display())),
+        Err((Errno::INVAL, error)) if !recursive => Err(error).hint(|| {
+            "something is mounted below the source, and only a recursive bind (rbind) may take it along".to_owned()
+        }),
+        Err((_, error)) => Err(error.into()),
+    }
+    .with_context(|| format!("mount {}", target.display()))
+}
+
+/// Attaches everything below `root` in the Spec's order.
+pub fn attach(root: BorrowedFd<'_>, mounts: Vec<Prepared<'_>>) -> Result<()> {
+    let mut dev = None;
+    for prepared in mounts {
+        let target = prepared.mount.destination();
+        let set = prepared.options.set;
+        let place = place(root, dev.as_ref().map(|(fd, _): &(OwnedFd, _)| fd.as_fd()), target);
+        let attached = place
+            .and_then(|place| attach_one(root, place, prepared))
+            .with_context(|| format!("mount {}", target.display()))?;
+        if let (true, Some(attached)) = (target == Path::new("/dev"), attached) {
+            devices::populate(attached.as_fd()).context("mount /dev")?;
+            dev = Some((attached, set));
+        }
+    }
+    // Read-only only now: the directories for what is mounted below had to be made.
+    if let Some((attached, set)) = dev.filter(|(_, set)| set.contains(Attr::MOUNT_ATTR_RDONLY)) {
+        mount::set_attr(attached.as_fd(), set, Attr::empty(), false, Path::new("/dev"))?;
+    }
+    Ok(())
+}
+
+/// Returns the mount if it is a filesystem of its own.
+fn attach_one(root: BorrowedFd<'_>, place: Place<'_>, prepared: Prepared<'_>) -> Result<Option<OwnedFd>> {
+    let Prepared { mount, options, source } = prepared;
+    let target = mount.destination().as_path();
+    if let Some(source) = source {
+        let missing = if path::is_directory(&source)? { Missing::Directory } else { Missing::File };
+        place.attach(root, source.as_fd(), missing)?;
+        finish(source.as_fd(), &options, target)?;
+        return Ok(None);
+    }
+    let kind = mount.typ().as_deref().unwrap_or("none");
+    if kind == "overlay" {
+        let directory = path::place_in(root, target, Missing::Directory)?;
+        rustix::process::fchdir(&directory)?;
+        mount::overlay_here(&options.joined()).hint(|| OVERLAY_HINT.to_owned())?;
+        let attached = path::open_in(root, target, OFlags::PATH | OFlags::DIRECTORY)?;
+        finish(attached.as_fd(), &options, target)?;
+        return Ok(None);
+    }
+    let attached = fresh(kind, mount.source().as_deref(), &options, target)?;
+    place.attach(root, attached.as_fd(), Missing::Directory)?;
+    if let Some((flags, recursive)) = options.propagation {
+        mount::set_propagation_of(attached.as_fd(), flags, recursive, target)?;
+    }
+    Ok(Some(attached))
+}
+
+/// Where a mount goes.
+enum Place<'a> {
+    /// An entry of a directory, not followed if it is a symlink.
+    Entry(BorrowedFd<'a>, &'a OsStr),
+    /// The same, and the directory was opened for it.
+    OwnedEntry(OwnedFd, &'a OsStr),
+    /// Wherever the path leads inside the root.
+    Inside(&'a Path),
+}
+
+/// Finds the place of a mount. Where an image could aim a default mount of rbox at a directory of its choice, a
+/// symlink on the way is an error (CVE-2019-19921, CVE-2023-27561, CVE-2026-47766); elsewhere it is followed inside
+/// the root, as docker does.
+fn place<'a>(root: BorrowedFd<'a>, dev: Option<BorrowedFd<'a>>, target: &'a Path) -> Result<Place<'a>> {
+    let guarded = ["/proc", "/sys", "/dev"].iter().any(|prefix| target.starts_with(prefix));
+    let (true, Some(parent), Some(name)) = (guarded, target.parent(), target.file_name()) else {
+        return Ok(Place::Inside(target));
+    };
+    match dev {
+        _ if parent == Path::new("/") => Ok(Place::Entry(root, name)),
+        Some(dev) if parent == Path::new("/dev") => Ok(Place::Entry(dev, name)),
+        _ => match path::open_in_without_links(root, parent, OFlags::PATH | OFlags::DIRECTORY) {
+            Ok(directory) => Ok(Place::OwnedEntry(directory, name)),
+            Err(error) if error.errno == Errno::NOENT => {
+                Ok(Place::OwnedEntry(path::place_in(root, parent, Missing::Directory)?, name))
+            }
+            Err(error) if error.errno == Errno::LOOP => Err(a_link(parent)),
+            Err(error) => Err(error.into()),
+        },
+    }
+}
+
+impl Place<'_> {
+    /// Attaches a mount there; what is missing is made.
+    fn attach(&self, root: BorrowedFd<'_>, mount: BorrowedFd<'_>, missing: Missing) -> Result<()> {
+        let (directory, name) = match self {
+            Place::Inside(target) => {
+                let place = path::place_in(root, target, missing)?;
+                return Ok(mount::attach(mount, place.as_fd(), target)?);
+            }
+            Place::Entry(directory, name) => (*directory, *name),
+            Place::OwnedEntry(directory, name) => (directory.as_fd(), *name),
+        };
+        match mount::attach_at(mount, directory, name) {
+            Err(error) if error.errno == Errno::NOENT => {
+                path::make_at(directory, name, missing)?;
+                Ok(mount::attach_at(mount, directory, name)?)
+            }
+            Err(_) if path::is_link_at(directory, name) => Err(a_link(Path::new(name))),
+            result => Ok(result?),
+        }
+    }
+}
+
+fn a_link(target: &Path) -> anyhow::Error {
+    anyhow::anyhow!("{}: a symlink in the root filesystem where a directory must be", target.display())
+}
+
+/// Why an overlay may be refused.
+pub const OVERLAY_HINT: &str = "an overlay without root needs Linux 5.11 and an upper directory on a file system with user xattrs\n(not NFS, not another overlay)";
+
+/// A new filesystem of the kernel's.
+fn fresh(kind: &str, source: Option<&Path>, options: &MountOptions, target: &Path) -> Result<OwnedFd> {
+    let mut attr = options.set;
+    if target == Path::new("/dev") {
+        attr.remove(Attr::MOUNT_ATTR_RDONLY);
+    }
+    // "cgroup" is what Specs say for whatever the host has; only the unified hierarchy can be mounted in a user
+    // namespace.
+    let kind = if kind == "cgroup" { "cgroup2" } else { kind };
+    let mut pairs = options.pairs();
+    if let Some(source) = source.and_then(|source| source.to_str()).filter(|source| *source != "none") {
+        // Only a name, which mount(8) shows.
+        pairs.push(("source", Some(source)));
+    }
+    match mount::new_filesystem(kind, &pairs, attr) {
+        Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) && matches!(kind, "proc" | "sysfs") => {
+            Err(error).hint(|| hidden_hint(kind))
+        }
+        Err(error) if error.errno == Errno::PERM && kind == "cgroup2" => {
+            Err(error).hint(|| "a cgroup mount needs a cgroup namespace of its own".to_owned())
+        }
+        made => Ok(made?),
+    }
+}
+
+/// The kernel makes a new proc or sysfs only if nothing of the outer one is covered up (mount_too_revealing).
+fn hidden_hint(kind: &str) -> String {
+    match kind {
+        "proc" => "an outer container hides parts of /proc; start that one with --security-opt systempaths=unconfined (docker),\n--security-opt unmask=ALL (podman) or procMount: Unmasked (Kubernetes), or run with --pid host".to_owned(),
+        _ => "an outer container hides parts of /sys, or the network namespace is the host's".to_owned(),
+    }
+}
+
+/// Attributes and propagation of a bind, once it is attached.
+fn finish(attached: BorrowedFd<'_>, options: &MountOptions, target: &Path) -> Result<()> {
+    if !options.set.is_empty() {
+        mount::set_attr(attached, options.set, Attr::empty(), false, target)?;
+    }
+    if !options.set_recursive.is_empty() {
+        mount::set_attr(attached, options.set_recursive, Attr::empty(), true, target)?;
+    }
+    if let Some((flags, recursive)) = options.propagation {
+        mount::set_propagation_of(attached, flags, recursive, target)?;
+    }
+    Ok(())
+}

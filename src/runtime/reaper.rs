@@ -1,0 +1,79 @@
+//! `--init`: rbox's own pid 1, which passes signals on and reaps what was orphaned.
+//!
+//! Runs in: the container's namespaces and root, as pid 1. A program that is pid 1 itself gets no signal that it has
+//! no handler for and must reap strangers (pid_namespaces(7)); most programs do not expect that.
+
+use super::sync::Sync;
+use crate::sys::clone::{self, Child, Side};
+use crate::sys::process::Never;
+use crate::sys::{Alone, caps, fd, process, signal};
+use anyhow::Result;
+use std::os::fd::AsFd;
+
+/// CAP_KILL: the payload may be of another user than pid 1.
+const CAP_KILL: caps::Mask = 1 << 5;
+
+/// Splits this process: the copy returns and becomes the payload, this one stays as the reaper and does not return.
+///
+/// The reaper is rbox's own program, owned by the caller. No process of the container may reach it through
+/// /proc/1/exe or trace it: it is not dumpable, and its memory belongs to the host's user namespace, in which nobody
+/// inside has a capability (ptrace(2); CVE-2019-5736).
+pub fn split(alone: &Alone, outside: &Sync) -> Result<()> {
+    let signals = signal::Blocked::all()?;
+    match clone::clone(alone, 0)? {
+        Side::Child => {
+            signals.unblock()?;
+            Ok(())
+        }
+        Side::Parent(payload) => match reap(&payload, &signals, outside) {
+            Ok(never) => match never {},
+            Err(_) => process::exit_now(crate::error::FAILED),
+        },
+    }
+}
+
+fn reap(payload: &Child, signals: &signal::Blocked, outside: &Sync) -> Result<Never> {
+    process::set_dumpable(false)?;
+    caps::limit_bounding(CAP_KILL)?;
+    caps::set(&caps::Sets { effective: CAP_KILL, permitted: CAP_KILL, ..caps::Sets::default() })?;
+    process::die_with_parent()?;
+    outside.end_if_alone();
+    // From here on the payload alone holds the way outside: when it executes, or dies, the outside sees the end.
+    keep_only(&[payload.pidfd.as_fd(), signals.queue.as_fd()])?;
+    loop {
+        wait_readable(signals.queue.as_fd())?;
+        while let Some((number, _)) = signals.next()? {
+            if number == libc::SIGCHLD {
+                continue;
+            }
+            // The payload may have ended; its end is seen below.
+            let _ = process::send_signal(payload.pidfd.as_fd(), number);
+        }
+        while let Some((pid, status)) = process::reap_ended()? {
+            if pid == payload.pid {
+                // The kernel ends what is left in this pid namespace.
+                process::exit_now(status);
+            }
+        }
+    }
+}
+
+/// Closes all but standard input, output, error and these.
+fn keep_only(kept: &[std::os::fd::BorrowedFd<'_>]) -> Result<()> {
+    use std::os::fd::AsRawFd;
+    let mut numbers: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd() as u32).collect();
+    numbers.sort_unstable();
+    let mut first = 3;
+    for number in numbers {
+        fd::close_range(first, number.saturating_sub(1))?;
+        first = number + 1;
+    }
+    fd::close_range(first, u32::MAX)?;
+    Ok(())
+}
+
+fn wait_readable(fd: std::os::fd::BorrowedFd<'_>) -> Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&fd, PollFlags::IN)], None))?;
+    Ok(())
+}

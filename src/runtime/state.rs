@@ -1,0 +1,40 @@
+//! Which process a number meant, so that a stored number cannot lie.
+
+use crate::sys::process;
+use anyhow::{Context, Result};
+use std::os::fd::OwnedFd;
+
+/// A process that cannot be confused with a later one of the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Identity {
+    /// Its number in rbox's pid namespace.
+    pub pid: i32,
+    /// When it started, in clock ticks since boot (proc_pid_stat(5), field 22).
+    pub start: u64,
+}
+
+impl Identity {
+    /// Of a process that exists, perhaps as a zombie.
+    pub fn of(pid: i32) -> Result<Identity> {
+        Ok(Identity { pid, start: stat(pid)?.0 })
+    }
+
+    /// A descriptor for it, if it is still the same process and has not ended.
+    pub fn open(&self) -> Option<OwnedFd> {
+        let pidfd = process::open_pidfd(self.pid).ok()?;
+        // The order matters: what the descriptor refers to cannot change any more.
+        let (start, state) = stat(self.pid).ok()?;
+        (start == self.start && !matches!(state, 'Z' | 'X')).then_some(pidfd)
+    }
+}
+
+/// Start time and state letter.
+fn stat(pid: i32) -> Result<(u64, char)> {
+    let text = fs_err::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field is the program's name in parentheses and may contain anything.
+    let (_, rest) = text.rsplit_once(')').context("stat: no name")?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let state = fields.first().and_then(|field| field.chars().next()).context("stat: no state")?;
+    let start = fields.get(19).context("stat: no start time")?.parse()?;
+    Ok((start, state))
+}

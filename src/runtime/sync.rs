@@ -1,0 +1,110 @@
+//! The handshake between the process that makes a container and the container's first process.
+//!
+//! ```text
+//! outside (create.rs)                        inside (init.rs)
+//! clone ────────────────────────────────────▶ opens what is to be bound, then waits
+//! newuidmap, newgidmap         ── Mapped ───▶ becomes root of the user namespace; mounts
+//! createRuntime hooks         ◀── Mounted ──  only if there are such hooks; waits
+//!                              ── Hooked ───▶ pivots, seals, gives up privileges
+//! keeps the terminal          ◀── Terminal ─  only with a terminal; carries its descriptor
+//! state.json, network         ◀── Ready ────  only if the start is a step of its own; waits for the FIFO
+//! goes on                     ◀── (closed) ─  execve happened: the socket is closed on exec
+//!                             ◀── Failed ───  instead of any of the above: chain, hints, exit status
+//! ```
+//!
+//! With a joiner in between (joiner.rs) its messages come first:
+//! ```text
+//! maps the joiner's namespace ◀── Map ──────  the joiner has made its user namespace; waits
+//!                              ── Mapped ───▶ makes the time namespace, clones the first process
+//! knows the first process     ◀── Made ─────  carries its pidfd and number; the joiner ends
+//! ```
+//! An end that is closed without a message means that the other side died: inside, everybody ends then.
+
+use crate::error::Failure;
+use crate::sys::{self, fd};
+use anyhow::{Result, bail};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Enough for an error chain with paths of 4096 bytes and hints.
+const MAX_MESSAGE: usize = 16 * 1024;
+
+/// What is said.
+#[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Message {
+    /// Please map the ids of my user namespace.
+    Map,
+    /// The ids are mapped.
+    Mapped,
+    /// I made the first process; its number in the outer pid namespace. Its pidfd comes along.
+    Made(i32),
+    /// All is mounted, the old root is still there.
+    Mounted,
+    /// The createRuntime hooks have run.
+    Hooked,
+    /// The master side of the terminal comes along.
+    Terminal,
+    /// Nothing is left but to wait for the start.
+    Ready,
+    /// What went wrong.
+    Failed(Failure),
+}
+
+/// One end of the connection.
+#[derive(Debug)]
+pub struct Sync(OwnedFd);
+
+/// The two ends: outside and inside.
+pub fn pair() -> sys::Result<(Sync, Sync)> {
+    let (outside, inside) = fd::seqpacket_pair()?;
+    Ok((Sync(outside), Sync(inside)))
+}
+
+impl Sync {
+    /// Says something, with a descriptor if there is one.
+    pub fn send(&self, message: &Message, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        let mut bytes = serde_json::to_vec(message)?;
+        if bytes.len() > MAX_MESSAGE {
+            // Only an error can be so long: the beginning says the most.
+            let text: String = String::from_utf8_lossy(&bytes).chars().take(4096).collect();
+            bytes = serde_json::to_vec(&Message::Failed(Failure { message: text, ..Failure::default() }))?;
+        }
+        Ok(fd::send(self.0.as_fd(), &bytes, fd)?)
+    }
+
+    /// The next message and its descriptor; `None` if the other end is closed. A failure that comes in becomes an
+    /// error here, as if it had happened here.
+    pub fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>> {
+        let mut buffer = [0; MAX_MESSAGE];
+        let (length, fd) = fd::receive(self.0.as_fd(), &mut buffer)?;
+        if length == 0 {
+            return Ok(None);
+        }
+        match serde_json::from_slice(&buffer[..length])? {
+            Message::Failed(failure) => Err(failure.into()),
+            message => Ok(Some((message, fd))),
+        }
+    }
+
+    /// Inside: waits for the one message that can come now. A closed end means that rbox died: so does this process.
+    pub fn expect(&self, wanted: &Message) -> Result<()> {
+        match self.receive()? {
+            Some((message, _)) if message == *wanted => Ok(()),
+            Some((message, _)) => bail!("handshake: {message:?} instead of {wanted:?}"),
+            None => sys::process::exit_now(crate::error::FAILED),
+        }
+    }
+
+    /// Inside: ends this process if the other end is closed. Called after every `die_with_parent`, which does not
+    /// notice a parent that died before.
+    pub fn end_if_alone(&self) {
+        if fd::hung_up(&self.0) {
+            sys::process::exit_now(crate::error::FAILED);
+        }
+    }
+}
+
+impl AsFd for Sync {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,181 @@
+//! Writing the maps of a new user namespace into the kernel (user_namespaces(7)).
+
+use super::idmap::{IdMap, IdMaps};
+use super::subid;
+use crate::error::Advise;
+use crate::sys::{self, Named};
+use anyhow::{Context, Result, anyhow};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::process::{Child, Command, Stdio};
+
+/// Who writes the maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// The new process itself: only the caller's own id is mapped.
+    Itself,
+    /// The maker, with newuidmap and newgidmap.
+    Helpers,
+    /// The maker itself: it has the privilege (root, or root in a container).
+    Maker,
+}
+
+/// Who has to write these maps, if the caller's ids are `uid` and `gid`.
+pub fn writer(maps: &IdMaps, uid: u32, gid: u32) -> Writer {
+    if maps.uid.is_only(uid) && maps.gid.is_only(gid) {
+        Writer::Itself
+    } else if uid == 0 {
+        Writer::Maker
+    } else {
+        Writer::Helpers
+    }
+}
+
+/// Runs in: the new user namespace, as its first process, the host's /proc still mounted.
+///
+/// Without privilege the kernel takes a map of the own id only, and a group map only once setgroups(2) is given up
+/// (CVE-2014-8989).
+pub fn own(maps: &IdMaps) -> Result<()> {
+    put("/proc/self/setgroups", "deny")
+        .and_then(|()| put("/proc/self/uid_map", &lines(&maps.uid)))
+        .and_then(|()| put("/proc/self/gid_map", &lines(&maps.gid)))
+        .maybe_hint(denied)
+}
+
+/// Runs in: the host's namespaces, as the maker.
+pub fn for_child(pid: i32, maps: &IdMaps, writer: Writer) -> Result<()> {
+    match writer {
+        Writer::Itself => Ok(()),
+        Writer::Maker => {
+            put(&format!("/proc/{pid}/uid_map"), &lines(&maps.uid))?;
+            Ok(put(&format!("/proc/{pid}/gid_map"), &lines(&maps.gid))?)
+        }
+        Writer::Helpers => {
+            // Both at once: each is the start of a set-user-id program, and they do not wait for one another.
+            let uid = start("newuidmap", pid, &maps.uid);
+            let gid = start("newgidmap", pid, &maps.gid);
+            finish("newuidmap", uid?).and(finish("newgidmap", gid?))
+        }
+    }
+}
+
+/// newuidmap or newgidmap could not do its work. Whoever did not insist on a range may go on with one id.
+#[derive(Debug)]
+pub struct HelperFailed {
+    name: &'static str,
+    said: String,
+}
+
+impl std::fmt::Display for HelperFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.name, self.said)
+    }
+}
+
+impl std::error::Error for HelperFailed {}
+
+fn start(name: &'static str, pid: i32, map: &IdMap) -> Result<Child> {
+    let path = subid::helper(name)
+        .ok_or_else(|| anyhow!("{name}: not found in PATH"))
+        .hint(|| format!("{name} writes the map of subordinate ids: install the package uidmap (Debian, Ubuntu) or\nshadow-utils (Fedora), or run with --id-mode single"))?;
+    let mut command = Command::new(path);
+    command.arg(pid.to_string());
+    for range in map.ranges() {
+        command.args([range.inside.to_string(), range.outside.to_string(), range.count.to_string()]);
+    }
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.spawn().with_context(|| format!("run {name}"))
+}
+
+fn finish(name: &'static str, child: Child) -> Result<()> {
+    let output = child.wait_with_output().with_context(|| format!("wait for {name}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let said = text.lines().next().unwrap_or("no reason given").trim();
+    // The helper starts its lines with its own name.
+    let said = said.strip_prefix(name).map(|rest| rest.trim_start_matches([':', ' '])).unwrap_or(said);
+    Err(HelperFailed { name, said: said.to_owned() }).hint(|| {
+        if rustix::thread::no_new_privs().unwrap_or(false) {
+            "this process runs with no_new_privs, so set-user-id programs such as newuidmap have no effect;\nrun with --id-mode single, or lift it (systemd: NoNewPrivileges=no)".to_owned()
+        } else {
+            format!("{name} must be set-user-id root or have cap_setuid/cap_setgid, and the ranges must be in /etc/subuid\nand /etc/subgid; `ls -l $(command -v {name})` shows it; --id-mode single works without")
+        }
+    })
+}
+
+/// One write at offset 0: the kernel takes a map once and whole.
+fn put(path: &str, text: &str) -> sys::Result<()> {
+    let file =
+        rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({path})"))?;
+    let written = rustix::io::write(&file, text.as_bytes()).named(|| format!("write({path}, {})", text.trim_end()))?;
+    if written == text.len() { Ok(()) } else { Err(Errno::IO).named(|| format!("write({path})")) }
+}
+
+fn lines(map: &IdMap) -> String {
+    use std::fmt::Write;
+    map.ranges().iter().fold(String::new(), |mut text, range| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{} {} {}", range.inside, range.outside, range.count);
+        text
+    })
+}
+
+/// Ubuntu 23.10 and later: AppArmor lets everybody make a user namespace and takes all capabilities in it away, so that
+/// the first thing to fail is the map.
+fn denied() -> Option<String> {
+    apparmor_restricts().then(apparmor_hint)
+}
+
+/// True where AppArmor restricts user namespaces of programs without a profile.
+pub fn apparmor_restricts() -> bool {
+    fs_err::read_to_string("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+        .is_ok_and(|value| value.trim() == "1")
+}
+
+/// What root can do about it.
+pub fn apparmor_hint() -> String {
+    let program = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or("/usr/bin/rbox".to_owned());
+    format!(
+        "AppArmor restricts user namespaces (kernel.apparmor_restrict_unprivileged_userns=1); as root once:\n\
+         printf 'abi <abi/4.0>,\\ninclude <tunables/global>\\nprofile rbox {program} flags=(unconfined) {{ userns, }}\\n' \\\n\
+         > /etc/apparmor.d/rbox && apparmor_parser -r /etc/apparmor.d/rbox\n\
+         or: sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+    )
+}
+
+/// Why the kernel refused to make the namespaces, and who can mend it.
+pub fn clone_refused(errno: Errno) -> Option<String> {
+    let value = |path: &str| fs_err::read_to_string(path).map(|text| text.trim().to_owned()).ok();
+    match errno {
+        Errno::NOSPC | Errno::USERS => {
+            for kind in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"] {
+                let knob = format!("/proc/sys/user/max_{kind}_namespaces");
+                if let Some(limit) = value(&knob).filter(|limit| limit.parse().is_ok_and(|limit: u64| limit < 16)) {
+                    return Some(format!(
+                        "user.max_{kind}_namespaces is {limit}; root can raise it: sysctl user.max_{kind}_namespaces=28633"
+                    ));
+                }
+            }
+            Some("a limit of user.max_*_namespaces is used up; root can raise it with sysctl".to_owned())
+        }
+        Errno::PERM | Errno::ACCESS => {
+            if value("/proc/sys/kernel/unprivileged_userns_clone").as_deref() == Some("0") {
+                Some("root can allow user namespaces: sysctl kernel.unprivileged_userns_clone=1".to_owned())
+            } else if apparmor_restricts() {
+                Some(apparmor_hint())
+            } else if value("/proc/self/status").is_some_and(|text| text.contains("\nSeccomp:\t2")) {
+                Some(
+                    "a seccomp filter denies user namespaces, probably that of an outer container; start that one with\n\
+                     --security-opt seccomp=unconfined (docker) or securityContext.seccompProfile Unconfined (Kubernetes)"
+                        .to_owned(),
+                )
+            } else {
+                None
+            }
+        }
+        Errno::INVAL => Some("this kernel was built without one of these namespaces (CONFIG_*_NS)".to_owned()),
+        _ => None,
+    }
+}
