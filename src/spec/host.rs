@@ -1,0 +1,64 @@
+//! What the Spec depends on beside the options and the image: facts that somebody with system calls must find out.
+
+use crate::userns::idmap::IdMaps;
+use std::path::PathBuf;
+
+/// The facts, gathered by the engine before [`build`](super::build::build).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Host {
+    /// The container's id, 64 hexadecimal digits.
+    pub id: String,
+    /// The host's name (uname(2)): the container's too where it shares the host's UTS or network namespace.
+    pub hostname: String,
+    /// The caller's user id on the host.
+    pub uid: u32,
+    /// The caller's group id on the host.
+    pub gid: u32,
+    /// The id maps of the new user namespace. None: the container joins one that exists.
+    pub ids: Option<IdMaps>,
+    /// What the root filesystem's /etc/passwd holds, if it has one.
+    pub passwd: Option<String>,
+    /// What the root filesystem's /etc/group holds, if it has one.
+    pub group: Option<String>,
+    /// `root.path` of the Spec.
+    pub root: PathBuf,
+    /// Scratch directories, one pair per overlay asked for: that of `--rootfs DIR:O` first, then one for each
+    /// [`Mount::Overlay`](super::options::Mount::Overlay) in the order of the options.
+    pub overlays: Vec<Overlay>,
+    /// The namespaces of other containers that the options name.
+    pub joins: Joins,
+    /// The caller's capability bounding set, a bit for each number. What is not in it no container can have.
+    pub bounding: u64,
+    /// The kernel's version, major and minor, for seccomp profiles with `minKernel`.
+    pub kernel: (u32, u32),
+}
+
+/// Where the changes of an overlay go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overlay {
+    /// The upper layer.
+    pub upper: PathBuf,
+    /// The work directory, on the same filesystem.
+    pub work: PathBuf,
+}
+
+/// What is shared with others. For `container:NAME`: /proc/PID/ns/… of that container's first process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Joins {
+    /// `--userns container:NAME`, or the user namespace that owns another one to be joined.
+    pub user: Option<PathBuf>,
+    /// `--network container:NAME`.
+    pub network: Option<PathBuf>,
+    /// `--pid container:NAME`.
+    pub pid: Option<PathBuf>,
+    /// `--ipc container:NAME`.
+    pub ipc: Option<PathBuf>,
+    /// `--uts container:NAME`.
+    pub uts: Option<PathBuf>,
+    /// A directory to bind on /dev/shm with `--ipc container:NAME`: that container's own /dev/shm. None: it cannot be
+    /// reached, and the option is refused.
+    pub shm: Option<PathBuf>,
+    /// The host's /dev/mqueue, to be bound with `--ipc host`. None: the host has none mounted, and the container goes
+    /// without; mq_open(3) needs no mount.
+    pub mqueue: Option<PathBuf>,
+}

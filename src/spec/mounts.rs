@@ -1,0 +1,188 @@
+//! The Spec's mounts: docker's own ones, then the user's by the depth of their targets.
+
+use super::host::{Host, Overlay};
+use super::options::{Mount, Namespace, Options, Propagation};
+use super::{defaults, tmpfs};
+use anyhow::{Context, Result, bail};
+use oci_spec::runtime::Mount as SpecMount;
+use std::collections::HashSet;
+use std::path::Path;
+
+/// All mounts in the order in which they are made.
+pub fn build(options: &Options, host: &Host) -> Result<Vec<SpecMount>> {
+    let mut overlays = host.overlays.iter();
+    let mut mounts = Vec::new();
+    if options.rootfs.overlay {
+        mounts.push(overlay("/", &options.rootfs.path, overlays.next().context("--rootfs :O: no directory for it")?)?);
+    }
+    let users = asked(options, overlays)?;
+    let taken: HashSet<&Path> = users.iter().map(|mount| mount.destination().as_path()).collect();
+    // What the user puts on /dev, /sys or /proc brings along or leaves out what is below.
+    let hidden = |place: &Path| place.ancestors().any(|above| taken.contains(above));
+    mounts.extend(own(options, host)?.into_iter().filter(|mount| !hidden(mount.destination())));
+    mounts.extend(users);
+    Ok(mounts)
+}
+
+/// Whether mounts that the host makes later may show up in the container.
+pub fn rootfs_propagation(options: &Options) -> &'static str {
+    let follows = |mount: &Mount| match mount {
+        Mount::Bind { propagation, .. } => !matches!(propagation, Propagation::Private | Propagation::RPrivate),
+        _ => false,
+    };
+    if options.mounts.iter().any(follows) { "rslave" } else { "rprivate" }
+}
+
+/// How one of the host's own filesystems is bound.
+const SHARED: [&str; 5] = ["rbind", "nosuid", "noexec", "nodev", "rprivate"];
+
+/// What every container has (moby, `daemon/pkg/oci/defaults.go`).
+fn own(options: &Options, host: &Host) -> Result<Vec<SpecMount>> {
+    let mut mounts = Vec::new();
+    // A new proc needs a pid namespace of its own (EPERM otherwise).
+    mounts.push(match options.pid {
+        Namespace::Host => bind("/proc", Path::new("/proc"), &SHARED),
+        _ => mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
+    });
+    mounts.push(mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]));
+    let mut pts = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    // The group tty of all distributions; the kernel refuses ids that are not mapped.
+    if host.ids.as_ref().is_some_and(|ids| ids.gid.outside(5).is_some()) {
+        pts.push("gid=5");
+    }
+    mounts.push(mount("/dev/pts", "devpts", "devpts", &pts));
+    let writable = options.privileged && !options.read_only;
+    // A new sysfs needs a network namespace of its own.
+    mounts.push(match (&options.network, writable) {
+        (Namespace::Host, true) => bind("/sys", Path::new("/sys"), &SHARED),
+        (Namespace::Host, false) => {
+            mount("/sys", "bind", "/sys", &["rbind", "rro", "nosuid", "noexec", "nodev", "rprivate"])
+        }
+        (_, true) => mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev"]),
+        (_, false) => mount("/sys", "sysfs", "sysfs", &["ro", "nosuid", "noexec", "nodev"]),
+    });
+    let access = if options.privileged { "rw" } else { "ro" };
+    mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &[access, "nosuid", "noexec", "nodev", "relatime"]));
+    // Likewise with the IPC namespace.
+    match (&options.ipc, &host.joins.mqueue) {
+        (Namespace::Host, None) => {}
+        (Namespace::Host, Some(path)) => mounts.push(bind("/dev/mqueue", path, &SHARED)),
+        _ => mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])),
+    }
+    mounts.extend(shm(options, host)?);
+    Ok(mounts)
+}
+
+/// POSIX shared memory goes with the IPC namespace, though the kernel knows nothing of that.
+fn shm(options: &Options, host: &Host) -> Result<Option<SpecMount>> {
+    let shared = match &options.ipc {
+        Namespace::Private | Namespace::Path(_) => None,
+        Namespace::Host => Some(Path::new("/dev/shm")),
+        Namespace::Container(name) => match &host.joins.shm {
+            Some(path) => Some(path.as_path()),
+            None => bail!("--ipc container:{name}: the /dev/shm of another container cannot be shared yet"),
+        },
+    };
+    if let Some(path) = shared {
+        if options.shm_size.is_some() {
+            bail!("--shm-size: with this --ipc /dev/shm is not the container's own");
+        }
+        return Ok(Some(bind("/dev/shm", path, &SHARED)));
+    }
+    if options.no_shm {
+        if options.shm_size.is_some() {
+            bail!("--shm-size: there is no /dev/shm with --ipc none");
+        }
+        return Ok(None);
+    }
+    let size = format!("size={}", options.shm_size.unwrap_or(defaults::SHM_SIZE));
+    Ok(Some(mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &size])))
+}
+
+/// The user's mounts and devices, those nearer to the root first, as docker sorts them.
+fn asked<'a>(options: &Options, mut overlays: impl Iterator<Item = &'a Overlay>) -> Result<Vec<SpecMount>> {
+    let mut mounts = Vec::new();
+    for wanted in &options.mounts {
+        mounts.push(match wanted {
+            Mount::Bind { source, target, readonly, recursive, propagation, flags } => {
+                // docker makes read-only also what is mounted below, where the kernel can (since 25.0).
+                let mut words = match (recursive, readonly) {
+                    (true, false) => vec!["rbind"],
+                    (true, true) => vec!["rbind", "rro"],
+                    (false, false) => vec!["bind"],
+                    (false, true) => vec!["bind", "ro"],
+                };
+                words.push(propagation_word(*propagation));
+                words.extend(flags.iter().map(String::as_str));
+                bind(target, source, &words)
+            }
+            Mount::Tmpfs { target, options } => {
+                let merged = tmpfs::merge(options);
+                mount(target, "tmpfs", "tmpfs", &merged.iter().map(String::as_str).collect::<Vec<_>>())
+            }
+            Mount::Overlay { source, target } => {
+                overlay(target, source, overlays.next().with_context(|| format!("{target}: no directory for :O"))?)?
+            }
+        });
+    }
+    for (n, device) in options.devices.iter().enumerate() {
+        if !options.devices[..n].contains(device) {
+            mounts.push(bind(&device.target, &device.source, &["rbind", "nosuid", "noexec", "rprivate"]));
+        }
+    }
+    let mut seen = HashSet::new();
+    if let Some(twice) = mounts.iter().find(|mount| !seen.insert(mount.destination())) {
+        bail!("duplicate mount point: {}", twice.destination().display());
+    }
+    mounts.sort_by_key(|mount| mount.destination().components().count());
+    Ok(mounts)
+}
+
+fn propagation_word(propagation: Propagation) -> &'static str {
+    match propagation {
+        Propagation::Private => "private",
+        Propagation::RPrivate => "rprivate",
+        Propagation::Slave => "slave",
+        Propagation::RSlave => "rslave",
+        Propagation::Shared => "shared",
+        Propagation::RShared => "rshared",
+    }
+}
+
+/// An overlay whose changes are thrown away: nothing of it needs to reach the disk (`volatile`). Without root its
+/// attributes are named `user.overlay.*` (`userxattr`).
+fn overlay(target: &str, lower: &Path, scratch: &Overlay) -> Result<SpecMount> {
+    let lower = format!("lowerdir={}", escaped(lower)?);
+    let upper = format!("upperdir={}", escaped(&scratch.upper)?);
+    let work = format!("workdir={}", escaped(&scratch.work)?);
+    Ok(mount(target, "overlay", "overlay", &[&lower, &upper, &work, "userxattr", "volatile"]))
+}
+
+/// Colons separate lower layers and commas options; the kernel takes a backslash before any character
+/// (`fs/overlayfs/params.c`).
+fn escaped(path: &Path) -> Result<String> {
+    let path = path.to_str().with_context(|| format!("{}: not UTF-8, which a Spec must be", path.display()))?;
+    let mut text = String::new();
+    for c in path.chars() {
+        if matches!(c, '\\' | ':' | ',') {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    Ok(text)
+}
+
+fn bind(target: &str, source: &Path, words: &[&str]) -> SpecMount {
+    let mut made = mount(target, "bind", "", words);
+    made.set_source(Some(source.to_owned()));
+    made
+}
+
+fn mount(target: &str, kind: &str, source: &str, words: &[&str]) -> SpecMount {
+    let mut made = SpecMount::default();
+    made.set_destination(target.into())
+        .set_typ(Some(kind.to_owned()))
+        .set_source(Some(source.into()))
+        .set_options(Some(words.iter().map(|word| (*word).to_owned()).collect()));
+    made
+}

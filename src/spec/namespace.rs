@@ -1,0 +1,92 @@
+//! `--network`, `--pid`, `--ipc` and `--uts`.
+
+use super::options::Namespace;
+use crate::error::Advise;
+use anyhow::{Result, anyhow, bail};
+
+/// Reads `--network`: so far a network of its own with nothing but loopback, or an existing one.
+pub fn network(text: &str) -> Result<Namespace> {
+    match text {
+        "none" => Ok(Namespace::Private),
+        "private" | "host" => existing(text),
+        _ if is_reference(text) => existing(text),
+        "" => bail!("no network: use none or host"),
+        _ => Err(anyhow!("{text}: not there yet: use none or host"))
+            .hint(|| "host shares the host's network; none has the loopback interface alone".to_owned()),
+    }
+}
+
+/// Reads `--pid`.
+pub fn pid(text: &str) -> Result<Namespace> {
+    existing(text)
+}
+
+/// Reads `--uts`.
+pub fn uts(text: &str) -> Result<Namespace> {
+    existing(text)
+}
+
+/// Reads `--ipc`. The second value is true for docker's `none`: a namespace of its own without /dev/shm. `shareable`
+/// is `private`: another container may join either, if it says so.
+pub fn ipc(text: &str) -> Result<(Namespace, bool)> {
+    match text {
+        "none" => Ok((Namespace::Private, true)),
+        "shareable" => Ok((Namespace::Private, false)),
+        _ => existing(text).map(|namespace| (namespace, false)),
+    }
+}
+
+fn is_reference(text: &str) -> bool {
+    text.starts_with("container:") || text.starts_with("ns:")
+}
+
+fn existing(text: &str) -> Result<Namespace> {
+    match text.split_once(':') {
+        None if matches!(text, "" | "private") => Ok(Namespace::Private),
+        None if text == "host" => Ok(Namespace::Host),
+        Some(("container", "")) => bail!("container: not of the form container:NAME"),
+        Some(("container", name)) => Ok(Namespace::Container(name.to_owned())),
+        Some(("ns", path)) if path.starts_with('/') => Ok(Namespace::Path(path.into())),
+        Some(("ns", path)) => bail!("{path}: the path of a namespace must be absolute"),
+        _ => bail!("{text}: not one of private, host, container:NAME, ns:PATH"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds() {
+        let ada = || Namespace::Container("ada".into());
+        let path = || Namespace::Path("/proc/1/ns/net".into());
+        for (text, namespace) in [
+            ("none", Namespace::Private),
+            ("private", Namespace::Private),
+            ("host", Namespace::Host),
+            ("container:ada", ada()),
+            ("ns:/proc/1/ns/net", path()),
+        ] {
+            assert_eq!(network(text).expect(text), namespace);
+        }
+        for (text, namespace) in [("", Namespace::Private), ("host", Namespace::Host), ("container:ada", ada())] {
+            assert_eq!(pid(text).expect(text), namespace);
+            assert_eq!(uts(text).expect(text), namespace);
+            assert_eq!(ipc(text).expect(text), (namespace, false));
+        }
+        assert_eq!(ipc("none").expect("none"), (Namespace::Private, true));
+        assert_eq!(ipc("shareable").expect("shareable"), (Namespace::Private, false));
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for text in ["", "bridge", "default", "pasta", "pasta:-t,auto", "slirp4netns", "web", "container:", "ns:x"] {
+            assert!(network(text).is_err(), "{text}");
+        }
+        for text in ["none", "shareable", "web", "container:", "host:x"] {
+            assert!(pid(text).is_err() && uts(text).is_err(), "{text}");
+        }
+        let error = network("bridge").expect_err("later");
+        assert_eq!(crate::error::Failure::from(&error).message, "bridge: not there yet: use none or host");
+    }
+}

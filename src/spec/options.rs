@@ -1,0 +1,269 @@
+//! What a user can ask of a container, in docker's and podman's words.
+//!
+//! This is the "low" form: what was typed, checked for grammar only. [`build`](super::build) turns it into the
+//! "high" form, the OCI Spec, together with the image's configuration and facts about the host.
+
+use std::path::PathBuf;
+
+/// Everything that `rbox run` and `rbox create` can be asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The root filesystem, `--rootfs DIR[:O]`.
+    pub rootfs: Rootfs,
+    /// `--name`.
+    pub name: Option<String>,
+    /// `--rm`.
+    pub remove: bool,
+    /// `-i`: keep standard input open.
+    pub interactive: bool,
+    /// `-t`: give the payload a pseudo-terminal.
+    pub tty: bool,
+    /// `--env-file`, then `-e`, each in the order given; later ones win. Names without a value were looked up in the
+    /// caller's environment by the command line.
+    pub env: Vec<(String, String)>,
+    /// Names that `-e` gave without a value and that the caller does not have: the image's values are dropped.
+    pub unset_env: Vec<String>,
+    /// `-w`.
+    pub workdir: Option<String>,
+    /// `-u NAME|UID[:GROUP|GID]`, as typed.
+    pub user: Option<String>,
+    /// `--group-add`, as typed: names, numbers or `keep-groups`.
+    pub group_add: Vec<String>,
+    /// `--hostname`.
+    pub hostname: Option<String>,
+    /// `--domainname`.
+    pub domainname: Option<String>,
+    /// `--entrypoint`: `Some(vec![])` clears the image's.
+    pub entrypoint: Option<Vec<String>>,
+    /// The command after the image or rootfs.
+    pub command: Vec<String>,
+    /// `-v`, `--mount` and `--tmpfs` in the order given.
+    pub mounts: Vec<Mount>,
+    /// `--read-only`.
+    pub read_only: bool,
+    /// `--shm-size` in bytes.
+    pub shm_size: Option<u64>,
+    /// `--device`.
+    pub devices: Vec<Device>,
+    /// `--network`.
+    pub network: Namespace,
+    /// `--pid`.
+    pub pid: Namespace,
+    /// `--ipc`.
+    pub ipc: Namespace,
+    /// `--ipc none`: no /dev/shm.
+    pub no_shm: bool,
+    /// `--uts`.
+    pub uts: Namespace,
+    /// `--userns`.
+    pub userns: Userns,
+    /// `--uidmap`; needs no `--userns`.
+    pub uidmap: Vec<IdMapRequest>,
+    /// `--gidmap`; empty with `uidmap` given: the same as `uidmap`.
+    pub gidmap: Vec<IdMapRequest>,
+    /// `--id-mode`.
+    pub id_mode: IdMode,
+    /// `--cap-add`, upper case without `CAP_`, or `ALL`.
+    pub cap_add: Vec<String>,
+    /// `--cap-drop`, likewise.
+    pub cap_drop: Vec<String>,
+    /// `--privileged`.
+    pub privileged: bool,
+    /// `--security-opt`.
+    pub security: Security,
+    /// `--ulimit`.
+    pub ulimits: Vec<Ulimit>,
+    /// `--sysctl KEY=VALUE`, keys with dots.
+    pub sysctls: Vec<(String, String)>,
+    /// `--init`: run rbox's own reaper as pid 1.
+    pub init: bool,
+    /// `--timeout` in seconds; the container is killed when it passes. 0 is none.
+    pub timeout: u64,
+    /// `--pidfile`: where to write the host's number for the container's pid 1.
+    pub pidfile: Option<PathBuf>,
+    /// `--umask`, 0 to 0o777.
+    pub umask: Option<u32>,
+    /// `--oom-score-adj`, -1000 to 1000. An unprivileged user can only raise it.
+    pub oom_score_adj: Option<i32>,
+    /// `--label` and `--annotation` alike end in the Spec's annotations.
+    pub annotations: Vec<(String, String)>,
+    /// `--stop-signal`, a number from 1 to 64.
+    pub stop_signal: Option<i32>,
+}
+
+/// `--rootfs DIR[:O]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rootfs {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// `:O`: changes go to an upper layer that is thrown away; `DIR` stays as it is.
+    pub overlay: bool,
+}
+
+/// One mount that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mount {
+    /// A directory or file of the host.
+    Bind {
+        /// Absolute path on the host.
+        source: PathBuf,
+        /// Absolute path in the container.
+        target: String,
+        /// `ro`.
+        readonly: bool,
+        /// `rbind` (the default): also what is mounted below the source.
+        recursive: bool,
+        /// Mount propagation, `rprivate` by default.
+        propagation: Propagation,
+        /// `nosuid`, `nodev`, `noexec` as asked.
+        flags: Vec<String>,
+    },
+    /// A fresh tmpfs.
+    Tmpfs {
+        /// Absolute path in the container.
+        target: String,
+        /// Mount options such as `size=65536k`, `mode=1777`, `ro`.
+        options: Vec<String>,
+    },
+    /// `-v SRC:DST:O`: the source with changes thrown away at the end.
+    Overlay {
+        /// Absolute path on the host.
+        source: PathBuf,
+        /// Absolute path in the container.
+        target: String,
+    },
+}
+
+/// Mount propagation of a bind (mount_namespaces(7)).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Propagation {
+    /// `private`, not below.
+    Private,
+    /// `rprivate`.
+    #[default]
+    RPrivate,
+    /// `slave`.
+    Slave,
+    /// `rslave`.
+    RSlave,
+    /// `shared`.
+    Shared,
+    /// `rshared`.
+    RShared,
+}
+
+/// `--device HOST[:CONTAINER]`; permissions other than `rwm` cannot be enforced without root and are refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Absolute path on the host: a device node, or a directory of them.
+    pub source: PathBuf,
+    /// Absolute path in the container.
+    pub target: String,
+}
+
+/// Where a namespace comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Namespace {
+    /// A new one: `private`, for the network `none`.
+    #[default]
+    Private,
+    /// The host's.
+    Host,
+    /// `container:NAME`: that of another container.
+    Container(String),
+    /// `ns:PATH`.
+    Path(PathBuf),
+}
+
+/// `--userns`, in podman's words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Userns {
+    /// The caller is root inside, the subordinate range follows. Also what `host` means without root.
+    #[default]
+    Private,
+    /// The caller keeps its ids inside, or has those given.
+    KeepId {
+        /// `uid=`: the caller's uid inside.
+        uid: Option<u32>,
+        /// `gid=`.
+        gid: Option<u32>,
+        /// `size=`: how many ids are mapped in all.
+        size: Option<u32>,
+    },
+    /// The caller is not mapped: the container's root is the first subordinate id.
+    NoMap,
+    /// `auto[:size=N]`: a part of the range.
+    Auto {
+        /// How many ids.
+        size: Option<u32>,
+    },
+    /// `container:NAME`.
+    Container(String),
+    /// `ns:PATH`.
+    Path(PathBuf),
+}
+
+/// One `--uidmap` or `--gidmap` entry, `INSIDE:FROM:COUNT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMapRequest {
+    /// First id in the container.
+    pub inside: u32,
+    /// First id outside: of the caller's own map (0 is the caller, 1 the first subordinate id), or of the host with `@`.
+    pub from: u32,
+    /// `@`: `from` counts the host's ids.
+    pub host: bool,
+    /// How many, at least 1.
+    pub count: u32,
+}
+
+/// `--id-mode`: where ids come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IdMode {
+    /// The subordinate range if there is one that works, else the caller's own id alone.
+    #[default]
+    Auto,
+    /// The subordinate range, or an error that says what is missing.
+    Range,
+    /// The caller's own id alone.
+    Single,
+}
+
+/// `--security-opt`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Security {
+    /// `no-new-privileges`.
+    pub no_new_privileges: bool,
+    /// `seccomp=`.
+    pub seccomp: Seccomp,
+    /// `seccomp-arch=+x86,+x32`: further architectures that the built-in profile lets in, `x86` or `x32`.
+    pub seccomp_arch: Vec<String>,
+    /// `unmask=ALL` or `systempaths=unconfined`.
+    pub unmask_all: bool,
+    /// `unmask=PATH[:PATH…]`; a trailing `*` matches any ending.
+    pub unmask: Vec<String>,
+    /// `mask=PATH[:PATH…]`.
+    pub mask: Vec<String>,
+}
+
+/// `--security-opt seccomp=`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Seccomp {
+    /// The profile built into rbox; also `builtin`.
+    #[default]
+    Builtin,
+    /// No filter.
+    Unconfined,
+    /// A profile in docker's JSON format, read by the command line.
+    Profile(String),
+}
+
+/// `--ulimit NAME=SOFT[:HARD]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ulimit {
+    /// Lower case without `rlimit_`, for instance `nofile`.
+    pub name: String,
+    /// `u64::MAX` is unlimited.
+    pub soft: u64,
+    /// Likewise.
+    pub hard: u64,
+}

@@ -1,0 +1,91 @@
+//! `--sysctl KEY=VALUE`: kernel parameters of the container's own namespaces.
+
+use super::options::{Namespace, Options};
+use crate::error::Advise;
+use anyhow::{Result, anyhow, bail};
+use std::collections::HashMap;
+
+/// Those of an IPC namespace (ipc_namespaces(7); docker/cli, `opts/opts.go`, `ValidateSysctl`).
+const IPC: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
+
+/// Reads one `--sysctl`.
+pub fn parse(text: &str) -> Result<(String, String)> {
+    let Some((key, value)) = text.split_once('=') else { bail!("not of the form KEY=VALUE") };
+    let separator = if key.contains('/') { '/' } else { '.' };
+    if key.split(separator).any(|part| part.is_empty() || part == "." || part == "..") {
+        bail!("not the name of a kernel parameter");
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// The Spec's form. A parameter that does not belong to a namespace of the container is refused: it is the host's, and
+/// root's there.
+pub fn allowed(options: &Options) -> Result<Option<HashMap<String, String>>> {
+    for (key, _) in &options.sysctls {
+        let name = if key.contains('/') { key.replace('/', ".") } else { key.clone() };
+        let (namespace, option) = if name.starts_with("net.") {
+            (&options.network, "network")
+        } else if name.starts_with("fs.mqueue.") || IPC.contains(&name.as_str()) {
+            (&options.ipc, "ipc")
+        } else if name == "kernel.domainname" {
+            (&options.uts, "uts")
+        } else {
+            return Err(anyhow!("--sysctl {key}: sysctl '{key}' is not allowed")).hint(|| {
+                "a container can have net.*, fs.mqueue.*, kernel.shm*, kernel.msg*, kernel.sem and kernel.domainname of \
+                 its own"
+                    .to_owned()
+            });
+        };
+        if *namespace == Namespace::Host {
+            bail!("--sysctl {key}: sysctl '{key}' is not allowed with --{option} host: it is the host's");
+        }
+    }
+    Ok((!options.sysctls.is_empty()).then(|| options.sysctls.iter().cloned().collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(key: &str, change: fn(&mut Options)) -> Result<()> {
+        let mut options = Options { sysctls: vec![(key.to_owned(), "1".to_owned())], ..Options::default() };
+        change(&mut options);
+        allowed(&options).map(|_| ())
+    }
+
+    #[test]
+    fn forms() {
+        assert_eq!(parse("net.core.x=a=b").expect("a pair"), ("net.core.x".to_owned(), "a=b".to_owned()));
+        assert_eq!(parse("net/ipv4/conf/a.1/x=").expect("a pair").1, "");
+        for text in ["net.core.x", "=1", ".net=1", "net..x=1", "net/../kernel/x=1"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_those_of_own_namespaces() {
+        for key in
+            ["net.ipv4.ip_forward", "net/ipv4/ip_forward", "kernel.shmmax", "fs.mqueue.msg_max", "kernel.domainname"]
+        {
+            check(key, |_| {}).expect(key);
+        }
+        for key in ["kernel.hostname", "kernel.shmfoo", "vm.swappiness", "network.x", "user.max_user_namespaces"] {
+            let error = check(key, |_| {}).expect_err(key);
+            let message = crate::error::Failure::from(&error).message;
+            assert_eq!(message, format!("--sysctl {key}: sysctl '{key}' is not allowed"));
+        }
+        assert!(check("net.x", |options| options.network = Namespace::Host).is_err());
+        assert!(check("kernel.sem", |options| options.ipc = Namespace::Host).is_err());
+        assert!(check("kernel.domainname", |options| options.uts = Namespace::Host).is_err());
+        check("net.x", |options| options.ipc = Namespace::Host).expect("another namespace");
+    }
+}
