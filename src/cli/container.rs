@@ -1,0 +1,190 @@
+//! The options of a new container, in docker's and podman's words.
+
+mod convert;
+
+pub use convert::id_mode;
+
+use clap::Args;
+
+/// What is typed, still text: docker's grammars are read by `spec`, so that their errors are rbox's.
+#[derive(Debug, Default, Args)]
+pub struct ContainerArgs {
+    /// Command to run in the container and its arguments; the first word that is no option begins it
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
+    words: Vec<String>,
+    #[command(flatten)]
+    general: General,
+    #[command(flatten)]
+    process: Process,
+    #[command(flatten)]
+    files: Files,
+    #[command(flatten)]
+    namespaces: Namespaces,
+    #[command(flatten)]
+    ids: Ids,
+    #[command(flatten)]
+    security: Security,
+}
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "General options")]
+struct General {
+    /// Run this directory as the root filesystem. With :O after it changes are thrown away at the end and the directory
+    /// stays as it is
+    #[arg(long, value_name = "DIR[:O]", num_args = 0..=1, default_missing_value = "")]
+    rootfs: Option<String>,
+    /// Assign a name to the container
+    #[arg(long)]
+    name: Option<String>,
+    /// Remove the container when it exits. At present that happens in any case
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    rm: Option<bool>,
+    /// Keep STDIN open even if nothing is attached
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    interactive: Option<bool>,
+    /// Allocate a pseudo-TTY
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    tty: Option<bool>,
+    /// Set metadata on the container
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
+    /// Add an annotation to the container's Spec
+    #[arg(long, value_name = "KEY=VALUE")]
+    annotation: Vec<String>,
+    /// Write the process number of the container's first process to a file
+    #[arg(long, value_name = "FILE")]
+    pidfile: Option<String>,
+    /// Kill the container after so many seconds; 0 is never
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<String>,
+    /// Signal to stop the container
+    #[arg(long, value_name = "SIGNAL")]
+    stop_signal: Option<String>,
+}
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Process options")]
+struct Process {
+    /// Set an environment variable; without a value that of the caller
+    #[arg(short, long, value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
+    env: Vec<String>,
+    /// Read in a file of environment variables
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<String>,
+    /// Working directory inside the container
+    #[arg(short, long, value_name = "DIR", allow_hyphen_values = true)]
+    workdir: Option<String>,
+    /// Name or id of the user and of the group, to run as
+    #[arg(short, long, value_name = "USER[:GROUP]", allow_hyphen_values = true)]
+    user: Option<String>,
+    /// Add a group to join; keep-groups keeps those of the caller
+    #[arg(long, value_name = "GROUP", allow_hyphen_values = true)]
+    group_add: Vec<String>,
+    /// Overwrite the entrypoint of the image: a program, or a JSON list of words
+    #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
+    entrypoint: Option<String>,
+    /// Run an init inside the container that forwards signals and reaps processes
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    init: Option<bool>,
+    #[arg(long, hide = true, value_name = "PATH")]
+    init_path: Option<String>,
+    /// File mode creation mask, octal
+    #[arg(long, value_name = "MASK")]
+    umask: Option<String>,
+    /// Limit of a resource, as in `nofile=1024:2048`; -1 is no limit
+    #[arg(long, value_name = "NAME=SOFT[:HARD]")]
+    ulimit: Vec<String>,
+    /// Tune the host's preferences for killing when memory is short (-1000 to 1000; without root it can only rise)
+    #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
+    oom_score_adj: Option<String>,
+}
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Files")]
+struct Files {
+    /// Bind mount a directory or file. WORDS: ro, rw, O (changes are thrown away), bind, rbind, private, rprivate,
+    /// slave, rslave, nosuid, nodev, noexec
+    #[arg(short, long, value_name = "SRC:DST[:WORDS]")]
+    volume: Vec<String>,
+    /// Attach a filesystem: type=bind,src=…,dst=…[,ro] or type=tmpfs,dst=…[,tmpfs-size=…], or the form of -v
+    #[arg(long, value_name = "MOUNT")]
+    mount: Vec<String>,
+    /// Mount a tmpfs directory
+    #[arg(long, value_name = "DST[:OPTIONS]")]
+    tmpfs: Vec<String>,
+    /// Mount the container's root filesystem as read only
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    read_only: Option<bool>,
+    /// With --read-only a tmpfs on /run, /tmp and /var/tmp
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    read_only_tmpfs: Option<bool>,
+    /// Size of /dev/shm [default: 64m]
+    #[arg(long, value_name = "SIZE")]
+    shm_size: Option<String>,
+    /// Add a host device to the container
+    #[arg(long, value_name = "HOST[:CONTAINER]")]
+    device: Vec<String>,
+}
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Namespaces")]
+struct Namespaces {
+    /// Connect the container to a network: none, host, container:NAME, ns:PATH [default: none]
+    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
+    network: Option<String>,
+    /// PID namespace to use: private, host, container:NAME, ns:PATH
+    #[arg(long, value_name = "MODE")]
+    pid: Option<String>,
+    /// IPC mode to use: private, shareable, none, host, container:NAME, ns:PATH
+    #[arg(long, value_name = "MODE")]
+    ipc: Option<String>,
+    /// UTS namespace to use: private, host, container:NAME, ns:PATH
+    #[arg(long, value_name = "MODE")]
+    uts: Option<String>,
+    /// Container host name
+    #[arg(short = 'h', long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// Container NIS domain name
+    #[arg(long, value_name = "NAME")]
+    domainname: Option<String>,
+    /// Kernel parameter of a namespace of the container
+    #[arg(long, value_name = "KEY=VALUE")]
+    sysctl: Vec<String>,
+}
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "User and group ids")]
+struct Ids {
+    /// User namespace to use: private, keep-id[:uid=,gid=,size=], nomap, auto[:size=], host, container:NAME, ns:PATH
+    #[arg(long, value_name = "MODE")]
+    userns: Option<String>,
+    /// Map user ids: FROM counts the caller (0) and the subordinate ids (1 and on), with @ before it the host's ids
+    #[arg(long, value_name = "CONTAINER:FROM[:AMOUNT]")]
+    uidmap: Vec<String>,
+    /// Map group ids; without it they are mapped like user ids
+    #[arg(long, value_name = "CONTAINER:FROM[:AMOUNT]")]
+    gidmap: Vec<String>,
+    /// Where ids come from: the subordinate range, the caller's own id alone, or what there is (auto, range, single)
+    /// [default: auto]
+    #[arg(long, value_name = "MODE")]
+    id_mode: Option<String>,
+}
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Security")]
+struct Security {
+    /// Add a Linux capability, or ALL
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_add: Vec<String>,
+    /// Drop a Linux capability, or ALL
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_drop: Vec<String>,
+    /// Give extended privileges to this container: every capability over its own namespaces, no filter, no masked
+    /// paths. It is still the caller's rights that count outside; devices come with --device
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    privileged: Option<bool>,
+    /// Security option: no-new-privileges, seccomp=unconfined|builtin|FILE, seccomp-arch=+x86,+x32,
+    /// systempaths=unconfined, mask=PATH, unmask=PATH|ALL
+    #[arg(long, value_name = "OPTION")]
+    security_opt: Vec<String>,
+}

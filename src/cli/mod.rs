@@ -1,0 +1,103 @@
+//! The command line: what is typed becomes a call of one verb; its error is printed once, here.
+
+pub mod completion;
+pub mod container;
+pub mod man;
+pub mod output;
+pub mod run;
+pub mod unshare;
+pub mod usage;
+
+use crate::error::{Advise, Failure};
+use anyhow::{Result, anyhow};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// What kind of binary this is, for reports of errors.
+const VERSION: &str = if cfg!(all(target_env = "musl", target_feature = "crt-static")) {
+    concat!(env!("CARGO_PKG_VERSION"), " (static, musl)")
+} else if cfg!(target_env = "musl") {
+    concat!(env!("CARGO_PKG_VERSION"), " (dynamic, musl)")
+} else {
+    concat!(env!("CARGO_PKG_VERSION"), " (dynamic, glibc)")
+};
+
+/// Runs the command that the arguments name; its exit status is the program's.
+pub fn main() -> ExitCode {
+    let status = arguments(std::env::args_os()).and_then(dispatch).unwrap_or_else(|error| {
+        let failure = Failure::from(&error);
+        output::error(&failure.render());
+        failure.exit
+    });
+    ExitCode::from(status)
+}
+
+/// The arguments as text, which is what a Spec can hold.
+fn arguments(args: impl Iterator<Item = OsString>) -> Result<Vec<String>> {
+    args.enumerate()
+        .map(|(number, arg)| {
+            let refuse = |arg: OsString| anyhow!("argument {number}: {}: not UTF-8", arg.to_string_lossy());
+            arg.into_string().map_err(refuse)
+        })
+        .collect::<Result<_>>()
+        .hint(|| "a Spec is JSON, which has no other text; a symlink with another name may help".to_owned())
+}
+
+fn dispatch(args: Vec<String>) -> Result<u8> {
+    let verb = args.get(1).cloned().unwrap_or_default();
+    let mut matches = match command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => return usage::report(&error, &verb),
+    };
+    let Some((verb, matches)) = matches.remove_subcommand() else {
+        return output::print(&command().render_help().to_string());
+    };
+    call(&verb, matches)
+}
+
+/// One line for each verb; the second half of the table is in [`command`].
+fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
+    match verb {
+        "run" => run::main(matches),
+        "unshare" => unshare::main(matches),
+        "completion" => completion::main(matches),
+        "man" => man::main(matches),
+        _ => Err(anyhow!("{verb}: no such command")),
+    }
+}
+
+/// The grammar. The options of a verb are made only when it is the one: that halves the time of a start.
+pub fn command() -> Command {
+    let verb = |name: &'static str, about: &'static str, options: fn(Command) -> Command| {
+        Command::new(name).about(about).disable_help_flag(true).defer(options)
+    };
+    Command::new("rbox")
+        .about("Run containers without root")
+        .version(VERSION)
+        .override_usage("rbox COMMAND [OPTIONS]")
+        .disable_help_subcommand(true)
+        .disable_version_flag(true)
+        .arg(version_flag())
+        .subcommand_value_name("COMMAND")
+        .subcommand_help_heading("Commands")
+        .subcommand(verb("run", "Create and run a new container", run::options))
+        .subcommand(verb("unshare", "Run a program in the user namespace of containers", unshare::options))
+        .subcommand(verb("completion", "Print the completion script for a shell", completion::options))
+        .subcommand(verb("man", "Write the manual pages into a directory", man::options))
+}
+
+fn version_flag() -> Arg {
+    Arg::new("version").short('v').long("version").action(ArgAction::Version).help("Print the version and quit")
+}
+
+/// The grammar of a verb: its options, and `--help` alone, since `-h` is the host name of `run`, as in docker.
+fn grammar<A: Args>(command: Command, usage: &'static str) -> Command {
+    // The derived code takes the comment on its type for the text about the command.
+    let about = command.get_about().cloned().unwrap_or_default();
+    let help = Arg::new("help").long("help").action(ArgAction::Help).help("Print usage").help_heading("Help");
+    A::augment_args(command.override_usage(usage)).about(about).arg(help)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,18 @@
+//! Text for standard output and standard error. A reader that went away is no error (EPIPE); a full disk is.
+
+use anyhow::{Context, Result};
+use std::io::{ErrorKind, Write};
+
+/// Prints to standard output. The result is the program's exit status.
+pub fn print(text: &str) -> Result<u8> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("standard output"),
+        _ => Ok(0),
+    }
+}
+
+/// Prints to standard error, where nothing can be done about a failure.
+pub fn error(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}

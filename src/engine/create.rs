@@ -1,0 +1,176 @@
+//! A container that is ready to be started: its record, its bundle.
+
+use super::ids::{self, Caller};
+use super::record::{self, Record};
+use super::root;
+use crate::runtime::bundle::Bundle;
+use crate::runtime::{create, hooks};
+use crate::spec::build;
+use crate::spec::host::{Host, Joins, Overlay};
+use crate::spec::options::{Mount, Namespace, Options, Userns};
+use crate::sys::Named;
+use anyhow::{Context, Result};
+use oci_spec::runtime::ContainerState;
+use rustix::fs::{Mode, OFlags};
+use std::path::{Path, PathBuf};
+
+/// What the supervisor needs. Dropped, nothing of the container is left.
+#[derive(Debug)]
+pub struct Created {
+    /// Its directories.
+    pub record: Record,
+    /// What the runtime starts.
+    pub bundle: Bundle,
+    /// `-t`.
+    pub tty: bool,
+    /// `-i`.
+    pub interactive: bool,
+    /// `--timeout`, seconds, 0 is none.
+    pub timeout: u64,
+    pidfile: Option<PathBuf>,
+}
+
+/// The kernel knows these (capabilities(7), Linux 5.9); a new user namespace has all of them whatever its maker has.
+const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
+
+/// Makes the container's directories and its Spec.
+pub fn create(options: &Options) -> Result<Created> {
+    let caller = Caller::this();
+    let joins = joins(options)?;
+    let maps = if joins.user.is_some() || matches!(options.userns, Userns::Path(_)) {
+        None
+    } else {
+        Some(ids::maps(options, caller)?)
+    };
+    let accounts = root::accounts(&options.rootfs.path)?;
+    let mut record = Record::create(options.name.as_deref())?;
+    let overlays = overlays(options, &mut record)?;
+    let system = rustix::system::uname();
+    let host = Host {
+        id: record.id.clone(),
+        hostname: system.nodename().to_string_lossy().into_owned(),
+        uid: caller.uid,
+        gid: caller.gid,
+        ids: maps,
+        passwd: accounts.passwd,
+        group: accounts.group,
+        root: root_path(options, &record)?,
+        overlays,
+        joins,
+        bounding: ALL_CAPABILITIES,
+        kernel: version(&system.release().to_string_lossy()),
+    };
+    let spec = build::build(options, None, &host)?;
+    record.write_config(&spec)?;
+    let bundle = Bundle::new(&record.dir, spec)?;
+    let Options { tty, interactive, timeout, .. } = *options;
+    Ok(Created { record, bundle, tty, interactive, timeout, pidfile: options.pidfile.clone() })
+}
+
+impl Created {
+    /// Called when the first process exists: writes it down, for others and into `--pidfile`. The file goes with the
+    /// value that comes back.
+    pub fn started(&self, pid: i32) -> Result<Option<PidFile>> {
+        self.record.started(pid)?;
+        let pidfile = self.pidfile.as_deref().map(|path| PidFile::write(path, pid)).transpose()?;
+        if let Some(all) = self.bundle.spec.hooks() {
+            let state = create::state(&self.record.id, &self.bundle, ContainerState::Running, Some(pid));
+            hooks::run("poststart", all.poststart().as_ref(), &state)?;
+        }
+        Ok(pidfile)
+    }
+
+    /// Called when the container has ended.
+    pub fn run_poststop(&self) -> Result<()> {
+        let Some(all) = self.bundle.spec.hooks() else { return Ok(()) };
+        let state = create::state(&self.record.id, &self.bundle, ContainerState::Stopped, None);
+        hooks::run("poststop", all.poststop().as_ref(), &state)
+    }
+}
+
+/// A file with the number of the first process, removed with this value.
+#[derive(Debug)]
+pub struct PidFile(PathBuf);
+
+impl PidFile {
+    /// Written aside and renamed, so that whoever waits for the file never reads half a number.
+    pub fn write(path: &Path, pid: i32) -> Result<PidFile> {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(".tmp");
+        let aside = PathBuf::from(aside);
+        let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::open(&aside, flags, Mode::from_raw_mode(0o644))
+            .named(|| format!("open({})", aside.display()))
+            .context("--pidfile")?;
+        rustix::io::write(&file, pid.to_string().as_bytes()).named(|| "write".to_owned()).context("--pidfile")?;
+        fs_err::rename(&aside, path).context("--pidfile")?;
+        Ok(PidFile(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Somebody may have removed it already.
+        let _ = rustix::fs::unlink(&self.0);
+    }
+}
+
+/// `root.path`: the directory itself, or an empty one for an overlay to be mounted on.
+fn root_path(options: &Options, record: &Record) -> Result<PathBuf> {
+    if options.rootfs.overlay { record.mount_point() } else { Ok(options.rootfs.path.clone()) }
+}
+
+/// Scratch directories for every overlay that the options ask for.
+fn overlays(options: &Options, record: &mut Record) -> Result<Vec<Overlay>> {
+    let count = options.mounts.iter().filter(|mount| matches!(mount, Mount::Overlay { .. })).count();
+    let count = count + usize::from(options.rootfs.overlay);
+    (0..count)
+        .map(|_| {
+            let dir = record.scratch()?;
+            let overlay = Overlay { upper: dir.join("upper"), work: dir.join("work") };
+            fs_err::create_dir(&overlay.upper)?;
+            fs_err::create_dir(&overlay.work)?;
+            Ok(overlay)
+        })
+        .collect()
+}
+
+/// Looks up the containers that `container:NAME` options name. Their namespaces belong to their user namespace, so
+/// that one is joined, too.
+fn joins(options: &Options) -> Result<Joins> {
+    let mut joins = Joins::default();
+    let mut owner: Option<&str> = None;
+    let wanted = [
+        (&options.network, &mut joins.network, "net"),
+        (&options.pid, &mut joins.pid, "pid"),
+        (&options.ipc, &mut joins.ipc, "ipc"),
+        (&options.uts, &mut joins.uts, "uts"),
+    ];
+    for (namespace, join, kind) in wanted {
+        if let Namespace::Container(name) = namespace {
+            *join = Some(namespace_of(name, kind)?);
+            if owner.replace(name).is_some_and(|other| other != name) {
+                anyhow::bail!(
+                    "namespaces of two containers cannot be joined: each belongs to a user namespace of its own"
+                );
+            }
+        }
+    }
+    if let Userns::Container(name) = &options.userns {
+        owner = Some(name);
+    }
+    if let Some(name) = owner {
+        joins.user = Some(namespace_of(name, "user")?);
+    }
+    Ok(joins)
+}
+
+fn namespace_of(container: &str, kind: &str) -> Result<PathBuf> {
+    Ok(PathBuf::from(format!("/proc/{}/ns/{kind}", record::process_of(container)?)))
+}
+
+/// `6.1.0-13-amd64` is 6 and 1.
+fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}

@@ -1,0 +1,7 @@
+//! One verb a file: what can be done with containers. Returns data and prints nothing.
+
+pub mod create;
+pub mod ids;
+pub mod record;
+pub mod root;
+pub mod unshare;

@@ -1,0 +1,173 @@
+//! Bytes between the caller's terminal and the container's.
+
+use crate::sys::pty::{self, Raw};
+use anyhow::Result;
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// As much as a terminal takes at once without blocking when it says that it is writable.
+const CHUNK: usize = 4096;
+
+/// A container's terminal and rbox's own standard streams.
+pub struct Relay {
+    master: OwnedFd,
+    /// The caller's terminal in raw mode; none if standard input is not one or not wanted.
+    raw: Option<Raw<BorrowedFd<'static>>>,
+    input_open: bool,
+    /// Held open so that the terminal is never hung up while the container lives: a payload may close and open it.
+    _peer: OwnedFd,
+    /// Typed, on its way in.
+    inward: Vec<u8>,
+    /// Printed, on its way out.
+    outward: Vec<u8>,
+    /// Nobody reads rbox's output any more.
+    output_closed: bool,
+}
+
+/// The three ends that bytes come from or go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The container's terminal.
+    Master,
+    /// rbox's standard input.
+    Input,
+    /// rbox's standard output.
+    Output,
+}
+
+impl Relay {
+    /// Takes over standard input (if `interactive`) and output.
+    pub fn start(master: OwnedFd, interactive: bool) -> Result<Relay> {
+        let stdin = rustix::stdio::stdin();
+        let is_terminal = rustix::termios::isatty(stdin);
+        let raw = if interactive && is_terminal { Some(Raw::set(stdin)?) } else { None };
+        let relay = Relay {
+            _peer: pty::open_peer(&master)?,
+            master,
+            raw,
+            input_open: interactive,
+            inward: Vec::new(),
+            outward: Vec::new(),
+            output_closed: false,
+        };
+        relay.resize();
+        Ok(relay)
+    }
+
+    /// The container's window is as large as the caller's.
+    pub fn resize(&self) {
+        for fd in [rustix::stdio::stdin(), rustix::stdio::stdout()] {
+            if rustix::termios::isatty(fd) {
+                return pty::copy_size(fd, &self.master);
+            }
+        }
+    }
+
+    /// rbox was stopped and continued; a shell has set its own mode meanwhile.
+    pub fn continued(&self) -> Result<()> {
+        self.resize();
+        match &self.raw {
+            Some(raw) => Ok(raw.again()?),
+            None => Ok(()),
+        }
+    }
+
+    /// What to wait for at present; nothing that needs no attention, since its hang-up would be reported for ever.
+    pub fn wanted(&self) -> Vec<(End, BorrowedFd<'_>, PollFlags)> {
+        let mut wanted = Vec::with_capacity(3);
+        let mut master = PollFlags::empty();
+        if self.outward.is_empty() {
+            master |= PollFlags::IN;
+        } else {
+            wanted.push((End::Output, rustix::stdio::stdout(), PollFlags::OUT));
+        }
+        if !self.inward.is_empty() {
+            master |= PollFlags::OUT;
+        } else if self.input_open {
+            wanted.push((End::Input, rustix::stdio::stdin(), PollFlags::IN));
+        }
+        if !master.is_empty() {
+            wanted.push((End::Master, self.master.as_fd(), master));
+        }
+        wanted
+    }
+
+    /// Moves what can be moved.
+    pub fn step(&mut self, ready: &[(End, PollFlags)]) {
+        for (end, flags) in ready.iter().filter(|(_, flags)| !flags.is_empty()) {
+            match end {
+                End::Input => self.read_input(),
+                End::Output => self.write_output(),
+                End::Master => {
+                    if flags.contains(PollFlags::OUT) {
+                        self.write_master();
+                    }
+                    if self.outward.is_empty() && !(*flags - PollFlags::OUT).is_empty() {
+                        self.read_master();
+                    }
+                }
+            }
+        }
+    }
+
+    fn read_master(&mut self) {
+        let mut buffer = [0; CHUNK];
+        if let Ok(length) = rustix::io::retry_on_intr(|| rustix::io::read(&self.master, &mut buffer)) {
+            if !self.output_closed {
+                self.outward.extend_from_slice(&buffer[..length]);
+            }
+        }
+    }
+
+    fn write_master(&mut self) {
+        match rustix::io::retry_on_intr(|| rustix::io::write(&self.master, &self.inward)) {
+            Ok(length) => {
+                self.inward.drain(..length);
+            }
+            Err(Errno::AGAIN) => {}
+            Err(_) => self.inward.clear(),
+        }
+    }
+
+    fn read_input(&mut self) {
+        let mut buffer = [0; CHUNK];
+        match rustix::io::retry_on_intr(|| rustix::io::read(rustix::stdio::stdin(), &mut buffer)) {
+            Ok(length) if length > 0 => self.inward.extend_from_slice(&buffer[..length]),
+            Err(Errno::AGAIN) => {}
+            _ => self.input_open = false,
+        }
+    }
+
+    fn write_output(&mut self) {
+        match rustix::io::retry_on_intr(|| rustix::io::write(rustix::stdio::stdout(), &self.outward)) {
+            Ok(length) => {
+                self.outward.drain(..length);
+            }
+            Err(Errno::AGAIN) => {}
+            Err(_) => {
+                self.output_closed = true;
+                self.outward.clear();
+            }
+        }
+    }
+
+    /// The container has ended: what it printed last is still in the terminal. The caller's terminal gets its mode
+    /// back when the value goes.
+    pub fn finish(mut self) {
+        while ready(self.master.as_fd(), PollFlags::IN, false) {
+            self.read_master();
+            while !self.outward.is_empty() && ready(rustix::stdio::stdout(), PollFlags::OUT, true) {
+                self.write_output();
+            }
+        }
+    }
+}
+
+fn ready(fd: BorrowedFd<'_>, flags: PollFlags, wait: bool) -> bool {
+    use rustix::event::{PollFd, Timespec, poll};
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
+    let limit = if wait { None } else { Some(&now) };
+    matches!(rustix::io::retry_on_intr(|| poll(&mut fds, limit)), Ok(n) if n > 0)
+}
