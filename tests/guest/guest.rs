@@ -1,0 +1,292 @@
+//! The payload of the tests: a static program with verbs, so that no test needs an image. Never shipped.
+//!
+//! Verbs that look around print `key=value` lines. `without` runs on the host: it takes system calls away, to stand in
+//! for an older kernel.
+
+#![allow(unsafe_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+
+fn main() {
+    let args: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    let text: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let words: Vec<&str> = text.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["report"] => report(),
+        ["exit", status] => std::process::exit(status.parse().expect("a number")),
+        ["echo", rest @ ..] => println!("{}", rest.join(" ")),
+        ["args", ..] => args[1..].iter().for_each(|arg| println!("{}", arg.as_bytes().escape_ascii())),
+        ["cat"] => copy_input(),
+        ["read", path] => print!("{}", std::fs::read_to_string(path).unwrap_or_else(|e| format!("error={e}\n"))),
+        ["write", path, text] => outcome(std::fs::write(path, text)),
+        ["stat", path] => stat(path),
+        ["ls", path] => list(path),
+        ["sleep"] => wait_for_ever(),
+        ["catch", signal] => catch(signal.parse().expect("a number")),
+        ["raise", signal] => unsafe { assert_eq!(libc::raise(signal.parse().expect("a number")), 0) },
+        ["try", call] => attempt(call),
+        ["loopback"] => loopback(),
+        ["orphan"] => orphan(),
+        ["winsize"] => window_size(),
+        ["wait-winsize"] => wait_for_resize(),
+        ["env"] => std::env::vars().for_each(|(key, value)| println!("{key}={value}")),
+        ["env-count"] => println!("{}", std::env::vars_os().count()),
+        ["without", call, rest @ ..] => without(call, rest),
+        other => panic!("guest: what is {other:?}?"),
+    }
+}
+
+fn outcome(result: std::io::Result<()>) {
+    match result {
+        Ok(()) => println!("ok"),
+        Err(error) => println!("errno={}", error.raw_os_error().unwrap_or(0)),
+    }
+}
+
+fn report() {
+    unsafe {
+        println!("pid={}", libc::getpid());
+        println!("uid={}\neuid={}", libc::getuid(), libc::geteuid());
+        println!("gid={}\negid={}", libc::getgid(), libc::getegid());
+        println!("sid={}", libc::getsid(0));
+        let mut groups = [0; 128];
+        let count = libc::getgroups(128, groups.as_mut_ptr());
+        println!("groups={:?}", &groups[..count.max(0) as usize]);
+        let mask = libc::umask(0);
+        println!("umask={mask:o}");
+        println!("tty={}", (0..3).map(|fd| libc::isatty(fd).to_string()).collect::<String>());
+        for (name, resource) in [("nofile", libc::RLIMIT_NOFILE), ("core", libc::RLIMIT_CORE)] {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            libc::getrlimit(resource, &mut limit);
+            println!("rlimit.{name}={}:{}", limit.rlim_cur, limit.rlim_max);
+        }
+    }
+    let file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    println!("hostname={}", file("/proc/sys/kernel/hostname").trim());
+    println!("domainname={}", file("/proc/sys/kernel/domainname").trim());
+    println!("oom_score_adj={}", file("/proc/self/oom_score_adj").trim());
+    println!("cwd={}", std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default());
+    for line in file("/proc/self/status").lines() {
+        if let Some((key, value)) = line.split_once(":\t") {
+            if ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "SigBlk", "SigIgn"]
+                .contains(&key)
+            {
+                println!("{key}={value}");
+            }
+        }
+    }
+    for kind in ["user", "mnt", "pid", "uts", "ipc", "net", "cgroup", "time"] {
+        let link = std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap_or_default();
+        println!("ns.{kind}={}", link.display());
+    }
+    println!("uid_map={:?}", file("/proc/self/uid_map").split_whitespace().collect::<Vec<_>>());
+    // The directory that is being read has a descriptor of its own, which is gone afterwards.
+    let mut fds: Vec<String> = std::fs::read_dir("/proc/self/fd")
+        .map(|dir| dir.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
+    fds.retain(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok());
+    println!("fds={}", fds.join(","));
+    let pids = std::fs::read_dir("/proc")
+        .map(|dir| dir.flatten().filter(|entry| entry.file_name().as_bytes().iter().all(u8::is_ascii_digit)).count());
+    println!("processes={}", pids.unwrap_or(0));
+    for line in file("/proc/self/mountinfo").lines() {
+        println!("mount={line}");
+    }
+}
+
+fn copy_input() {
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes).expect("readable");
+    std::io::stdout().write_all(&bytes).expect("writable");
+}
+
+fn stat(path: &str) {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) => println!("uid={}\ngid={}\nmode={:o}\nsize={}", meta.uid(), meta.gid(), meta.mode(), meta.size()),
+        Err(error) => println!("errno={}", error.raw_os_error().unwrap_or(0)),
+    }
+}
+
+fn list(path: &str) {
+    let mut names: Vec<String> = std::fs::read_dir(path)
+        .map(|dir| dir.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
+    names.sort();
+    println!("{}", names.join(" "));
+}
+
+fn say(line: &str) {
+    println!("{line}");
+    std::io::stdout().flush().expect("writable");
+}
+
+fn wait_for_ever() {
+    say("ready");
+    loop {
+        unsafe { libc::pause() };
+    }
+}
+
+extern "C" fn note(signal: i32) {
+    CAUGHT.store(signal, std::sync::atomic::Ordering::SeqCst);
+}
+
+static CAUGHT: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
+
+/// Blocks the signal before it says that it is ready, so that none is lost, and waits for it.
+fn catch(signal: i32) {
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, signal);
+        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+        say("ready");
+        let mut got = 0;
+        libc::sigwait(&set, &mut got);
+        println!("caught={got}");
+    }
+}
+
+fn attempt(call: &str) {
+    let result: i64 = unsafe {
+        match call {
+            "unshare-user" => libc::syscall(libc::SYS_unshare, libc::CLONE_NEWUSER),
+            "clone-user" => match libc::syscall(libc::SYS_clone, libc::CLONE_NEWUSER | libc::SIGCHLD, 0, 0, 0, 0) {
+                0 => libc::_exit(0),
+                result => result,
+            },
+            "clone3" => libc::syscall(libc::SYS_clone3, 0, 0),
+            "mount" => libc::mount(c"x".as_ptr(), c"/tmp".as_ptr(), c"tmpfs".as_ptr(), 0, std::ptr::null()) as i64,
+            "keyctl" => libc::syscall(libc::SYS_keyctl, 0, 0),
+            "bpf" => libc::syscall(libc::SYS_bpf, 0, 0, 0),
+            "io_uring_setup" => libc::syscall(libc::SYS_io_uring_setup, 1, 0),
+            "af_alg" => libc::socket(38, libc::SOCK_SEQPACKET, 0) as i64,
+            "af_vsock" => libc::socket(40, libc::SOCK_STREAM, 0) as i64,
+            "tiocsti" => libc::ioctl(0, libc::TIOCSTI, c"x".as_ptr()) as i64,
+            "mknod" => libc::mknod(c"/tmp/node".as_ptr(), libc::S_IFCHR | 0o666, libc::makedev(1, 3)) as i64,
+            "chroot" => libc::chroot(c"/".as_ptr()) as i64,
+            "setuid-1" => libc::setuid(1) as i64,
+            "sethostname" => libc::sethostname(c"x".as_ptr(), 1) as i64,
+            // getpid, in the 32-bit table through int 0x80.
+            "int80" => int80(20),
+            // getpid in the x32 table.
+            "x32" => libc::syscall(0x4000_0000 + 39),
+            other => panic!("guest: try what, {other}?"),
+        }
+    };
+    if result < 0 {
+        println!("errno={}", std::io::Error::last_os_error().raw_os_error().unwrap_or(0));
+    } else {
+        println!("ok");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+unsafe fn int80(number: i64) -> i64 {
+    let result: i64;
+    unsafe {
+        std::arch::asm!("int 0x80", inlateout("rax") number => result, out("r8") _, out("r9") _, out("r10") _, out("r11") _);
+        if (result as i32) < 0 {
+            *libc::__errno_location() = -(result as i32);
+            return -1;
+        }
+    }
+    result
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn int80(_: i64) -> i64 {
+    unsafe { *libc::__errno_location() = libc::ENOSYS };
+    -1
+}
+
+fn loopback() {
+    let result = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| std::net::TcpStream::connect(listener.local_addr()?))
+        .map(|_| ());
+    outcome(result);
+}
+
+/// Leaves a grandchild behind whose parent ends at once; somebody must reap it.
+fn orphan() {
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            if libc::fork() == 0 {
+                libc::_exit(0);
+            }
+            libc::_exit(0);
+        }
+        libc::waitpid(child, std::ptr::null_mut(), 0);
+    }
+    // The orphan is gone from /proc once it is reaped.
+    for _ in 0..2000 {
+        let zombies = std::fs::read_dir("/proc")
+            .expect("/proc")
+            .flatten()
+            .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok())
+            .filter(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z')))
+            .count();
+        if zombies == 0 {
+            return println!("reaped");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    println!("zombie");
+}
+
+fn size() -> String {
+    unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        libc::ioctl(0, libc::TIOCGWINSZ, &mut size);
+        format!("size={}x{}", size.ws_row, size.ws_col)
+    }
+}
+
+fn window_size() {
+    println!("{}", size());
+}
+
+fn wait_for_resize() {
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = note as extern "C" fn(i32) as usize;
+        libc::sigaction(libc::SIGWINCH, &action, std::ptr::null_mut());
+    }
+    say("ready");
+    while CAUGHT.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+        unsafe { libc::pause() };
+    }
+    println!("{}", size());
+}
+
+/// Runs a command under a filter that answers ENOSYS to the named system calls (comma separated).
+fn without(calls: &str, command: &[&str]) {
+    let numbers: Vec<u32> = calls
+        .split(',')
+        .map(|call| match call {
+            "clone3" => libc::SYS_clone3 as u32,
+            "mount_setattr" => libc::SYS_mount_setattr as u32,
+            "keyctl" => libc::SYS_keyctl as u32,
+            other => panic!("guest: without what, {other}?"),
+        })
+        .collect();
+    let step = |code: u16, jt: u8, jf: u8, k: u32| libc::sock_filter { code, jt, jf, k };
+    let mut program = vec![step(0x20, 0, 0, 0)];
+    for number in numbers {
+        program.push(step(0x15, 0, 1, number));
+        program.push(step(0x06, 0, 0, 0x0005_0000 | libc::ENOSYS as u32));
+    }
+    program.push(step(0x06, 0, 0, 0x7fff_0000));
+    let (name, args) = command.split_first().expect("a command");
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, 2, &filter), 0);
+    }
+    let error = std::process::Command::new(name).args(args).exec();
+    panic!("guest: {name}: {error}");
+}

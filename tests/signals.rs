@@ -1,0 +1,171 @@
+//! Signals reach the payload, and every end leaves nothing behind.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod env;
+
+use env::{Env, eventually};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+/// Starts the guest and waits until it says that it is ready.
+fn start(env: &Env, options: &[&str], verb: &[&str]) -> (Child, BufReader<std::process::ChildStdout>) {
+    let mut child = env.run_command(options).arg("/guest").args(verb).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    (child, output)
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// Processes whose command line holds the private directory of this test.
+fn processes(env: &Env) -> Vec<String> {
+    let needle = env.path("rootfs").display().to_string();
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| {
+            let root = std::fs::read_to_string(entry.path().join("mountinfo")).ok()?;
+            let name = entry.file_name().into_string().ok().filter(|name| name.bytes().all(|b| b.is_ascii_digit()))?;
+            root.contains(&needle).then_some(name)
+        })
+        .collect()
+}
+
+#[test]
+fn a_handled_signal_is_the_payloads() {
+    let env = Env::new();
+    for number in [1, 2, 3, 10, 12, 15, 28] {
+        // SIGWINCH is for rbox's own terminal.
+        if number == 28 {
+            continue;
+        }
+        let (mut child, mut output) = start(&env, &[], &["catch", &number.to_string()]);
+        signal(&child, Signal::from_named_raw(number).unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert_eq!(line, format!("caught={number}\n"));
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn an_unhandled_signal_ends_the_container_as_it_would_end_a_program() {
+    let env = Env::new();
+    for (signal_to_send, status) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129), (Signal::QUIT, 131)] {
+        for options in [&[][..], &["--init"]] {
+            let (mut child, _output) = start(&env, options, &["sleep"]);
+            signal(&child, signal_to_send);
+            assert_eq!(child.wait().unwrap().code(), Some(status), "{signal_to_send:?} {options:?}");
+        }
+    }
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn a_background_job_of_a_shell_can_be_interrupted() {
+    let env = Env::new();
+    // A shell without job control leaves SIGINT ignored in what it starts with &.
+    let mut child = env
+        .command("sh")
+        .args(["-c", "\"$@\" & wait $!", "sh"])
+        .arg(env::program("rbox"))
+        .args(["run", "--rm", "--rootfs"])
+        .arg(env.rootfs())
+        .args(["/guest", "report"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let ignored = output.lines().map_while(Result::ok).find(|line| line.starts_with("SigIgn")).unwrap();
+    // The guest is a Rust program, which ignores SIGPIPE by itself.
+    assert_eq!(ignored, "SigIgn=0000000000001000");
+    child.wait().unwrap();
+}
+
+#[test]
+fn time_limit() {
+    let env = Env::new();
+    let done = env.guest(&["--timeout", "1"], &["sleep"]);
+    assert_eq!(done.status, 137);
+}
+
+#[test]
+fn kill_9_takes_the_container_along_and_the_next_command_cleans_up() {
+    let env = Env::new();
+    let (mut child, _output) = start(&env, &["--name", "victim"], &["sleep"]);
+    assert!(processes(&env).len() >= 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    eventually("no process is left", || processes(&env).is_empty());
+    assert!(!env.leftovers().is_empty());
+    env.guest(&["--name", "victim"], &["exit", "0"]).ok();
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn kill_9_at_any_moment_of_a_start() {
+    let env = Env::new();
+    let rounds: u32 = if std::env::var_os("RBOX_TEST_LONG").is_some() { 200 } else { 40 };
+    // A start takes a few milliseconds: spread the kills over twice the time of this machine's.
+    let begin = std::time::Instant::now();
+    env.guest(&[], &["exit", "0"]).ok();
+    let span = begin.elapsed() * 2;
+    for round in 0..rounds {
+        let mut child = env.run_command(&[]).args(["/guest", "sleep"]).stdout(Stdio::null()).spawn().unwrap();
+        // Not waiting for anything: the moment of the kill is what varies.
+        std::thread::sleep(span * round / rounds);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    eventually("no process is left", || processes(&env).is_empty());
+    env.guest(&[], &["exit", "0"]).ok();
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(&env.rootfs().display().to_string()));
+}
+
+#[test]
+fn pidfile() {
+    let env = Env::new();
+    let path = env.path("pid");
+    let (mut child, _output) = start(&env, &["--pidfile", path.to_str().unwrap()], &["sleep"]);
+    eventually("the file is there", || path.exists());
+    let pid = std::fs::read_to_string(&path).unwrap();
+    let root = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    assert!(root.starts_with("/guest\0sleep"), "{root:?}");
+    signal(&child, Signal::TERM);
+    child.wait().unwrap();
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_name_is_taken_once() {
+    let env = Env::new();
+    let (mut child, _output) = start(&env, &["--name", "one"], &["sleep"]);
+    env.guest(&["--name", "one"], &["exit", "0"]).fails(125, "already in use");
+    signal(&child, Signal::TERM);
+    child.wait().unwrap();
+    env.guest(&["--name", "one"], &["exit", "0"]).ok();
+}
+
+#[test]
+fn another_containers_namespaces_can_be_joined() {
+    let env = Env::new();
+    let (mut child, _output) = start(&env, &["--name", "first", "--hostname", "shared"], &["sleep"]);
+    eventually("it is written down", || {
+        !env.guest(&["--pid", "container:first"], &["exit", "0"]).stderr.contains("not running")
+    });
+    let report = env.guest(&["--pid", "container:first", "--uts", "container:first"], &["report"]).ok();
+    assert_eq!(report.field("hostname"), "shared");
+    assert_eq!(report.field("uid"), "0");
+    assert!(report.field("processes").parse::<u32>().unwrap() >= 2, "{report:?}");
+    signal(&child, Signal::TERM);
+    child.wait().unwrap();
+    env.guest(&["--pid", "container:first"], &["exit", "0"]).fails(125, "first");
+}
