@@ -1,6 +1,6 @@
 //! Bad input and hostile images: one clear line, the right status, the host untouched.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod env;
 
@@ -47,7 +47,7 @@ fn the_command() {
     env::set_mode(&env.path("rootfs/text"), 0o755);
     std::fs::write(env.path("rootfs/plain"), "x").unwrap();
     run(&["nothing"]).fails(127, "executable file not found in $PATH");
-    run(&["/nothing"]).fails(127, "no such file");
+    run(&["/nothing"]).fails(127, "No such file");
     run(&["/etc"]).fails(126, "/etc");
     run(&["/plain"]).fails(126, "ermission denied");
     run(&["/script"]).fails(127, "/script");
@@ -83,11 +83,11 @@ fn options() {
         (&["--device", "/dev/null:/dev/x:r"], "r"),
         (&["--hostname", "bad\nname"], "hostname"),
         (&["--name", "../up"], "../up"),
-        (&["--name", "-option"], "-option"),
+        (&["--name=-option"], "-option"),
         (&["--pid", "container:none-such"], "none-such"),
         (&["--network", "bridge"], "bridge"),
         (&["--shm-size", "lots"], "lots"),
-        (&["--uidmap", "0:0"], "0:0"),
+        (&["--uidmap", "0:x"], "0:x"),
         (&["--env-file", "/no/such/file"], "/no/such/file"),
         (&["--oom-score-adj", "5000"], "5000"),
     ] {

@@ -1,6 +1,6 @@
 //! What a container is: its ids, namespaces, mounts, names, environment, limits.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod env;
 

@@ -1,6 +1,6 @@
 //! Signals reach the payload, and every end leaves nothing behind.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod env;
 

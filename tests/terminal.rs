@@ -1,6 +1,6 @@
 //! Standard streams: straight through without `-t`, a real terminal with it.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod env;
 
@@ -48,13 +48,35 @@ impl Terminal {
         let start = Instant::now();
         while !self.seen.contains(text) {
             assert!(start.elapsed() < LONG, "no {text:?} in {:?}", self.seen);
-            let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
-            if poll(&mut fds, Some(&Timespec { tv_sec: 1, tv_nsec: 0 })).unwrap() > 0 {
-                let mut buffer = [0; 4096];
-                let length = rustix::io::read(&self.master, &mut buffer).unwrap_or(0);
-                self.seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
+            self.read(500);
+        }
+    }
+
+    /// Reads on until the child has ended: its status.
+    #[track_caller]
+    fn end_of(&mut self, child: &mut Child) -> Option<i32> {
+        let start = Instant::now();
+        loop {
+            assert!(start.elapsed() < LONG, "no end; {:?}", self.seen);
+            self.read(20);
+            if let Some(status) = child.try_wait().unwrap() {
+                while self.read(0) {}
+                return status.code();
             }
         }
+    }
+
+    /// Reads what is there, after waiting so many milliseconds for it; false if there was nothing.
+    fn read(&mut self, milliseconds: i64) -> bool {
+        let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
+        let limit = Timespec { tv_sec: 0, tv_nsec: milliseconds * 1_000_000 };
+        if poll(&mut fds, Some(&limit)).unwrap() == 0 {
+            return false;
+        }
+        let mut buffer = [0; 4096];
+        let length = rustix::io::read(&self.master, &mut buffer).unwrap_or(0);
+        self.seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        length > 0
     }
 
     fn is_raw(&self) -> bool {
@@ -110,12 +132,11 @@ fn a_terminal_of_its_own() {
     let mut terminal = Terminal::new();
     terminal.size(33, 101);
     let mut child = terminal.spawn(interactive(&env, &["report"]));
-    terminal.wait_for("tty=111");
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    terminal.wait_for(" /dev/console ");
+    assert_eq!(terminal.end_of(&mut child), Some(0));
+    assert!(terminal.seen.contains("tty=111") && terminal.seen.contains(" /dev/console "), "{}", terminal.seen);
     let mut child = terminal.spawn(interactive(&env, &["winsize"]));
     terminal.wait_for("size=33x101");
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(terminal.end_of(&mut child), Some(0));
 }
 
 #[test]
@@ -129,7 +150,7 @@ fn resizing_reaches_the_payload() {
     // This terminal controls no session, so the kernel tells nobody by itself.
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::WINCH).unwrap();
     terminal.wait_for("size=40x120");
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(terminal.end_of(&mut child), Some(0));
 }
 
 #[test]
@@ -143,7 +164,7 @@ fn control_keys_are_for_the_payload_and_the_mode_comes_back() {
     terminal.wait_for("ready");
     assert!(terminal.is_raw());
     terminal.type_in(b"\x03");
-    assert_eq!(child.wait().unwrap().code(), Some(128 + 2));
+    assert_eq!(terminal.end_of(&mut child), Some(128 + 2));
     assert!(!terminal.is_raw());
 }
 
@@ -153,12 +174,13 @@ fn the_mode_comes_back_after_an_error_and_a_signal() {
     let mut terminal = Terminal::new();
     let mut command = env.run_command(&["-i", "-t"]);
     command.arg("/no/such/program");
-    assert_eq!(terminal.spawn(command).wait().unwrap().code(), Some(127));
+    let mut child = terminal.spawn(command);
+    assert_eq!(terminal.end_of(&mut child), Some(127));
     assert!(!terminal.is_raw());
     let mut child = terminal.spawn(interactive(&env, &["sleep"]));
     terminal.wait_for("ready");
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
+    assert_eq!(terminal.end_of(&mut child), Some(128 + 15));
     assert!(!terminal.is_raw());
 }
 
@@ -166,10 +188,12 @@ fn the_mode_comes_back_after_an_error_and_a_signal() {
 fn typed_lines_arrive_and_end_of_file_too() {
     let env = Env::new();
     let mut terminal = Terminal::new();
-    let mut child = terminal.spawn(interactive(&env, &["cat"]));
+    let mut child = terminal.spawn(interactive(&env, &["ready-cat"]));
+    // Not before rbox has set the terminal: it would take the end of file for its own.
+    terminal.wait_for("ready");
     terminal.type_in(b"a line\n\x04");
     terminal.wait_for("a line\r\na line\r\n");
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(terminal.end_of(&mut child), Some(0));
 }
 
 #[test]

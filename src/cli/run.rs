@@ -1,9 +1,12 @@
 //! `rbox run`.
 
 use super::container::ContainerArgs;
-use super::grammar;
+use super::{grammar, output};
 use crate::engine;
+use crate::error::Failure;
+use crate::spec::options::{IdMode, Options};
 use crate::supervisor;
+use crate::userns::write::HelperFailed;
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Command, FromArgMatches};
 
@@ -18,5 +21,17 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = ContainerArgs::from_arg_matches_mut(&mut matches)?;
     let cwd = std::env::current_dir().context("current directory")?;
     let options = args.options(&cwd)?;
-    supervisor::run(engine::create::create(&options)?)
+    match run(&options) {
+        // The range is there and newuidmap cannot write it: on a nosuid mount, in an outer container, under a tracer.
+        Err(error) if options.id_mode == IdMode::Auto && error.chain().any(|cause| cause.is::<HelperFailed>()) => {
+            let reason = Failure::from(&error).message;
+            output::error(&format!("rbox: note: {reason}; going on with one id (--id-mode range says more)\n"));
+            run(&Options { id_mode: IdMode::Single, ..options })
+        }
+        result => result,
+    }
+}
+
+fn run(options: &Options) -> Result<u8> {
+    supervisor::run(engine::create::create(options)?)
 }

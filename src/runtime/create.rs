@@ -70,7 +70,7 @@ pub fn create(alone: &Alone, id: &str, bundle: &Bundle, stdio: &Stdio, start: St
     let writer = maps.filter(|(_, writer)| *writer != Writer::Itself);
     if let (false, Some((maps, writer)), Some(init)) = (by_joiner, writer, &made.init) {
         write::for_child(init.pid, maps, writer).or_else(|error| prefer_theirs(&outside_end, error))?;
-        outside_end.send(&Message::Mapped, None)?;
+        outside_end.send(&Message::Mapped, None).or_else(|error| prefer_theirs(&outside_end, error))?;
     }
     let mut terminal = None;
     while let Some((message, fd)) = outside_end.receive()? {
@@ -145,7 +145,7 @@ fn become_container(
     process::exit_now(if failure.exit == 0 { FAILED } else { failure.exit });
 }
 
-/// If the mapping failed because the first process gave up before, its own reason is the better one.
+/// If a step failed because the first process gave up before, its own reason is the better one.
 fn prefer_theirs(outside: &Sync, ours: anyhow::Error) -> Result<()> {
     if crate::sys::fd::hung_up(outside) {
         outside.receive()?;

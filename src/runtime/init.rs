@@ -158,6 +158,8 @@ fn open_terminal(spec: &Spec, root: std::os::fd::BorrowedFd<'_>, stdio: &Stdio) 
     let flags = OFlags::RDWR | OFlags::NOCTTY;
     let master = crate::sys::path::open_in_without_links(root, path, flags).context("terminal")?;
     let terminal = pty::open_peer(&master)?;
+    // As large as the caller's from the start, while that is still at hand.
+    pty::copy_size_of_stdio(&master);
     if let Some(size) = spec.process().as_ref().and_then(|process| process.console_size()) {
         pty::set_size(&master, size.height() as u16, size.width() as u16)?;
     }

@@ -47,17 +47,21 @@ impl<'a> Forward<'a> {
         }
     }
 
-    /// True if the process neither handles, ignores nor blocks the signal (proc_pid_status(5), SigBlk, SigIgn, SigCgt).
+    /// True if the process neither handles, ignores, blocks nor waits for the signal (proc_pid_status(5), SigBlk,
+    /// SigIgn, SigCgt). While it waits in sigwait(3) the kernel shows what it waits for as not blocked.
     fn would_be_dropped(&self, signal: i32) -> bool {
-        let Ok(status) = fs_err::read_to_string(format!("/proc/{}/status", self.pid)) else { return false };
+        let file = |name: &str| fs_err::read_to_string(format!("/proc/{}/{name}", self.pid));
+        let (Ok(status), Ok(call)) = (file("status"), file("syscall")) else { return false };
         let bit = 1u64 << (signal - 1);
-        !status
-            .lines()
-            .filter_map(|line| {
-                let (name, mask) = line.split_once(":\t")?;
-                matches!(name, "SigBlk" | "SigIgn" | "SigCgt").then(|| u64::from_str_radix(mask, 16).ok())?
-            })
-            .any(|mask| mask & bit != 0)
+        let waits = call.split(' ').next() == Some(&libc::SYS_rt_sigtimedwait.to_string());
+        !waits
+            && !status
+                .lines()
+                .filter_map(|line| {
+                    let (name, mask) = line.split_once(":\t")?;
+                    matches!(name, "SigBlk" | "SigIgn" | "SigCgt").then(|| u64::from_str_radix(mask, 16).ok())?
+                })
+                .any(|mask| mask & bit != 0)
     }
 
     /// The status to report, given the one that the kernel reports.

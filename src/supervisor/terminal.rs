@@ -42,7 +42,7 @@ impl Relay {
         let stdin = rustix::stdio::stdin();
         let is_terminal = rustix::termios::isatty(stdin);
         let raw = if interactive && is_terminal { Some(Raw::set(stdin)?) } else { None };
-        let relay = Relay {
+        Ok(Relay {
             _peer: pty::open_peer(&master)?,
             master,
             raw,
@@ -50,18 +50,12 @@ impl Relay {
             inward: Vec::new(),
             outward: Vec::new(),
             output_closed: false,
-        };
-        relay.resize();
-        Ok(relay)
+        })
     }
 
     /// The container's window is as large as the caller's.
     pub fn resize(&self) {
-        for fd in [rustix::stdio::stdin(), rustix::stdio::stdout()] {
-            if rustix::termios::isatty(fd) {
-                return pty::copy_size(fd, &self.master);
-            }
-        }
+        pty::copy_size_of_stdio(&self.master);
     }
 
     /// rbox was stopped and continued; a shell has set its own mode meanwhile.
@@ -155,11 +149,14 @@ impl Relay {
     /// The container has ended: what it printed last is still in the terminal. The caller's terminal gets its mode
     /// back when the value goes.
     pub fn finish(mut self) {
-        while ready(self.master.as_fd(), PollFlags::IN, false) {
-            self.read_master();
+        loop {
             while !self.outward.is_empty() && ready(rustix::stdio::stdout(), PollFlags::OUT, true) {
                 self.write_output();
             }
+            if !ready(self.master.as_fd(), PollFlags::IN, false) {
+                break;
+            }
+            self.read_master();
         }
     }
 }

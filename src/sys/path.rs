@@ -83,7 +83,14 @@ fn make_in(root: BorrowedFd<'_>, path: &Path, missing: Missing) -> Result<OwnedF
         match kind_of(&parent, name.as_os_str()) {
             Ok(FileType::Symlink) => {
                 links += 1;
-                if links > MAX_LINKS {
+                let link = open_with(
+                    root,
+                    &here.join(&name),
+                    OFlags::PATH,
+                    ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+                );
+                // ELOOP: a magic link of /proc, whose text is not where it leads.
+                if links > MAX_LINKS || matches!(link, Err(Errno::LOOP)) {
                     return Err(Errno::LOOP).named(call);
                 }
                 let target = rustix::fs::readlinkat(&parent, &name, Vec::new()).named(call)?;

@@ -21,9 +21,11 @@ pub fn control(terminal: impl AsFd) -> Result<()> {
     Ok(())
 }
 
-/// Copies the window size of one terminal to another; without effect if `from` is none.
-pub fn copy_size(from: impl AsFd, to: impl AsFd) {
-    if let Ok(size) = rustix::termios::tcgetwinsize(from) {
+/// Gives a terminal the window size of the one on standard input, or else on standard output; without effect if
+/// neither is a terminal.
+pub fn copy_size_of_stdio(to: impl AsFd) {
+    let sizes = [rustix::stdio::stdin(), rustix::stdio::stdout()].map(rustix::termios::tcgetwinsize);
+    if let Some(size) = sizes.into_iter().flatten().next() {
         // A terminal that cannot be resized stays as it is: nothing depends on it.
         let _ = rustix::termios::tcsetwinsize(to, size);
     }

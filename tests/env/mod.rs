@@ -1,6 +1,6 @@
 //! What the tests share: a private home, a root filesystem with the guest, and the commands that run in them.
 
-#![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

@@ -3,7 +3,8 @@
 //! Verbs that look around print `key=value` lines. `without` runs on the host: it takes system calls away, to stand in
 //! for an older kernel.
 
-#![allow(unsafe_code, missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(unsafe_code, missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+#![allow(clippy::undocumented_unsafe_blocks)]
 
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -20,6 +21,10 @@ fn main() {
         ["echo", rest @ ..] => println!("{}", rest.join(" ")),
         ["args", ..] => args[1..].iter().for_each(|arg| println!("{}", arg.as_bytes().escape_ascii())),
         ["cat"] => copy_input(),
+        ["ready-cat"] => {
+            say("ready");
+            copy_input();
+        }
         ["read", path] => print!("{}", std::fs::read_to_string(path).unwrap_or_else(|e| format!("error={e}\n"))),
         ["write", path, text] => outcome(std::fs::write(path, text)),
         ["stat", path] => stat(path),
@@ -130,14 +135,12 @@ fn wait_for_ever() {
     }
 }
 
-extern "C" fn note(signal: i32) {
-    CAUGHT.store(signal, std::sync::atomic::Ordering::SeqCst);
-}
-
-static CAUGHT: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
-
 /// Blocks the signal before it says that it is ready, so that none is lost, and waits for it.
 fn catch(signal: i32) {
+    println!("caught={}", wait_for(signal));
+}
+
+fn wait_for(signal: i32) -> i32 {
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut set);
@@ -146,7 +149,7 @@ fn catch(signal: i32) {
         say("ready");
         let mut got = 0;
         libc::sigwait(&set, &mut got);
-        println!("caught={got}");
+        got
     }
 }
 
@@ -160,7 +163,7 @@ fn attempt(call: &str) {
             },
             "clone3" => libc::syscall(libc::SYS_clone3, 0, 0),
             "mount" => libc::mount(c"x".as_ptr(), c"/tmp".as_ptr(), c"tmpfs".as_ptr(), 0, std::ptr::null()) as i64,
-            "keyctl" => libc::syscall(libc::SYS_keyctl, 0, 0),
+            "keyctl" => libc::syscall(libc::SYS_keyctl, 0, -3, 0),
             "bpf" => libc::syscall(libc::SYS_bpf, 0, 0, 0),
             "io_uring_setup" => libc::syscall(libc::SYS_io_uring_setup, 1, 0),
             "af_alg" => libc::socket(38, libc::SOCK_SEQPACKET, 0) as i64,
@@ -251,15 +254,7 @@ fn window_size() {
 }
 
 fn wait_for_resize() {
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = note as extern "C" fn(i32) as usize;
-        libc::sigaction(libc::SIGWINCH, &action, std::ptr::null_mut());
-    }
-    say("ready");
-    while CAUGHT.load(std::sync::atomic::Ordering::SeqCst) == 0 {
-        unsafe { libc::pause() };
-    }
+    wait_for(libc::SIGWINCH);
     println!("{}", size());
 }
 
