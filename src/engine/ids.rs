@@ -186,11 +186,13 @@ mod tests {
         SubIds { uid: range(100000), gid: range(200000) }
     }
 
-    fn ranges(map: &IdMap) -> Vec<(u32, u32, u32)> {
+    type Ranges = Vec<(u32, u32, u32)>;
+
+    fn ranges(map: &IdMap) -> Ranges {
         map.ranges().iter().map(|range| (range.inside, range.outside, range.count)).collect()
     }
 
-    fn planned(options: &Options) -> (Vec<(u32, u32, u32)>, Vec<(u32, u32, u32)>) {
+    fn planned(options: &Options) -> (Ranges, Ranges) {
         let maps = plan(options, CALLER, &subids()).expect("a plan");
         (ranges(&maps.uid), ranges(&maps.gid))
     }

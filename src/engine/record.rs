@@ -86,10 +86,10 @@ const PROCESS: &str = "process.json";
 impl Drop for Record {
     fn drop(&mut self) {
         // What cannot be removed now is removed by the next one: the lock's file is still there then.
-        if let Some(scratch) = &self.scratch {
-            if remove_scratch(scratch).is_err() {
-                return;
-            }
+        if let Some(scratch) = &self.scratch
+            && remove_scratch(scratch).is_err()
+        {
+            return;
         }
         if let Some(name) = &self.name {
             let _ = rustix::fs::unlink(name);

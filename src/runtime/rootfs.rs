@@ -70,7 +70,7 @@ impl Found {
         rustix::process::fchdir(&self.place).named(|| "fchdir(rootfs)".to_owned())?;
         mount::overlay_here(&options.joined()).hint(|| OVERLAY_HINT.to_owned()).context("rootfs")?;
         // The current directory is below the new mount; its own name leads on top of it.
-        Ok(mount::place(&self.path).context("rootfs")?)
+        mount::place(&self.path).context("rootfs")
     }
 }
 

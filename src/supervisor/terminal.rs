@@ -107,10 +107,10 @@ impl Relay {
 
     fn read_master(&mut self) {
         let mut buffer = [0; CHUNK];
-        if let Ok(length) = rustix::io::retry_on_intr(|| rustix::io::read(&self.master, &mut buffer)) {
-            if !self.output_closed {
-                self.outward.extend_from_slice(&buffer[..length]);
-            }
+        if let Ok(length) = rustix::io::retry_on_intr(|| rustix::io::read(&self.master, &mut buffer))
+            && !self.output_closed
+        {
+            self.outward.extend_from_slice(&buffer[..length]);
         }
     }
 
