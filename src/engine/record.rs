@@ -50,10 +50,12 @@ impl Record {
         Ok(fs_err::write(self.dir.join(CONFIG), serde_json::to_vec(spec)?)?)
     }
 
-    /// Writes down the first process.
+    /// Writes down the first process: aside, then renamed, so that nobody reads half of it.
     pub fn started(&self, pid: i32) -> Result<()> {
         let identity = Identity::of(pid)?;
-        Ok(fs_err::write(self.dir.join(PROCESS), serde_json::to_vec(&identity)?)?)
+        let aside = self.dir.join(".process.json");
+        fs_err::write(&aside, serde_json::to_vec(&identity)?)?;
+        Ok(fs_err::rename(aside, self.dir.join(PROCESS))?)
     }
 
     /// An empty directory for an overlay to be mounted on; the mount is seen by the container only.
@@ -207,14 +209,11 @@ fn remove_record(runtime: &Path, id: &str) -> Result<()> {
     for file in [CONFIG, PROCESS] {
         gone(rustix::fs::unlink(dir.join(file)), &dir)?;
     }
-    gone(
-        rustix::fs::rmdir(&dir).or_else(|errno| match errno {
-            // The mount point of an overlay is there, too.
-            Errno::NOTEMPTY => rustix::fs::rmdir(dir.join(ROOT)).and_then(|()| rustix::fs::rmdir(&dir)),
-            errno => Err(errno),
-        }),
-        &dir,
-    )?;
+    match rustix::fs::rmdir(&dir) {
+        // The mount point of an overlay is there, too, or a file that somebody died while writing.
+        Err(Errno::NOTEMPTY) => fs_err::remove_dir_all(&dir)?,
+        result => gone(result, &dir)?,
+    }
     gone(rustix::fs::unlink(lock_file(runtime, id)), &dir)
 }
 
