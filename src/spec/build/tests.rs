@@ -4,7 +4,7 @@ use crate::spec::host::Overlay;
 use crate::spec::options::{Device, Mount, Propagation, Rootfs, Seccomp, Security, Ulimit};
 use crate::userns::idmap::{IdMaps, IdRange};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// An engine that found a range of subordinate ids.
 fn host() -> Host {
@@ -61,7 +61,7 @@ fn json(spec: &Spec) -> Value {
 
 /// Compares with `tests/golden/NAME.json`; with UPDATE_GOLDEN in the environment writes it.
 fn golden(name: &str, spec: &Spec) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name).with_extension("json");
+    let path = source().join("tests/golden").join(name).with_extension("json");
     let text = serde_json::to_string_pretty(&json(spec)).expect("serializable") + "\n";
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs_err::write(&path, &text).expect("writable");
@@ -379,4 +379,9 @@ fn what_needs_a_mapped_group() {
 fn an_init_of_its_own_needs_a_pid_namespace() {
     let options = Options { init: true, pid: Namespace::Host, ..options() };
     assert_eq!(message(make(&options, &host())), "--init: the first process of --pid host is the host's");
+}
+
+/// The source tree, which may have been taken elsewhere together with this program.
+fn source() -> PathBuf {
+    std::env::var_os("RBOX_SOURCE").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
 }
