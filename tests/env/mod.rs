@@ -172,6 +172,22 @@ impl Env {
     }
 }
 
+/// A test that failed may have left an rbox running; its container goes with it.
+impl Drop for Env {
+    fn drop(&mut self) {
+        let own = self.dir.path().as_os_str().as_encoded_bytes();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let pid =
+                entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(rustix::process::Pid::from_raw);
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            if let Some(pid) = pid.filter(|_| line.windows(own.len()).any(|part| part == own)) {
+                // It may have ended meanwhile.
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
 fn is_fixed(path: &Path) -> bool {
     ["locks", "names", "containers"].iter().any(|name| path.ends_with(name)) && path.is_relative()
 }
