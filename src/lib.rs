@@ -14,3 +14,8 @@ pub mod spec;
 pub mod supervisor;
 pub mod sys;
 pub mod userns;
+
+/// musl's allocator asks the kernel for pages with nearly every block of some size and gives them back as soon; on the
+/// way of a start that is 50 calls and 0.3 ms (docs/design/006-start.md).
+#[global_allocator]
+static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
