@@ -7,7 +7,7 @@ use super::init::{self, Inside};
 use super::sync::{self, Message, Sync};
 use super::{hooks, joiner};
 use crate::error::{Advise, FAILED, Failure};
-use crate::sys::clone::{self, Child, Side};
+use crate::sys::clone::{self, CLONE_NEWPID, CLONE_NEWUSER, Child, Side};
 use crate::sys::{Alone, ids, process};
 use crate::userns::write::{self, Writer};
 use anyhow::{Context, Result, bail};
@@ -48,10 +48,17 @@ pub struct Container {
 pub fn create(alone: &Alone, id: &str, bundle: &Bundle, stdio: &Stdio, start: Start) -> Result<Container> {
     let (uid, gid) = (ids::uid(), ids::gid());
     let maps = bundle.maps.as_ref().map(|maps| (maps, write::writer(maps, uid, gid)));
-    let inside = Inside::plan(id, bundle, maps, stdio, start)?;
-    let (outside_end, inside_end) = sync::pair()?;
     let by_joiner = bundle.namespaces.need_joiner();
-    let flags = if by_joiner { 0 } else { bundle.namespaces.new };
+    let flags = match maps {
+        _ if by_joiner => 0,
+        // A network namespace costs as much as all else together. The helpers start sooner if the first process makes
+        // it, and the others, while they run.
+        Some((_, Writer::Helpers)) => bundle.namespaces.new & (CLONE_NEWUSER | CLONE_NEWPID),
+        _ => bundle.namespaces.new,
+    };
+    let later = if by_joiner { 0 } else { bundle.namespaces.new & !flags };
+    let inside = Inside::plan(id, bundle, maps, later, stdio, start)?;
+    let (outside_end, inside_end) = sync::pair()?;
     let first = match clone::clone(alone, flags).map_err(|error| (error.errno, error)) {
         Ok(Side::Parent(child)) => child,
         Ok(Side::Child) => {

@@ -8,7 +8,8 @@ use super::create::{Start, Stdio};
 use super::payload::Payload;
 use super::sync::{Message, Sync};
 use super::{create, hooks, mounts, reaper, rootfs, sysctl};
-use crate::sys::clone::{CLONE_NEWNET, CLONE_NEWUTS};
+use crate::error::Advise;
+use crate::sys::clone::{self, CLONE_NEWNET, CLONE_NEWUTS};
 use crate::sys::process::Never;
 use crate::sys::{Alone, Named, fd, ids, loopback, process, pty};
 use crate::userns::idmap::IdMaps;
@@ -29,9 +30,13 @@ pub struct Inside<'a> {
     id: &'a str,
     bundle: &'a Bundle,
     maps: Option<(&'a IdMaps, Writer)>,
+    /// Namespaces (CLONE_NEW*) that the clone has left to the first process.
+    later: u32,
     payload: Payload,
     stdio: &'a Stdio,
     start: Start,
+    /// The caller's own ids are those of the container's root.
+    as_root: bool,
 }
 
 impl<'a> Inside<'a> {
@@ -40,29 +45,34 @@ impl<'a> Inside<'a> {
         id: &'a str,
         bundle: &'a Bundle,
         maps: Option<(&'a IdMaps, Writer)>,
+        later: u32,
         stdio: &'a Stdio,
         start: Start,
     ) -> Result<Inside<'a>> {
         let can_set_groups = !maps.is_some_and(|(_, writer)| writer == Writer::Itself);
         let payload = Payload::of(&bundle.spec, can_set_groups)?;
-        Ok(Inside { id, bundle, maps, payload, stdio, start })
+        let as_root = maps.is_some_and(|(maps, _)| {
+            maps.uid.outside(0) == Some(ids::uid()) && maps.gid.outside(0) == Some(ids::gid())
+        });
+        Ok(Inside { id, bundle, maps, later, payload, stdio, start, as_root })
     }
 }
 
 /// The list.
 pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
-    let Inside { id, bundle, maps, payload, stdio, start } = inside;
+    let Inside { id, bundle, maps, later, payload, stdio, start, as_root } = inside;
     let spec = &bundle.spec;
     process::die_with_parent()?;
     outside.end_if_alone();
+    make_rest(alone, later)?;
     rootfs::separate(spec)?;
     let root = rootfs::find(spec, &bundle.dir)?;
-    let mounts = mounts::prepare(own_mounts(spec))?;
-    become_root(bundle, maps, outside)?;
+    let mounts = mounts::prepare(own_mounts(spec), as_root)?;
     set_names(bundle)?;
     if bundle.namespaces.makes(CLONE_NEWNET) {
         loopback::set_up()?;
     }
+    become_root(bundle, maps, outside)?;
     let root = root.attach(spec)?;
     mounts::attach(root.as_fd(), mounts)?;
     sysctl::write(spec)?;
@@ -93,6 +103,16 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
         outside.end_if_alone();
     }
     payload.run(&program)
+}
+
+/// Makes the namespaces that are still missing, which belong to the user namespace that this process is in.
+fn make_rest(alone: &Alone, later: u32) -> Result<()> {
+    if later == 0 {
+        return Ok(());
+    }
+    clone::unshare(alone, later)
+        .map_err(|error| (error.errno, error))
+        .or_else(|(errno, error)| Err(error).maybe_hint(|| write::clone_refused(errno)))
 }
 
 /// All mounts but the one on "/", which is the root itself.

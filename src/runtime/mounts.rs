@@ -15,34 +15,57 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// One mount of the Spec, its source already in hand.
+/// One mount of the Spec, as far as it could be made without the container's ids.
 pub struct Prepared<'a> {
     mount: &'a Mount,
     options: MountOptions,
+    made: Made,
+}
+
+enum Made {
     /// A detached copy of a bind's source.
-    source: Option<OwnedFd>,
+    Copy(OwnedFd),
+    /// A new filesystem, detached.
+    Filesystem(OwnedFd),
+    /// Only in place, or only as the container's root.
+    Later,
 }
 
 /// Takes copies of everything that is to be bound, while this process still has the caller's own ids and groups: once
 /// it is root of the user namespace it has given up the supplementary groups that some path may need.
-pub fn prepare(mounts: &[Mount]) -> Result<Vec<Prepared<'_>>> {
-    mounts.iter().map(prepare_one).collect()
+///
+/// With `as_root`, new filesystems are made as well. That is work done while newuidmap and newgidmap run, and right
+/// only if the caller's own ids are those of the container's root, whom the filesystems' roots are to belong to.
+pub fn prepare(mounts: &[Mount], as_root: bool) -> Result<Vec<Prepared<'_>>> {
+    mounts
+        .iter()
+        .map(|mount| prepare_one(mount, as_root).with_context(|| format!("mount {}", mount.destination().display())))
+        .collect()
 }
 
-fn prepare_one(mount: &Mount) -> Result<Prepared<'_>> {
-    let target = mount.destination();
-    let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default())
-        .with_context(|| format!("mount {}", target.display()))?;
-    let source = match options.bind {
-        None if mount.typ().as_deref() != Some("bind") => None,
-        kind => Some(copy_source(mount, kind == Some(Bind::Recursive))?),
+fn prepare_one(mount: &Mount, as_root: bool) -> Result<Prepared<'_>> {
+    let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default())?;
+    let kind = mount.typ().as_deref();
+    let made = match options.bind {
+        None if kind != Some("bind") => {
+            // An option with an id means nothing before the ids are mapped.
+            let with_ids = options.data.iter().any(|(key, _)| matches!(key.as_str(), "uid" | "gid"));
+            if as_root
+                && !with_ids
+                && matches!(kind, Some("proc" | "sysfs" | "tmpfs" | "mqueue" | "cgroup" | "cgroup2"))
+            {
+                Made::Filesystem(fresh(mount, &options)?)
+            } else {
+                Made::Later
+            }
+        }
+        bind => Made::Copy(copy_source(mount, bind == Some(Bind::Recursive))?),
     };
-    Ok(Prepared { mount, options, source })
+    Ok(Prepared { mount, options, made })
 }
 
 fn copy_source(mount: &Mount, recursive: bool) -> Result<OwnedFd> {
-    let target = mount.destination();
-    let Some(source) = mount.source() else { bail!("mount {}: a bind without a source", target.display()) };
+    let Some(source) = mount.source() else { bail!("a bind without a source") };
     let copy = mount::clone_tree(source, recursive).map_err(|error| (error.errno, error));
     match copy {
         Ok(copy) => Ok(copy),
@@ -52,7 +75,6 @@ fn copy_source(mount: &Mount, recursive: bool) -> Result<OwnedFd> {
         }),
         Err((_, error)) => Err(error.into()),
     }
-    .with_context(|| format!("mount {}", target.display()))
 }
 
 /// Attaches everything below `root` in the Spec's order.
@@ -79,16 +101,19 @@ pub fn attach(root: BorrowedFd<'_>, mounts: Vec<Prepared<'_>>) -> Result<()> {
 
 /// Returns the mount if it is a filesystem of its own.
 fn attach_one(root: BorrowedFd<'_>, place: Place<'_>, prepared: Prepared<'_>) -> Result<Option<OwnedFd>> {
-    let Prepared { mount, options, source } = prepared;
+    let Prepared { mount, options, made } = prepared;
     let target = mount.destination().as_path();
-    if let Some(source) = source {
-        let missing = if path::is_directory(&source)? { Missing::Directory } else { Missing::File };
-        place.attach(root, source.as_fd(), missing)?;
-        finish(source.as_fd(), &options, target)?;
-        return Ok(None);
-    }
-    let kind = mount.typ().as_deref().unwrap_or("none");
-    if kind == "overlay" {
+    let made = match made {
+        Made::Copy(source) => {
+            let missing = if path::is_directory(&source)? { Missing::Directory } else { Missing::File };
+            place.attach(root, source.as_fd(), missing)?;
+            finish(source.as_fd(), &options, target)?;
+            return Ok(None);
+        }
+        Made::Filesystem(made) => Some(made),
+        Made::Later => None,
+    };
+    if mount.typ().as_deref() == Some("overlay") {
         let directory = path::place_in(root, target, Missing::Directory)?;
         rustix::process::fchdir(&directory)?;
         mount::overlay_here(&options.joined()).hint(|| OVERLAY_HINT.to_owned())?;
@@ -96,7 +121,7 @@ fn attach_one(root: BorrowedFd<'_>, place: Place<'_>, prepared: Prepared<'_>) ->
         finish(attached.as_fd(), &options, target)?;
         return Ok(None);
     }
-    let attached = fresh(kind, mount.source().as_deref(), &options, target)?;
+    let attached = made.map_or_else(|| fresh(mount, &options), Ok)?;
     place.attach(root, attached.as_fd(), Missing::Directory)?;
     if let Some((flags, recursive)) = options.propagation {
         mount::set_propagation_of(attached.as_fd(), flags, recursive, target)?;
@@ -166,16 +191,18 @@ fn a_link(target: &Path) -> anyhow::Error {
 pub const OVERLAY_HINT: &str = "an overlay without root needs Linux 5.11 and an upper directory on a file system with user xattrs\n(not NFS, not another overlay)";
 
 /// A new filesystem of the kernel's.
-fn fresh(kind: &str, source: Option<&Path>, options: &MountOptions, target: &Path) -> Result<OwnedFd> {
+fn fresh(mount: &Mount, options: &MountOptions) -> Result<OwnedFd> {
     let mut attr = options.set;
-    if target == Path::new("/dev") {
+    if mount.destination() == Path::new("/dev") {
         attr.remove(Attr::MOUNT_ATTR_RDONLY);
     }
     // "cgroup" is what Specs say for whatever the host has; only the unified hierarchy can be mounted in a user
     // namespace.
+    let kind = mount.typ().as_deref().unwrap_or("none");
     let kind = if kind == "cgroup" { "cgroup2" } else { kind };
     let mut pairs = options.pairs();
-    if let Some(source) = source.and_then(|source| source.to_str()).filter(|source| *source != "none") {
+    let source = mount.source().as_deref().and_then(Path::to_str);
+    if let Some(source) = source.filter(|source| *source != "none") {
         // Only a name, which mount(8) shows.
         pairs.push(("source", Some(source)));
     }
