@@ -27,7 +27,7 @@ fn signal(child: &Child, signal: Signal) {
 fn shown_root(env: &Env) -> String {
     let rootfs = env.rootfs();
     let parent = rootfs.parent().unwrap().file_name().unwrap();
-    format!("{}/rootfs", parent.display())
+    format!("{}/rootfs", parent.to_string_lossy())
 }
 
 /// Processes that have the private root filesystem of this test mounted.

@@ -88,9 +88,7 @@ const PROCESS: &str = "process.json";
 impl Drop for Record {
     fn drop(&mut self) {
         // What cannot be removed now is removed by the next one: the lock's file is still there then.
-        if let Some(scratch) = &self.scratch
-            && remove_scratch(scratch).is_err()
-        {
+        if self.scratch.as_deref().is_some_and(|scratch| remove_scratch(scratch).is_err()) {
             return;
         }
         if let Some(name) = &self.name {

@@ -187,7 +187,7 @@ fn aligned(mut first: u64, last: u64) -> Result<Vec<(u64, u64)>, String> {
     let mut blocks = Vec::new();
     while first <= last {
         let mut size = 1;
-        while first.is_multiple_of(2 * size) && first + 2 * size - 1 <= last {
+        while first % (2 * size) == 0 && first + 2 * size - 1 <= last {
             size *= 2;
         }
         blocks.push((first, u64::from(u32::MAX) & !(size - 1)));

@@ -60,7 +60,7 @@ pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>, name: &Path) -> Res
 /// followed, and the call fails because a symlink is no place for a mount.
 pub fn attach_at(mount: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
     rustix::mount::move_mount(mount, "", directory, name, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .named(|| format!("move_mount({})", name.display()))
+        .named(|| format!("move_mount({})", name.to_string_lossy()))
 }
 
 /// Binds the single file `source` of the host on the existing file `target` below the current directory. For

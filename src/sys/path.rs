@@ -121,7 +121,7 @@ pub fn make_at(directory: BorrowedFd<'_>, name: &OsStr, missing: Missing) -> Res
     };
     match made {
         Err(Errno::EXIST) => Ok(()),
-        made => made.named(|| format!("create {}", name.display())),
+        made => made.named(|| format!("create {}", name.to_string_lossy())),
     }
 }
 

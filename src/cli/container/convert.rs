@@ -207,10 +207,10 @@ fn entrypoint(text: &str) -> Result<Vec<String>> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    if text.starts_with('[')
-        && let Ok(words) = serde_json::from_str(text)
-    {
-        return Ok(words);
+    if text.starts_with('[') {
+        if let Ok(words) = serde_json::from_str(text) {
+            return Ok(words);
+        }
     }
     Ok(vec![text.to_owned()])
 }
