@@ -231,6 +231,7 @@ fn without_a_place_for_files() {
     let done: Done = command.args(["/guest", "exit", "0"]).env("XDG_RUNTIME_DIR", "/").output().unwrap().into();
     done.ok();
     // One that is not writable.
+    std::fs::remove_dir_all(env.path("run/rbox")).unwrap();
     env::set_mode(&env.path("run"), 0o500);
     let done = env.guest(&[], &["exit", "0"]);
     env::set_mode(&env.path("run"), 0o700);

@@ -364,3 +364,26 @@ fn unshare_is_root_of_the_same_ids() {
     let done: env::Done = env.rbox().args(["unshare", "/nowhere"]).output().unwrap().into();
     done.fails(127, "/nowhere");
 }
+
+#[test]
+fn going_on_with_one_id_is_said_once() {
+    let env = Env::new();
+    std::fs::remove_file(env.path(env::SAID)).unwrap();
+    std::fs::create_dir(env.path("bin")).unwrap();
+    for name in ["newuidmap", "newgidmap"] {
+        let script = env.path("bin").join(name);
+        std::fs::write(&script, format!("#!/bin/sh\necho {name}: broken >&2\nexit 1\n")).unwrap();
+        env::set_mode(&script, 0o755);
+    }
+    let run = || -> env::Done {
+        let mut command = env.run_command(&[]);
+        command.env("PATH", format!("{}:/bin:/usr/bin", env.path("bin").display())).args(["/guest", "exit", "0"]);
+        command.output().unwrap().into()
+    };
+    let first = run().ok();
+    assert!(
+        first.stderr.starts_with("rbox: note: ") && first.stderr.contains("; going on with one id\nhint: "),
+        "{first:?}"
+    );
+    assert_eq!(run().ok().stderr, "");
+}

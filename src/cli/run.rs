@@ -2,7 +2,7 @@
 
 use super::container::ContainerArgs;
 use super::{grammar, output};
-use crate::engine;
+use crate::engine::{self, said};
 use crate::error::Failure;
 use crate::spec::options::{IdMode, Options};
 use crate::supervisor;
@@ -24,8 +24,9 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     match run(&options) {
         // The range is there and newuidmap cannot write it: on a nosuid mount, in an outer container, under a tracer.
         Err(error) if options.id_mode == IdMode::Auto && error.chain().any(|cause| cause.is::<HelperFailed>()) => {
-            let reason = Failure::from(&error).message;
-            output::error(&format!("rbox: note: {reason}; going on with one id (--id-mode range says more)\n"));
+            if said::first_time(said::ONE_ID) {
+                note(Failure::from(&error));
+            }
             run(&Options { id_mode: IdMode::Single, ..options })
         }
         result => result,
@@ -33,5 +34,14 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
 }
 
 fn run(options: &Options) -> Result<u8> {
-    supervisor::run(engine::create::create(options)?)
+    let mut created = engine::create::create(options)?;
+    if let Some(why) = created.note.take() {
+        note(why);
+    }
+    supervisor::run(created)
+}
+
+fn note(why: Failure) {
+    let message = format!("note: {}; going on with one id", why.message);
+    output::error(&Failure { message, ..why }.render());
 }

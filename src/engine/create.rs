@@ -2,7 +2,8 @@
 
 use super::ids::{self, Caller};
 use super::record::{self, Record};
-use super::root;
+use super::{root, said};
+use crate::error::Failure;
 use crate::runtime::bundle::Bundle;
 use crate::runtime::{create, hooks};
 use crate::spec::build;
@@ -27,6 +28,8 @@ pub struct Created {
     pub interactive: bool,
     /// `--timeout`, seconds, 0 is none.
     pub timeout: u64,
+    /// Why the container has one id, for a user who did not ask for that and was not told yet.
+    pub note: Option<Failure>,
     pidfile: Option<PathBuf>,
 }
 
@@ -37,10 +40,11 @@ const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 pub fn create(options: &Options) -> Result<Created> {
     let caller = Caller::this();
     let joins = joins(options)?;
-    let maps = if joins.user.is_some() || matches!(options.userns, Userns::Path(_)) {
-        None
+    let (maps, missing) = if joins.user.is_some() || matches!(options.userns, Userns::Path(_)) {
+        (None, None)
     } else {
-        Some(ids::maps(options, caller)?)
+        let ids = ids::ids(options, caller)?;
+        (Some(ids.maps), ids.missing)
     };
     let accounts = root::accounts(&options.rootfs.path)?;
     let mut record = Record::create(options.name.as_deref())?;
@@ -64,7 +68,8 @@ pub fn create(options: &Options) -> Result<Created> {
     record.write_config(&spec)?;
     let bundle = Bundle::new(&record.dir, spec)?;
     let Options { tty, interactive, timeout, .. } = *options;
-    Ok(Created { record, bundle, tty, interactive, timeout, pidfile: options.pidfile.clone() })
+    let note = missing.filter(|_| said::first_time(said::ONE_ID)).map(|error| Failure::from(&error));
+    Ok(Created { record, bundle, tty, interactive, timeout, note, pidfile: options.pidfile.clone() })
 }
 
 impl Created {

@@ -22,20 +22,27 @@ impl Caller {
     }
 }
 
-/// The maps for a container.
-pub fn maps(options: &Options, caller: Caller) -> Result<IdMaps> {
-    let subids = match options.id_mode {
-        IdMode::Single => SubIds::default(),
-        IdMode::Range => require_range(caller)?,
-        // Whatever is missing, the caller's own id always works.
-        IdMode::Auto => usable_range(caller).unwrap_or_default(),
-    };
-    plan(options, caller, &subids)
+/// The maps for a container, and why they have no range if one would have been taken.
+#[derive(Debug)]
+pub struct Ids {
+    /// Both maps.
+    pub maps: IdMaps,
+    /// What is missing for a range.
+    pub missing: Option<anyhow::Error>,
 }
 
-/// The range, if there is one and the helpers that write it can work.
-fn usable_range(caller: Caller) -> Option<SubIds> {
-    require_range(caller).ok()
+/// Finds them.
+pub fn ids(options: &Options, caller: Caller) -> Result<Ids> {
+    let (subids, missing) = match options.id_mode {
+        IdMode::Single => (SubIds::default(), None),
+        IdMode::Range => (require_range(caller)?, None),
+        // Whatever is missing, the caller's own id always works.
+        IdMode::Auto => match require_range(caller) {
+            Ok(subids) => (subids, None),
+            Err(error) => (SubIds::default(), Some(error)),
+        },
+    };
+    Ok(Ids { maps: plan(options, caller, &subids)?, missing })
 }
 
 fn require_range(caller: Caller) -> Result<SubIds> {

@@ -4,4 +4,5 @@ pub mod create;
 pub mod ids;
 pub mod record;
 pub mod root;
+pub mod said;
 pub mod unshare;

@@ -193,7 +193,7 @@ fn remove_scratch(dir: &Path) -> Result<()> {
     if fs_err::remove_dir_all(dir).is_ok() {
         return Ok(());
     }
-    let maps = ids::maps(&Options::default(), Caller::this())?;
+    let maps = ids::ids(&Options::default(), Caller::this())?.maps;
     crate::userns::run::run(&Alone::check()?, &maps, || {
         fs_err::remove_dir_all(dir)?;
         Ok(0)

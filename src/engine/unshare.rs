@@ -11,7 +11,7 @@ use std::process::Command;
 /// Runs it as root of a new user and mount namespace, in the current directory with the caller's environment. Without
 /// a command a shell. Returns its exit status.
 pub fn run(id_mode: IdMode, command: &[String]) -> Result<u8> {
-    let maps = ids::maps(&Options { id_mode, ..Options::default() }, Caller::this())?;
+    let maps = ids::ids(&Options { id_mode, ..Options::default() }, Caller::this())?.maps;
     let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
     let (name, args) = match command.split_first() {
         Some((name, args)) => (name.clone(), args.to_vec()),

@@ -93,6 +93,10 @@ impl Env {
             std::fs::create_dir_all(env.path(name)).unwrap();
         }
         set_mode(&env.path("run"), 0o700);
+        // As in a session where the user was told already that there is one id only.
+        std::fs::create_dir(env.path("run/rbox")).unwrap();
+        set_mode(&env.path("run/rbox"), 0o700);
+        std::fs::write(env.path(SAID), "").unwrap();
         set_mode(&env.path("rootfs/tmp"), 0o777);
         std::fs::copy(program("rbox-guest"), env.path("rootfs/guest")).expect("the guest");
         std::fs::write(
@@ -188,8 +192,11 @@ impl Drop for Env {
     }
 }
 
+/// The mark that the user knows of having one id.
+pub const SAID: &str = "run/rbox/said-one-id";
+
 fn is_fixed(path: &Path) -> bool {
-    ["locks", "names", "containers"].iter().any(|name| path.ends_with(name)) && path.is_relative()
+    ["locks", "names", "containers", "said-one-id"].iter().any(|name| path.ends_with(name)) && path.is_relative()
 }
 
 fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
