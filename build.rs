@@ -4,6 +4,9 @@ use std::error::Error;
 use std::path::Path;
 
 // The crate's own modules: what compiles a filter at run time compiles the built-in profile here.
+#[allow(dead_code)]
+#[path = "src/seccomp/capability.rs"]
+mod capability;
 #[path = "src/seccomp/compile.rs"]
 mod compile;
 #[allow(dead_code)]

@@ -1,8 +1,9 @@
 //! Makes Rust of `syscalls.table` and `default.profile`. Only for the build script; not a module of the crate.
 
+use super::capability;
 use super::compile::compile;
 use super::filter::{Action, Arch, Instruction, X32_BIT};
-use super::group::{self, DEFAULT_CAPS, Group};
+use super::group::{self, Group};
 use super::tables::{NONE, Tables};
 use super::text;
 use std::fmt::Write;
@@ -127,7 +128,7 @@ pub fn profile_source(profile: &str, tables: &Tables<'_>, native: Arch) -> Resul
     let mut source = format!("pub const DEFAULT: Action = Action::{:?};\n", profile.default);
     source += &format!("pub const CAPS_THAT_MATTER: u64 = {caps_that_matter:#x};\n");
     source += &groups_source(&groups);
-    source += &program_source("DEFAULT_PROGRAM", &program(DEFAULT_CAPS)?);
+    source += &program_source("DEFAULT_PROGRAM", &program(capability::DEFAULT)?);
     source += &program_source("NO_CAPS_PROGRAM", &program(0)?);
     Ok(source)
 }

@@ -3,10 +3,6 @@
 use super::filter::{Action, Arch, Condition, Filter, Rule, Syscall};
 use super::tables::Tables;
 
-/// The 14 capabilities that docker gives to a container, a bit for each number (capabilities(7)): CHOWN, DAC_OVERRIDE,
-/// FOWNER, FSETID, KILL, SETGID, SETUID, SETPCAP, NET_BIND_SERVICE, NET_RAW, SYS_CHROOT, MKNOD, AUDIT_WRITE, SETFCAP.
-pub const DEFAULT_CAPS: u64 = 0xa804_25fb;
-
 /// System calls with the same fate.
 #[derive(Debug, Clone, Copy)]
 pub struct Group<'a> {

@@ -10,8 +10,9 @@
 //! | `syscalls.table` | names and numbers of system calls |
 //! | `generate.rs` | makes tables and programs of these two, in the build script |
 //! | `compile.rs` with `ranges.rs` and `writer.rs` | the compiler, shared with the build script |
-//! | `filter.rs`, `tables.rs`, `group.rs` | the data, likewise shared |
+//! | `filter.rs`, `tables.rs`, `group.rs`, `capability.rs` | the data, likewise shared |
 
+pub mod capability;
 pub mod filter;
 pub mod profile;
 pub mod syscalls;

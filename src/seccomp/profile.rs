@@ -5,7 +5,8 @@ use super::compile::Error;
 use super::filter::{Action, Arch, Filter, Instruction};
 use super::syscalls::TABLES;
 
-pub use super::group::{DEFAULT_CAPS, Group};
+use super::capability;
+pub use super::group::Group;
 
 mod built {
     //! What the build script made of `default.profile`.
@@ -16,7 +17,7 @@ mod built {
     include!(concat!(env!("OUT_DIR"), "/seccomp_profile.rs"));
 }
 
-/// The profile compiled for a container with [`DEFAULT_CAPS`] and the native architecture alone.
+/// The profile compiled for a container with [`capability::DEFAULT`] and the native architecture alone.
 pub static DEFAULT_PROGRAM: &[Instruction] = built::DEFAULT_PROGRAM;
 
 /// What the profile says about one container.
@@ -50,7 +51,7 @@ pub fn prebuilt(caps: u64, native: Arch, extra: &[Arch]) -> Option<&'static [Ins
         return None;
     }
     match caps & built::CAPS_THAT_MATTER {
-        caps if caps == DEFAULT_CAPS & built::CAPS_THAT_MATTER => Some(built::DEFAULT_PROGRAM),
+        caps if caps == capability::DEFAULT & built::CAPS_THAT_MATTER => Some(built::DEFAULT_PROGRAM),
         0 => Some(built::NO_CAPS_PROGRAM),
         _ => None,
     }

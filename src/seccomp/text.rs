@@ -13,6 +13,7 @@
 //!
 //! Several lines with the same name are alternatives.
 
+use super::capability;
 use super::filter::{Action, Arch, Condition, ENOSYS, EPERM, Op};
 use super::group::Gate;
 
@@ -33,51 +34,6 @@ pub struct Section<'t> {
     pub conditions: Vec<Condition>,
     pub gate: Gate,
 }
-
-/// Names of the capabilities by number (linux/capability.h).
-const CAPS: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
 
 /// Reads a profile; an error names the line.
 pub fn parse(text: &str) -> Result<Profile<'_>, String> {
@@ -128,8 +84,7 @@ fn read_head(words: &[&str]) -> Result<(Action, Gate), String> {
 }
 
 fn cap(name: &str) -> Result<u64, String> {
-    let number = CAPS.iter().position(|known| *known == name);
-    number.map(|number| 1 << number).ok_or(format!("{name}: no capability"))
+    capability::number(name).map(|number| 1 << number).ok_or(format!("{name}: no capability"))
 }
 
 fn read_calls<'t>(words: &[&'t str], head: (Action, Gate), sections: &mut Vec<Section<'t>>) -> Result<(), String> {

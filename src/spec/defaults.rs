@@ -6,24 +6,6 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 /// The size of /dev/shm in bytes.
 pub const SHM_SIZE: u64 = 64 * 1024 * 1024;
 
-/// docker's 14 capabilities, in the order of their numbers (moby, `daemon/pkg/oci/caps/defaults.go`).
-pub const CAPABILITIES: [&str; 14] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "NET_BIND_SERVICE",
-    "NET_RAW",
-    "SYS_CHROOT",
-    "MKNOD",
-    "AUDIT_WRITE",
-    "SETFCAP",
-];
-
 /// Covered so that nothing of them can be read (moby, `daemon/pkg/oci/defaults.go`).
 pub const MASKED: [&str; 12] = [
     "/proc/acpi",

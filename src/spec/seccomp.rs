@@ -112,7 +112,7 @@ fn argument(condition: &Condition) -> Result<LinuxSeccompArg> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::capability;
+    use crate::seccomp::capability::{DEFAULT, EVERY};
 
     /// The calls of the entries with this action and without conditions.
     fn plain(seccomp: &LinuxSeccomp, action: LinuxSeccompAction) -> Vec<String> {
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_built_in_profile() {
-        let seccomp = of(profile::DEFAULT_CAPS);
+        let seccomp = of(DEFAULT);
         assert_eq!(seccomp.default_action(), LinuxSeccompAction::ScmpActErrno);
         assert_eq!(seccomp.default_errno_ret(), Some(1));
         assert_eq!(seccomp.architectures().as_ref().map(Vec::len), Some(1));
@@ -138,14 +138,14 @@ mod tests {
         for name in ["mount", "bpf", "keyctl", "io_uring_setup", "unshare"] {
             assert!(!allowed.iter().any(|known| known == name), "{name}");
         }
-        assert!(plain(&of(capability::EVERY), LinuxSeccompAction::ScmpActAllow).iter().any(|name| name == "mount"));
+        assert!(plain(&of(EVERY), LinuxSeccompAction::ScmpActAllow).iter().any(|name| name == "mount"));
         assert!(!plain(&of(0), LinuxSeccompAction::ScmpActAllow).iter().any(|name| name == "chroot"));
     }
 
     /// Two comparisons of one argument in an entry are alternatives for some runtimes.
     #[test]
     fn no_argument_is_compared_twice() {
-        for bounding in [0, profile::DEFAULT_CAPS, capability::EVERY] {
+        for bounding in [0, DEFAULT, EVERY] {
             for entry in of(bounding).syscalls().iter().flatten() {
                 let mut indices: Vec<usize> = entry.args().iter().flatten().map(LinuxSeccompArg::index).collect();
                 let all = indices.len();

@@ -1,7 +1,8 @@
 use super::interpreter::{self, Call};
 use super::{VALUES, action, assert_equal, everywhere};
+use crate::seccomp::capability;
 use crate::seccomp::filter::{Action, Arch, Instruction};
-use crate::seccomp::profile::{DEFAULT_CAPS, DEFAULT_PROGRAM, prebuilt, resolve};
+use crate::seccomp::profile::{DEFAULT_PROGRAM, prebuilt, resolve};
 use crate::seccomp::syscalls;
 
 const ALLOW: Action = Action::Allow;
@@ -25,8 +26,8 @@ fn known_answers() {
     // pthread_create's and posix_spawn's flags.
     let (thread, spawn) = (0x003d_0f00, 0x4111);
     for native in [Arch::X86_64, Arch::Aarch64, Arch::Riscv64] {
-        let plain = program(DEFAULT_CAPS, native, &[]);
-        let admin = program(DEFAULT_CAPS | SYS_ADMIN, native, &[]);
+        let plain = program(capability::DEFAULT, native, &[]);
+        let admin = program(capability::DEFAULT | SYS_ADMIN, native, &[]);
         for (name, arg, without, with) in [
             ("read", 0, ALLOW, ALLOW),
             ("ioctl", 0, ALLOW, ALLOW),
@@ -115,14 +116,14 @@ fn capabilities() {
 
 #[test]
 fn other_architectures() {
-    let native = program(DEFAULT_CAPS, Arch::X86_64, &[]);
+    let native = program(capability::DEFAULT, Arch::X86_64, &[]);
     for (extra, expected) in [
         (vec![], [ENOSYS, ENOSYS]),
         (vec![Arch::X86], [ALLOW, ENOSYS]),
         (vec![Arch::X32], [ENOSYS, ALLOW]),
         (vec![Arch::X32, Arch::X86, Arch::X86_64], [ALLOW, ALLOW]),
     ] {
-        let program = program(DEFAULT_CAPS, Arch::X86_64, &extra);
+        let program = program(capability::DEFAULT, Arch::X86_64, &extra);
         for (arch, expected) in [Arch::X86, Arch::X32].into_iter().zip(expected) {
             assert_eq!(fate(&program, arch, "write", 0), expected, "{arch:?} with {extra:?}");
             let denied = if expected == ALLOW { EPERM } else { ENOSYS };
@@ -137,10 +138,10 @@ fn other_architectures() {
         let execve = Call { number: 520, audit: Arch::X86_64.audit(), args: [0; 6] };
         assert_eq!(action(interpreter::run(&program, &execve)), ENOSYS);
     }
-    assert_eq!(fate(&program(DEFAULT_CAPS, Arch::X86_64, &[Arch::X86]), Arch::X86, "socketcall", 1), ALLOW);
+    assert_eq!(fate(&program(capability::DEFAULT, Arch::X86_64, &[Arch::X86]), Arch::X86, "socketcall", 1), ALLOW);
     assert_eq!(fate(&native, Arch::X86_64, "arch_prctl", 0), ALLOW);
     assert_eq!(fate(&native, Arch::X86_64, "modify_ldt", 0), ALLOW);
-    let arm = program(DEFAULT_CAPS, Arch::Aarch64, &[Arch::Arm]);
+    let arm = program(capability::DEFAULT, Arch::Aarch64, &[Arch::Arm]);
     assert_eq!(fate(&arm, Arch::Arm, "set_tls", 0), ALLOW);
     assert_eq!(fate(&arm, Arch::Arm, "usr26", 0), EPERM);
     assert_eq!(fate(&program(0, Arch::Riscv64, &[]), Arch::Riscv64, "riscv_flush_icache", 0), ALLOW);
@@ -151,7 +152,7 @@ fn programs_say_what_the_profile_says() {
     let args = everywhere(&VALUES);
     for native in [Arch::X86_64, Arch::Aarch64] {
         for extra in [&[][..], &[Arch::X86, Arch::X32], &[Arch::Arm]] {
-            for caps in [DEFAULT_CAPS, DEFAULT_CAPS | SYS_ADMIN, u64::MAX] {
+            for caps in [capability::DEFAULT, capability::DEFAULT | SYS_ADMIN, u64::MAX] {
                 let profile = resolve(caps, native, extra);
                 assert_equal(&profile.filter(), &profile.compile().expect("compiles"), &args);
             }
@@ -162,22 +163,22 @@ fn programs_say_what_the_profile_says() {
 #[test]
 fn what_the_build_made() {
     let native = Arch::NATIVE.expect("an architecture with a table");
-    assert_eq!(program(DEFAULT_CAPS, native, &[]), DEFAULT_PROGRAM);
-    let without_net_raw = DEFAULT_CAPS & !(1 << 13);
-    for caps in [DEFAULT_CAPS, without_net_raw, 0, 1 << 13] {
+    assert_eq!(program(capability::DEFAULT, native, &[]), DEFAULT_PROGRAM);
+    let without_net_raw = capability::DEFAULT & !(1 << 13);
+    for caps in [capability::DEFAULT, without_net_raw, 0, 1 << 13] {
         assert_eq!(prebuilt(caps, native, &[native]), Some(program(caps, native, &[]).as_slice()), "{caps:#x}");
     }
     assert_ne!(prebuilt(0, native, &[]), Some(DEFAULT_PROGRAM));
-    assert_eq!(prebuilt(DEFAULT_CAPS | SYS_ADMIN, native, &[]), None);
-    assert_eq!(prebuilt(DEFAULT_CAPS, native, &[Arch::X86]), None);
-    assert_eq!(prebuilt(DEFAULT_CAPS, Arch::Arm, &[]), None);
+    assert_eq!(prebuilt(capability::DEFAULT | SYS_ADMIN, native, &[]), None);
+    assert_eq!(prebuilt(capability::DEFAULT, native, &[Arch::X86]), None);
+    assert_eq!(prebuilt(capability::DEFAULT, Arch::Arm, &[]), None);
 }
 
 /// The kernel runs a filter once for each number when it is loaded: a tree is what makes that cheap.
 #[test]
 fn it_is_a_tree() {
     for native in [Arch::X86_64, Arch::Aarch64] {
-        let program = program(DEFAULT_CAPS, native, &[]);
+        let program = program(capability::DEFAULT, native, &[]);
         let call = |number| Call { number, audit: native.audit(), args: [0; 6] };
         let steps = (0..=syscalls::newest(native)).map(|number| interpreter::trace(&program, &call(number)).1);
         let conditions = 25;
@@ -188,7 +189,7 @@ fn it_is_a_tree() {
 
 #[test]
 fn groups() {
-    let profile = resolve(DEFAULT_CAPS, Arch::X86_64, &[Arch::X86, Arch::X86, Arch::X86_64]);
+    let profile = resolve(capability::DEFAULT, Arch::X86_64, &[Arch::X86, Arch::X86, Arch::X86_64]);
     assert_eq!(profile.default, EPERM);
     assert_eq!(profile.arches, [Arch::X86_64, Arch::X86]);
     let first = profile.groups[0];

@@ -22,7 +22,7 @@ fn host() -> Host {
         passwd: Some("root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/sh\n".to_owned()),
         group: Some("root:x:0:root\nwheel:x:10:root,ada\nhuge:x:4000000:ada\n".to_owned()),
         root: "/srv/alpine".into(),
-        bounding: capability::EVERY,
+        bounding: crate::seccomp::capability::EVERY,
         kernel: (6, 1),
         ..Host::default()
     }

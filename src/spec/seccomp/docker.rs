@@ -160,7 +160,7 @@ impl Condition {
 
     fn caps<'a>(&'a self, facts: &'a Facts) -> impl Iterator<Item = bool> + 'a {
         self.caps.iter().flatten().map(|name| {
-            let number = crate::spec::capability::number(name.strip_prefix("CAP_").unwrap_or(name));
+            let number = crate::seccomp::capability::number(name.strip_prefix("CAP_").unwrap_or(name));
             number.is_some_and(|number| facts.bounding >> number & 1 == 1)
         })
     }
