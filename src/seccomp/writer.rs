@@ -102,9 +102,7 @@ impl<'v, 'r> Writer<'v, 'r> {
     /// A return: one that is near, or a new one, which is no longer than a jump to one that is far.
     fn done(&mut self, action: Action) -> Label {
         let known = self.returns.iter().position(|(known, _)| *known == action);
-        if let Some((_, label)) = known.map(|at| self.returns[at])
-            && self.is_near(label)
-        {
+        if let Some((_, label)) = known.map(|at| self.returns[at]).filter(|(_, label)| self.is_near(*label)) {
             return label;
         }
         let label = self.write(RETURN, action.encoded());

@@ -107,10 +107,9 @@ impl Relay {
 
     fn read_master(&mut self) {
         let mut buffer = [0; CHUNK];
-        if let Ok(length) = rustix::io::retry_on_intr(|| rustix::io::read(&self.master, &mut buffer))
-            && !self.output_closed
-        {
-            self.outward.extend_from_slice(&buffer[..length]);
+        let read = rustix::io::retry_on_intr(|| rustix::io::read(&self.master, &mut buffer));
+        if !self.output_closed {
+            self.outward.extend_from_slice(&buffer[..read.unwrap_or(0)]);
         }
     }
 

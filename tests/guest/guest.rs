@@ -75,9 +75,9 @@ fn report() {
     println!("oom_score_adj={}", file("/proc/self/oom_score_adj").trim());
     println!("cwd={}", std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default());
     for line in file("/proc/self/status").lines() {
-        if let Some((key, value)) = line.split_once(":\t")
-            && ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "SigBlk", "SigIgn"]
-                .contains(&key)
+        let Some((key, value)) = line.split_once(":\t") else { continue };
+        if ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "SigBlk", "SigIgn"]
+            .contains(&key)
         {
             println!("{key}={value}");
         }

@@ -120,12 +120,13 @@ pub fn profile(json: &str, bounding: u64, kernel: (u32, u32)) -> Result<LinuxSec
 
 impl Rule {
     fn applies(&self, facts: &Facts) -> Result<bool> {
-        if let Some(excludes) = &self.excludes
-            && (excludes.arch(facts) == Some(true)
+        if let Some(excludes) = &self.excludes {
+            if excludes.arch(facts) == Some(true)
                 || excludes.caps(facts).any(|has| has)
-                || excludes.kernel(facts)? == Some(true))
-        {
-            return Ok(false);
+                || excludes.kernel(facts)? == Some(true)
+            {
+                return Ok(false);
+            }
         }
         let Some(includes) = &self.includes else { return Ok(true) };
         Ok(includes.arch(facts) != Some(false)
