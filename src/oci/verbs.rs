@@ -2,6 +2,7 @@
 
 use super::command::Create;
 use super::container::{Container, Stored};
+use crate::error::Failure;
 use crate::runtime::bundle::Bundle;
 use crate::runtime::create::{self, Start, Stdio};
 use crate::runtime::hooks;
@@ -14,6 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use oci_spec::runtime::ContainerState;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -114,7 +116,8 @@ pub fn start(root: &Path, id: &str) -> Result<()> {
     begin(&container, &Bundle::load(&stored.bundle)?)
 }
 
-/// Lets the first process go on: it waits for a reader of the FIFO.
+/// Lets the first process go on: it waits for a reader of the FIFO. Returns when its program runs; what it says before is
+/// why it does not.
 fn begin(container: &Container, bundle: &Bundle) -> Result<()> {
     let process = container.process()?;
     let pidfd = process.open().context("container has ended")?;
@@ -122,12 +125,25 @@ fn begin(container: &Container, bundle: &Bundle) -> Result<()> {
     let fifo = rustix::fs::open(&path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
         .named(|| format!("open({})", path.display()))
         .with_context(|| format!("container {} is not in the state created", container.id))?;
-    let mut fds = [PollFd::new(&fifo, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
-    rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
-    if fds[0].revents().is_empty() {
-        bail!("container {} ended before its start", container.id);
+    let mut said = Vec::new();
+    loop {
+        let mut fds = [PollFd::new(&fifo, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
+        if fds[0].revents().is_empty() {
+            bail!("container {} ended before its start", container.id);
+        }
+        let mut buffer = [0; 4096];
+        match rustix::io::read(&fifo, &mut buffer) {
+            Ok(0) => break,
+            Ok(length) => said.extend_from_slice(&buffer[..length]),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(errno) => return Err(errno).named(|| format!("read({})", path.display())).map_err(Into::into),
+        }
     }
     fs_err::remove_file(&path)?;
+    if !said.is_empty() {
+        return Err(serde_json::from_slice::<Failure>(&said)?.into());
+    }
     let state = create::state(&container.id, bundle, ContainerState::Running, Some(process.pid));
     hooks::run("poststart", bundle.spec.hooks().as_ref().and_then(|all| all.poststart().as_ref()), &state)
 }

@@ -8,7 +8,7 @@ use super::create::{Start, Stdio};
 use super::payload::Payload;
 use super::sync::{Message, Sync};
 use super::{create, hooks, mounts, reaper, rootfs, sysctl};
-use crate::error::Advise;
+use crate::error::{Advise, Failure};
 use crate::sys::clone::{self, CLONE_NEWNET, CLONE_NEWUTS};
 use crate::sys::process::Never;
 use crate::sys::{Alone, Named, fd, ids, loopback, process, pty};
@@ -95,14 +95,18 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
     place_stdio(stdio, terminal)?;
     fd::close_on_exec_from(3)?;
     let program = payload.prepare()?;
-    wait_for_start(&start, outside)?;
-    hooks::run("startContainer", hooks.and_then(|all| all.start_container().as_ref()), &state)?;
-    if matches!(start, Start::AtOnce) {
-        // The last thing before execve: each change of ids or capabilities clears it.
-        process::die_with_parent()?;
-        outside.end_if_alone();
-    }
-    payload.run(&program)
+    let starter = wait_for_start(&start, outside)?;
+    let last_steps = || -> Result<Never> {
+        let state = create::state(id, bundle, ContainerState::Created, Some(process::pid()));
+        hooks::run("startContainer", hooks.and_then(|all| all.start_container().as_ref()), &state)?;
+        if matches!(start, Start::AtOnce) {
+            // The last thing before execve: each change of ids or capabilities clears it.
+            process::die_with_parent()?;
+            outside.end_if_alone();
+        }
+        payload.run(&program)
+    };
+    last_steps().inspect_err(|error| tell_starter(starter.as_ref(), error))
 }
 
 /// Makes the namespaces that are still missing, which belong to the user namespace that this process is in.
@@ -219,14 +223,21 @@ fn place_stdio(stdio: &Stdio, terminal: Option<(OwnedFd, OwnedFd)>) -> Result<()
     Ok(())
 }
 
-/// The start is a step of its own: whoever opens the FIFO for reading lets this open for writing return. The maker may
-/// have ended by then, so its death is no longer this process's.
-fn wait_for_start(start: &Start, outside: &Sync) -> Result<()> {
-    let Start::OnFifo(directory) = start else { return Ok(()) };
+/// The start is a step of its own: whoever opens the FIFO for reading lets this open for writing return, and reads until
+/// it is closed, which execve does. The maker may have ended by then, so its death is no longer this process's.
+fn wait_for_start(start: &Start, outside: &Sync) -> Result<Option<OwnedFd>> {
+    let Start::OnFifo(directory) = start else { return Ok(None) };
     process::outlive_parent()?;
     outside.send(&Message::Ready, None)?;
     let fifo = rustix::fs::openat(directory, EXEC_FIFO, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
         .named(|| format!("open({EXEC_FIFO})"))?;
-    rustix::io::write(&fifo, b"0").named(|| format!("write({EXEC_FIFO})"))?;
-    Ok(())
+    Ok(Some(fifo))
+}
+
+/// Says through the FIFO why there will be no execve.
+fn tell_starter(fifo: Option<&OwnedFd>, error: &anyhow::Error) {
+    if let (Some(fifo), Ok(text)) = (fifo, serde_json::to_vec(&Failure::from(error))) {
+        // If the starter is gone there is nobody to tell.
+        let _ = rustix::io::write(fifo, &text);
+    }
 }
