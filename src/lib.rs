@@ -6,11 +6,13 @@
 pub mod cli;
 pub mod engine;
 pub mod error;
+pub mod image;
 pub mod oci;
 pub mod paths;
 pub mod runtime;
 pub mod seccomp;
 pub mod spec;
+pub mod storage;
 pub mod supervisor;
 pub mod sys;
 pub mod userns;

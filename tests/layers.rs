@@ -5,11 +5,12 @@
 use std::path::{Path, PathBuf};
 
 /// Lowest first.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["error", "seccomp"],
     &["sys"],
     &["paths", "userns"],
-    &["runtime"],
+    &["runtime", "storage"],
+    &["image"],
     &["spec"],
     &["engine"],
     &["supervisor"],

@@ -1,0 +1,3 @@
+//! Images: names, registries, manifests.
+
+pub mod reference;

@@ -1,0 +1,3 @@
+//! The store: content by digest, layers unpacked from it, what may be deleted.
+
+pub mod digest;
