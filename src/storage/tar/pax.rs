@@ -1,0 +1,212 @@
+//! The records of a pax header: `LENGTH KEY=VALUE\n`, LENGTH being that of the whole record (pax(1), "pax Extended
+//! Header").
+
+/// The prefix of the keys that carry extended attributes.
+const XATTR: &[u8] = b"SCHILY.xattr.";
+
+/// What the records of one entry say.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    pub path: Option<Vec<u8>>,
+    pub link: Option<Vec<u8>>,
+    pub size: Option<u64>,
+    pub uid: Option<u64>,
+    pub gid: Option<u64>,
+    pub mtime: Option<(i64, u32)>,
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub sparse: Sparse,
+}
+
+/// GNU's keys about a sparse file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Sparse {
+    /// GNU.sparse.major and minor.
+    pub version: (Option<u64>, Option<u64>),
+    /// Offsets and lengths in turn: GNU.sparse.map, or collected from GNU.sparse.offset and numbytes.
+    pub numbers: Option<Vec<u64>>,
+    /// GNU.sparse.name.
+    pub name: Option<Vec<u8>>,
+    /// GNU.sparse.size or realsize.
+    pub size: Option<u64>,
+}
+
+/// Reads all records. The error says what is wrong.
+pub fn read(mut bytes: &[u8]) -> Result<Records, &'static str> {
+    let mut records = Records::default();
+    while !bytes.is_empty() {
+        let space = bytes.iter().position(|byte| *byte == b' ').ok_or("pax: a record without a length")?;
+        let length = decimal(&bytes[..space]).ok_or("pax: a length that is no number")?;
+        let length = usize::try_from(length).map_err(|_| "pax: a length that is no number")?;
+        // The space, a key of one byte at least, "=" and the newline.
+        if length < space + 4 || length > bytes.len() {
+            return Err("pax: a record that ends elsewhere than it says");
+        }
+        let (record, rest) = bytes.split_at(length);
+        let (b'\n', record) = (record[length - 1], &record[space + 1..length - 1]) else {
+            return Err("pax: a record without a newline at its end");
+        };
+        let equals = record.iter().position(|byte| *byte == b'=').ok_or("pax: a record without =")?;
+        take(&mut records, &record[..equals], &record[equals + 1..])?;
+        bytes = rest;
+    }
+    Ok(records)
+}
+
+/// An empty value takes back what the header or an earlier record says.
+fn take(records: &mut Records, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
+    let number = || match value {
+        b"" => Ok(None),
+        value => decimal(value).map(Some).ok_or("pax: a value that is no number"),
+    };
+    let name = || match value {
+        b"" => Ok(None),
+        // Others would read the name up to there only.
+        value if value.contains(&0) => Err("pax: a name with a NUL byte"),
+        value => Ok(Some(value.to_vec())),
+    };
+    match key {
+        b"path" => records.path = name()?,
+        b"linkpath" => records.link = name()?,
+        b"size" => records.size = number()?,
+        b"uid" => records.uid = number()?,
+        b"gid" => records.gid = number()?,
+        b"mtime" => records.mtime = if value.is_empty() { None } else { Some(time(value).ok_or("pax: mtime")?) },
+        b"GNU.sparse.major" => records.sparse.version.0 = number()?,
+        b"GNU.sparse.minor" => records.sparse.version.1 = number()?,
+        b"GNU.sparse.name" => records.sparse.name = name()?,
+        b"GNU.sparse.size" | b"GNU.sparse.realsize" => records.sparse.size = number()?,
+        b"GNU.sparse.map" => {
+            let numbers: Option<Vec<u64>> =
+                value.split(|byte| *byte == b',').filter(|part| !part.is_empty()).map(decimal).collect();
+            records.sparse.numbers = Some(numbers.ok_or("pax: GNU.sparse.map")?);
+        }
+        b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => {
+            let numbers = records.sparse.numbers.get_or_insert_default();
+            // They come in pairs, the offset first.
+            if (numbers.len() % 2 == 0) != (key == b"GNU.sparse.offset") {
+                return Err("pax: GNU.sparse.offset and numbytes do not take turns");
+            }
+            numbers.push(number()?.ok_or("pax: an empty number")?);
+        }
+        key => {
+            if let Some(attribute) = key.strip_prefix(XATTR).filter(|attribute| !attribute.is_empty()) {
+                if attribute.contains(&0) {
+                    return Err("pax: a name with a NUL byte");
+                }
+                records.xattrs.retain(|(known, _)| known != attribute);
+                records.xattrs.push((attribute.to_vec(), value.to_vec()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Decimal digits only.
+pub fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |value, digit| match digit {
+        b'0'..=b'9' => value.checked_mul(10)?.checked_add(u64::from(digit - b'0')),
+        _ => None,
+    })
+}
+
+/// `-12.5`: seconds, which may be before 1970, and nanoseconds, which count upwards.
+fn time(text: &[u8]) -> Option<(i64, u32)> {
+    let (negative, text) = match text.strip_prefix(b"-") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let dot = text.iter().position(|byte| *byte == b'.').unwrap_or(text.len());
+    let seconds = i64::try_from(decimal(&text[..dot])?).ok()?;
+    let fraction = text.get(dot + 1..).unwrap_or_default();
+    if !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let nanos = (0..9).fold(0, |nanos, at| nanos * 10 + u32::from(fraction.get(at).map_or(0, |digit| digit - b'0')));
+    match (negative, nanos) {
+        (false, nanos) => Some((seconds, nanos)),
+        (true, 0) => Some((-seconds, 0)),
+        (true, nanos) => Some((-seconds - 1, 1_000_000_000 - nanos)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(key: &str, value: &str) -> Vec<u8> {
+        let rest = format!(" {key}={value}\n");
+        let mut length = rest.len() + 1;
+        while format!("{length}{rest}").len() != length {
+            length += 1;
+        }
+        format!("{length}{rest}").into_bytes()
+    }
+
+    #[test]
+    fn records_are_read() {
+        let bytes = [
+            record("path", "a\nb=c"),
+            record("size", "8589934592"),
+            record("mtime", "12.5"),
+            record("SCHILY.xattr.user.x", "a\0b"),
+            record("SCHILY.xattr.user.x", "c\nd"),
+            record("comment", "nobody reads this"),
+            record("uid", "1"),
+            record("uid", ""),
+        ]
+        .concat();
+        let records = read(&bytes).expect("valid");
+        assert_eq!(records.path.as_deref(), Some(&b"a\nb=c"[..]));
+        assert_eq!((records.size, records.uid, records.mtime), (Some(1 << 33), None, Some((12, 500_000_000))));
+        assert_eq!(records.xattrs, [(b"user.x".to_vec(), b"c\nd".to_vec())]);
+    }
+
+    #[test]
+    fn times() {
+        for (text, value) in [
+            ("0", Some((0, 0))),
+            ("1.000000001", Some((1, 1))),
+            ("1.0000000019", Some((1, 1))),
+            ("-1", Some((-1, 0))),
+            ("-1.25", Some((-2, 750_000_000))),
+            ("1.", Some((1, 0))),
+            (".5", None),
+            ("1e3", None),
+            ("", None),
+            ("99999999999999999999", None),
+        ] {
+            assert_eq!(time(text.as_bytes()), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn damaged_records_are_errors() {
+        for bytes in [
+            &b"path=x\n"[..],
+            b"x path=x\n",
+            b"999 path=x\n",
+            b"11 path=x\n",
+            b"5 path=x\n",
+            b"9 pathxx\n",
+            b"-9 path=x\n",
+            b"12 path=a\0b\n",
+            b"14 linkpath=\0\n",
+            b"10 size=x\n",
+            b"3 =\n",
+            b"99999999999999999999999 path=x\n",
+        ] {
+            assert!(read(bytes).is_err(), "{}: {:?}", bytes.escape_ascii(), read(bytes));
+        }
+    }
+
+    #[test]
+    fn offsets_and_lengths_take_turns() {
+        let well = [record("GNU.sparse.offset", "1"), record("GNU.sparse.numbytes", "2")].concat();
+        assert_eq!(read(&well).expect("valid").sparse.numbers, Some(vec![1, 2]));
+        let ill = [record("GNU.sparse.offset", "1"), record("GNU.sparse.offset", "2")].concat();
+        assert!(read(&ill).is_err());
+    }
+}
