@@ -1,4 +1,6 @@
 //! The store: content by digest, layers unpacked from it, what may be deleted.
 
 pub mod digest;
+pub mod owners;
 pub mod tar;
+pub mod unpack;

@@ -1,0 +1,477 @@
+//! One layer, from a tar stream to a directory in the form that overlay takes.
+//!
+//! Runs in: a user and mount namespace of its own whose root is the layer's directory (`storage/sandbox.rs`), as root of
+//! the container's ids. The archive is hostile until proven otherwise: names are resolved by the kernel below the
+//! layer's root, nothing is ever followed out of it, and what is made is made new.
+//!
+//! In the archive a deleted file is `.wh.NAME` and a directory that hides what is below it has `.wh..wh..opq` (OCI
+//! image-spec, layer.md); on disk they are a character device 0/0 and the attribute `user.overlay.opaque`
+//! (overlayfs.rst, "whiteouts and opaque directories", with the mount option userxattr).
+
+use super::owners::{self, Recorded};
+use super::tar::{Entry, Kind, Reader};
+use crate::error::Advise;
+use crate::sys::path::{self, Missing};
+use crate::sys::{self, Named};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// What no image needs and no disk should have to bear.
+const MAX_ENTRIES: u64 = 10_000_000;
+/// The kernel's limit for a path (PATH_MAX, with the NUL).
+const MAX_PATH: usize = 4095;
+/// The kernel's limit for an attribute's value (xattr(7)).
+const MAX_XATTR: usize = 64 * 1024;
+const CHUNK: usize = 256 * 1024;
+
+const WHITEOUT: &[u8] = b".wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// aufs's own files, which every reader drops.
+const AUFS: &[u8] = b".wh..wh.";
+const OPAQUE_ATTRIBUTE: &str = "user.overlay.opaque";
+
+/// What happens to the owners of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owners {
+    /// They are set; an id that is not mapped is an error.
+    Set,
+    /// They are set; ids that are not mapped become this one, and are written down.
+    Overflow(u32),
+    /// There is one id. All owners are written down.
+    Record,
+}
+
+/// What was unpacked.
+#[derive(Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Report {
+    /// Entries of the archive.
+    pub entries: u64,
+    /// Bytes of file contents.
+    pub bytes: u64,
+    /// Device nodes that are empty files now.
+    pub devices: u64,
+    /// Extended attributes that this file system or this user cannot have.
+    pub attributes: u64,
+}
+
+/// Unpacks all entries below `root`; lines about owners go to `table`.
+pub fn unpack(source: impl Read, root: BorrowedFd<'_>, owners: Owners, table: impl Write) -> Result<Report> {
+    let mut reader = Reader::new(source);
+    let mut unpacker = Unpacker {
+        root,
+        owners,
+        table,
+        parent: None,
+        directories: Vec::new(),
+        report: Report::default(),
+        buffer: vec![0; CHUNK],
+    };
+    while let Some(entry) = reader.next_entry()? {
+        unpacker.report.entries += 1;
+        ensure!(unpacker.report.entries <= MAX_ENTRIES, "more than {MAX_ENTRIES} entries");
+        unpacker.entry(&entry, &mut reader).with_context(|| shown(&entry.path))?;
+    }
+    unpacker.finish()?;
+    // Whoever computes the digest of the stream has to see what follows the archive, too.
+    std::io::copy(&mut reader.into_inner(), &mut std::io::sink())?;
+    Ok(unpacker.report)
+}
+
+struct Unpacker<'a, W> {
+    root: BorrowedFd<'a>,
+    owners: Owners,
+    table: W,
+    /// The directory that was used last, since entries come sorted.
+    parent: Option<(PathBuf, OwnedFd)>,
+    /// Whatever is made in a directory changes its times: they are set at the end.
+    directories: Vec<(PathBuf, (i64, u32))>,
+    report: Report,
+    buffer: Vec<u8>,
+}
+
+impl<W: Write> Unpacker<'_, W> {
+    fn entry<R: Read>(&mut self, entry: &Entry, reader: &mut Reader<R>) -> Result<()> {
+        let Some(path) = clean(&entry.path)? else {
+            // "./" is the root of the layer itself.
+            ensure!(entry.kind == Kind::Directory, "the root is no directory");
+            let root = reopen(self.root)?;
+            return self.directory_attributes(entry, &root, PathBuf::from("."));
+        };
+        let name = path.file_name().unwrap_or_default().to_owned();
+        let parent_path = path.parent().unwrap_or(Path::new("")).to_owned();
+        if name.as_bytes().starts_with(WHITEOUT) {
+            return self.whiteout(&parent_path, name.as_bytes());
+        }
+        let parent = self.parent(&parent_path)?;
+        match entry.kind {
+            Kind::Directory => self.directory(entry, parent.as_fd(), &name, path)?,
+            Kind::Regular => self.regular(entry, parent.as_fd(), &name, &path, reader)?,
+            Kind::Hardlink => self.hardlink(entry, parent.as_fd(), &name)?,
+            Kind::Symlink => self.symlink(entry, parent.as_fd(), &name, &path)?,
+            Kind::Fifo => {
+                self.node(parent.as_fd(), &name, FileType::Fifo)?;
+                self.attributes(entry, parent.as_fd(), &name, &path)?;
+            }
+            Kind::CharDevice | Kind::BlockDevice => {
+                // A node cannot be made without real privilege, and the container has its own /dev. The table knows.
+                self.node(parent.as_fd(), &name, FileType::RegularFile)?;
+                self.report.devices += 1;
+                self.attributes(entry, parent.as_fd(), &name, &path)?;
+            }
+        }
+        self.parent = Some((parent_path, parent));
+        Ok(())
+    }
+
+    /// The directory that an entry goes to; made, with its parents, if the archive has none.
+    fn parent(&mut self, wanted: &Path) -> Result<OwnedFd> {
+        if let Some((_, fd)) = self.parent.take().filter(|(known, _)| known == wanted) {
+            return Ok(fd);
+        }
+        if wanted.as_os_str().is_empty() {
+            return reopen(self.root);
+        }
+        match path::open_in(self.root, wanted, OFlags::PATH | OFlags::DIRECTORY) {
+            Err(error) if error.errno == Errno::NOENT => {
+                path::place_in(self.root, wanted, Missing::Directory)?;
+                Ok(path::open_in(self.root, wanted, OFlags::PATH | OFlags::DIRECTORY)?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Calls `make`, which fails if the name is taken; what was there, from an earlier entry, gives way.
+    fn anew<T>(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &OsStr,
+        what: &str,
+        make: impl Fn() -> std::result::Result<T, Errno>,
+    ) -> Result<T> {
+        let call = || format!("{what}({})", shown(name.as_bytes()));
+        match make() {
+            Err(Errno::EXIST) => {
+                remove(parent, name)?;
+                Ok(make().named(call)?)
+            }
+            result => Ok(result.named(call)?),
+        }
+    }
+
+    fn node(&self, parent: BorrowedFd<'_>, name: &OsStr, kind: FileType) -> Result<()> {
+        self.anew(parent, name, "mknod", || rustix::fs::mknodat(parent, name, kind, Mode::RUSR | Mode::WUSR, 0))
+    }
+
+    fn directory(&mut self, entry: &Entry, parent: BorrowedFd<'_>, name: &OsStr, path: PathBuf) -> Result<()> {
+        let make =
+            || rustix::fs::mkdirat(parent, name, Mode::RWXU).named(|| format!("mkdir({})", shown(name.as_bytes())));
+        match make() {
+            Err(error) if error.errno == Errno::EXIST => match kind(parent, name)? {
+                // The same directory twice, or one that was made for an entry below it: it gets these attributes.
+                (FileType::Directory, _) => {}
+                (_, was_whiteout) => {
+                    remove(parent, name)?;
+                    make()?;
+                    if was_whiteout {
+                        // Deleted and made again in one layer: what is below in other layers stays hidden.
+                        set_opaque(&open_directory(parent, name)?)?;
+                    }
+                }
+            },
+            result => result?,
+        }
+        let directory = open_directory(parent, name)?;
+        self.directory_attributes(entry, &directory, path)
+    }
+
+    fn directory_attributes(&mut self, entry: &Entry, directory: &OwnedFd, path: PathBuf) -> Result<()> {
+        self.owner(entry, path.as_os_str().as_bytes(), |uid, gid| rustix::fs::fchown(directory, uid, gid))?;
+        rustix::fs::fchmod(directory, Mode::from_raw_mode(entry.mode)).named(|| "fchmod".to_owned())?;
+        self.xattrs(entry, directory)?;
+        self.directories.push((path, entry.mtime));
+        Ok(())
+    }
+
+    fn regular<R: Read>(
+        &mut self,
+        entry: &Entry,
+        parent: BorrowedFd<'_>,
+        name: &OsStr,
+        path: &Path,
+        reader: &mut Reader<R>,
+    ) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file =
+            self.anew(parent, name, "open", || rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR))?;
+        self.content(entry, &file, reader)?;
+        self.owner(entry, path.as_os_str().as_bytes(), |uid, gid| rustix::fs::fchown(&file, uid, gid))?;
+        // After the owner, whose change clears set-user-id bits and capabilities.
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode)).named(|| "fchmod".to_owned())?;
+        self.xattrs(entry, &file)?;
+        rustix::fs::futimens(&file, &times(entry.mtime)).named(|| "futimens".to_owned())?;
+        Ok(())
+    }
+
+    fn content<R: Read>(&mut self, entry: &Entry, file: &OwnedFd, reader: &mut Reader<R>) -> Result<()> {
+        let whole = [super::tar::Piece { offset: 0, length: entry.size }];
+        for piece in entry.pieces.as_deref().unwrap_or(&whole) {
+            let (mut offset, mut left) = (piece.offset, piece.length);
+            while left > 0 {
+                let limit = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+                let length = reader.read_data(&mut self.buffer[..limit])?;
+                ensure!(length > 0, "ends before its size");
+                write_all(file, &self.buffer[..length], offset)?;
+                offset += length as u64;
+                left -= length as u64;
+                self.report.bytes += length as u64;
+            }
+        }
+        if entry.pieces.is_some() {
+            // The last hole.
+            rustix::fs::ftruncate(file, entry.size).named(|| format!("ftruncate({})", entry.size))?;
+        }
+        Ok(())
+    }
+
+    fn hardlink(&self, entry: &Entry, parent: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+        let target = clean(&entry.link)?.context("a hard link to the root")?;
+        let call = || format!("link({})", shown(&entry.link));
+        let directory = match target.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            Some(path) => path::open_in(self.root, path, OFlags::PATH | OFlags::DIRECTORY).with_context(call)?,
+            None => reopen(self.root)?,
+        };
+        let target = target.file_name().unwrap_or_default();
+        self.anew(parent, name, "link", || {
+            // Without AT_SYMLINK_FOLLOW a symlink is linked itself.
+            rustix::fs::linkat(&directory, target, parent, name, AtFlags::empty())
+        })
+        .with_context(call)
+    }
+
+    fn symlink(&mut self, entry: &Entry, parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
+        let target = OsStr::from_bytes(&entry.link);
+        self.anew(parent, name, "symlink", || rustix::fs::symlinkat(target, parent, name))?;
+        self.owner(entry, path.as_os_str().as_bytes(), |uid, gid| {
+            rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+        })?;
+        rustix::fs::utimensat(parent, name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)
+            .named(|| "utimensat".to_owned())?;
+        Ok(())
+    }
+
+    /// Owner, mode, attributes and times of a node that was just made.
+    fn attributes(&mut self, entry: &Entry, parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
+        self.owner(entry, path.as_os_str().as_bytes(), |uid, gid| {
+            rustix::fs::chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+        })?;
+        rustix::fs::chmodat(parent, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())
+            .named(|| "fchmodat".to_owned())?;
+        rustix::fs::utimensat(parent, name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)
+            .named(|| "utimensat".to_owned())?;
+        Ok(())
+    }
+
+    /// Sets the owner, or writes down what cannot be set.
+    fn owner(
+        &mut self,
+        entry: &Entry,
+        path: &[u8],
+        chown: impl Fn(Option<rustix::fs::Uid>, Option<rustix::fs::Gid>) -> std::result::Result<(), Errno>,
+    ) -> Result<()> {
+        let id = |value: u64, what: &str| match u32::try_from(value) {
+            Ok(id) if id != u32::MAX => Ok(id),
+            _ => Err(anyhow!("{what} {value}: there is no such id")),
+        };
+        let (uid, gid) = (id(entry.uid, "owner")?, id(entry.gid, "group")?);
+        let set = |uid, gid| chown(Some(rustix::fs::Uid::from_raw(uid)), Some(rustix::fs::Gid::from_raw(gid)));
+        let squashed = match self.owners {
+            Owners::Record => (uid, gid) != (0, 0),
+            Owners::Set | Owners::Overflow(_) => match (set(uid, gid), self.owners) {
+                (Ok(()), _) => false,
+                (Err(Errno::INVAL), Owners::Overflow(overflow)) => {
+                    // One of the two may be mapped.
+                    set(uid, overflow)
+                        .or_else(|_| set(overflow, gid))
+                        .or_else(|_| set(overflow, overflow))
+                        .named(|| format!("chown({overflow})"))?;
+                    true
+                }
+                (Err(Errno::INVAL), _) => {
+                    return Err(anyhow!("belongs to {uid}:{gid}, and not both ids are mapped")).hint(|| {
+                        format!(
+                            "root can give this user more ids: usermod --add-subuids and --add-subgids, so that {uid} and {gid} are among them;\n\
+                             --id-overflow squash gives such files to another owner"
+                        )
+                    });
+                }
+                (Err(errno), _) => return Err(errno).named(|| format!("chown({uid}:{gid})")).map_err(Into::into),
+            },
+        };
+        if let Some(recorded) = Recorded::of(entry, uid, gid, squashed) {
+            owners::write_line(&mut self.table, path, &recorded).context("table of owners")?;
+        }
+        Ok(())
+    }
+
+    /// The attributes of the archive, and the owner where it is to be one. What a disk or a user cannot have is
+    /// counted; overlay's own attributes are not the image's to set (`user.overlay.redirect` would lead anywhere).
+    fn xattrs(&mut self, entry: &Entry, file: &OwnedFd) -> Result<()> {
+        if self.owners == Owners::Record {
+            // Checked to fit by `owner`.
+            if let Some(value) = owners::attribute(entry.uid as u32, entry.gid as u32) {
+                match rustix::fs::fsetxattr(file, owners::ATTRIBUTE, &value, XattrFlags::empty()) {
+                    // The table has it, too.
+                    Ok(()) | Err(Errno::NOTSUP) => {}
+                    Err(errno) => return Err(errno).named(|| format!("setxattr({})", owners::ATTRIBUTE))?,
+                }
+            }
+        }
+        for (name, value) in &entry.xattrs {
+            let is_ours = name.starts_with(b"user.overlay.") || name == owners::ATTRIBUTE.as_bytes();
+            let can_be = !is_ours && (name.starts_with(b"user.") || name == b"security.capability");
+            ensure!(value.len() <= MAX_XATTR, "{}: an attribute of {} bytes", shown(name), value.len());
+            let set = if can_be {
+                rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty())
+            } else {
+                Err(Errno::PERM)
+            };
+            match set {
+                Ok(()) => {}
+                // security.capability with a damaged value is EINVAL.
+                Err(Errno::NOTSUP | Errno::PERM | Errno::INVAL | Errno::RANGE) => self.report.attributes += 1,
+                Err(errno) => return Err(errno).named(|| format!("setxattr({})", shown(name)))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn whiteout(&mut self, directory: &Path, name: &[u8]) -> Result<()> {
+        if name == OPAQUE {
+            let parent = self.parent(directory)?;
+            set_opaque(&reopen(parent.as_fd())?)?;
+            self.parent = Some((directory.to_owned(), parent));
+            return Ok(());
+        }
+        if name.starts_with(AUFS) {
+            return Ok(());
+        }
+        let hidden = OsStr::from_bytes(&name[WHITEOUT.len()..]);
+        if matches!(hidden.as_bytes(), b"" | b"." | b"..") {
+            bail!("a whiteout of no file");
+        }
+        let parent = self.parent(directory)?;
+        match kind(parent.as_fd(), hidden) {
+            // What this layer itself has stays; a directory of it hides those below.
+            Ok((FileType::Directory, _)) => set_opaque(&open_directory(parent.as_fd(), hidden)?)?,
+            Ok(_) => {}
+            Err(error) if error.errno == Errno::NOENT => {
+                rustix::fs::mknodat(&parent, hidden, FileType::CharacterDevice, Mode::empty(), 0)
+                    .named(|| format!("mknod({}, c 0 0)", shown(hidden.as_bytes())))?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.parent = Some((directory.to_owned(), parent));
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.table.flush().context("table of owners")?;
+        // Parents after what is below them.
+        for (path, mtime) in std::mem::take(&mut self.directories).into_iter().rev() {
+            // A later entry may have replaced it.
+            match path::open_in_without_links(self.root, &path, OFlags::RDONLY | OFlags::DIRECTORY) {
+                Ok(directory) => {
+                    rustix::fs::futimens(&directory, &times(mtime)).named(|| "futimens".to_owned())?;
+                }
+                Err(error) if matches!(error.errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The path below the root without ".", "..", double and outer slashes, as docker reads it; `None` is the root itself.
+fn clean(path: &[u8]) -> Result<Option<PathBuf>> {
+    ensure!(path.len() <= MAX_PATH, "a path of {} bytes", path.len());
+    ensure!(!path.contains(&0), "a path with a NUL byte");
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                ensure!(parts.pop().is_some(), "leads out of the image");
+            }
+            part => parts.push(part),
+        }
+    }
+    Ok((!parts.is_empty()).then(|| PathBuf::from(OsString::from_vec(parts.join(&b'/')))))
+}
+
+/// A path for a message.
+fn shown(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+fn times((seconds, nanos): (i64, u32)) -> Timestamps {
+    let time = Timespec { tv_sec: seconds, tv_nsec: nanos.into() };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+fn write_all(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> Result<()> {
+    while !bytes.is_empty() {
+        let written =
+            rustix::io::retry_on_intr(|| rustix::io::pwrite(file, bytes, offset)).named(|| "write".to_owned())?;
+        bytes = &bytes[written..];
+        offset += written as u64;
+    }
+    Ok(())
+}
+
+/// What an entry of a directory is, and whether it is a whiteout.
+fn kind(parent: BorrowedFd<'_>, name: &OsStr) -> sys::Result<(FileType, bool)> {
+    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
+        .named(|| format!("stat({})", shown(name.as_bytes())))?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    Ok((kind, kind == FileType::CharacterDevice && stat.st_rdev == 0))
+}
+
+/// Removes whatever an earlier entry has made.
+fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+    let call = || format!("remove({})", shown(name.as_bytes()));
+    if kind(parent, name)?.0 != FileType::Directory {
+        return Ok(rustix::fs::unlinkat(parent, name, AtFlags::empty()).named(call)?);
+    }
+    let directory = open_directory(parent, name)?;
+    let entries = rustix::fs::Dir::read_from(&directory).named(call)?;
+    for entry in entries {
+        let entry = entry.named(call)?;
+        let inner = OsStr::from_bytes(entry.file_name().to_bytes());
+        if inner != "." && inner != ".." {
+            remove(directory.as_fd(), inner)?;
+        }
+    }
+    Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR).named(call)?)
+}
+
+fn open_directory(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(parent, name, flags, Mode::empty()).named(|| format!("open({})", shown(name.as_bytes())))?)
+}
+
+/// A descriptor of the same directory that can be read and changed.
+fn reopen(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(directory, ".", flags, Mode::empty()).named(|| "open(.)".to_owned())?)
+}
+
+fn set_opaque(directory: &OwnedFd) -> Result<()> {
+    Ok(rustix::fs::fsetxattr(directory, OPAQUE_ATTRIBUTE, b"y", XattrFlags::empty())
+        .named(|| format!("setxattr({OPAQUE_ATTRIBUTE})"))?)
+}
