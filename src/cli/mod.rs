@@ -9,6 +9,7 @@ pub mod unshare;
 pub mod usage;
 
 use crate::error::{Advise, Failure};
+use crate::storage::worker;
 use anyhow::{Result, anyhow};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 use std::ffi::OsString;
@@ -45,6 +46,11 @@ fn arguments(args: impl Iterator<Item = OsString>) -> Result<Vec<String>> {
 }
 
 fn dispatch(args: Vec<String>) -> Result<u8> {
+    if let [_, role, task] = args.as_slice() {
+        if role == worker::ROLE {
+            return worker::main(task);
+        }
+    }
     let verb = args.get(1).cloned().unwrap_or_default();
     let mut matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,

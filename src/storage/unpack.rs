@@ -9,10 +9,11 @@
 //! (overlayfs.rst, "whiteouts and opaque directories", with the mount option userxattr).
 
 use super::owners::{self, Recorded};
+use super::remove::{self, kind, open_directory};
 use super::tar::{Entry, Kind, Reader};
 use crate::error::Advise;
+use crate::sys::Named;
 use crate::sys::path::{self, Missing};
-use crate::sys::{self, Named};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
@@ -37,7 +38,7 @@ const AUFS: &[u8] = b".wh..wh.";
 const OPAQUE_ATTRIBUTE: &str = "user.overlay.opaque";
 
 /// What happens to the owners of files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Owners {
     /// They are set; an id that is not mapped is an error.
     Set,
@@ -48,7 +49,7 @@ pub enum Owners {
 }
 
 /// What was unpacked.
-#[derive(Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Report {
     /// Entries of the archive.
     pub entries: u64,
@@ -157,7 +158,7 @@ impl<W: Write> Unpacker<'_, W> {
         let call = || format!("{what}({})", shown(name.as_bytes()));
         match make() {
             Err(Errno::EXIST) => {
-                remove(parent, name)?;
+                remove::entry(parent, name)?;
                 Ok(make().named(call)?)
             }
             result => Ok(result.named(call)?),
@@ -176,7 +177,7 @@ impl<W: Write> Unpacker<'_, W> {
                 // The same directory twice, or one that was made for an entry below it: it gets these attributes.
                 (FileType::Directory, _) => {}
                 (_, was_whiteout) => {
-                    remove(parent, name)?;
+                    remove::entry(parent, name)?;
                     make()?;
                     if was_whiteout {
                         // Deleted and made again in one layer: what is below in other layers stays hidden.
@@ -432,37 +433,6 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> Result<()> {
         offset += written as u64;
     }
     Ok(())
-}
-
-/// What an entry of a directory is, and whether it is a whiteout.
-fn kind(parent: BorrowedFd<'_>, name: &OsStr) -> sys::Result<(FileType, bool)> {
-    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
-        .named(|| format!("stat({})", shown(name.as_bytes())))?;
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    Ok((kind, kind == FileType::CharacterDevice && stat.st_rdev == 0))
-}
-
-/// Removes whatever an earlier entry has made.
-fn remove(parent: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
-    let call = || format!("remove({})", shown(name.as_bytes()));
-    if kind(parent, name)?.0 != FileType::Directory {
-        return Ok(rustix::fs::unlinkat(parent, name, AtFlags::empty()).named(call)?);
-    }
-    let directory = open_directory(parent, name)?;
-    let entries = rustix::fs::Dir::read_from(&directory).named(call)?;
-    for entry in entries {
-        let entry = entry.named(call)?;
-        let inner = OsStr::from_bytes(entry.file_name().to_bytes());
-        if inner != "." && inner != ".." {
-            remove(directory.as_fd(), inner)?;
-        }
-    }
-    Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR).named(call)?)
-}
-
-fn open_directory(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(parent, name, flags, Mode::empty()).named(|| format!("open({})", shown(name.as_bytes())))?)
 }
 
 /// A descriptor of the same directory that can be read and changed.

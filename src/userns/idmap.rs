@@ -1,12 +1,13 @@
 //! Arithmetic of id maps, as user_namespaces(7) defines them. No I/O.
 
 use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
 
 /// The kernel takes this many lines in uid_map (4.15 and later).
 pub const MAX_RANGES: usize = 340;
 
 /// `count` ids from `inside` on stand for the host's ids from `outside` on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdRange {
     /// First id in the container.
     pub inside: u32,
@@ -17,7 +18,7 @@ pub struct IdRange {
 }
 
 /// The map of user or group ids of one namespace, sorted by the inner id.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMap(Vec<IdRange>);
 
 impl IdMap {
@@ -113,7 +114,7 @@ impl std::fmt::Display for IdMap {
 }
 
 /// The two maps of one user namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMaps {
     /// User ids.
     pub uid: IdMap,

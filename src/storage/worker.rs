@@ -1,0 +1,179 @@
+//! The part of the store's work that needs other ids: done in a process of its own, which rbox starts from its own
+//! program, because the caller may have threads and a namespace wants one.
+//!
+//! The caller gives a [`Task`] as an argument and gets one line of JSON on standard output. An archive comes through
+//! standard input.
+
+use super::compression::{self, BUFFER};
+use super::digest::{Algorithm, Digest, Hasher};
+use super::unpack::{self, Owners, Report};
+use super::{remove, sandbox};
+use crate::error::Failure;
+use crate::sys::{Alone, Named, mount};
+use crate::userns::idmap::IdMaps;
+use anyhow::{Context, Result, bail};
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use std::cell::Cell;
+use std::io::{BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// The first argument of a worker. Not a verb of the command line: nobody types it.
+pub const ROLE: &str = "storage-worker";
+
+/// The directory of a layer that has its files.
+pub const DIFF: &str = "diff";
+/// The table of owners beside it.
+pub const OWNERS: &str = "owners";
+
+/// What a worker does.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Task {
+    /// Unpacks the archive on standard input into [`DIFF`] and [`OWNERS`] below an empty directory.
+    Unpack {
+        /// The directory.
+        dir: PathBuf,
+        /// The ids of files.
+        maps: IdMaps,
+        /// What becomes of the owners.
+        owners: Owners,
+    },
+    /// Removes everything below a directory.
+    Remove {
+        /// The directory.
+        dir: PathBuf,
+        /// The ids of files.
+        maps: IdMaps,
+    },
+}
+
+/// What was unpacked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unpacked {
+    /// The digest of the archive without its compression.
+    pub diff_id: Digest,
+    /// Its length.
+    pub size: u64,
+    /// What was in it.
+    pub report: Report,
+}
+
+/// Starts a worker. Its standard input is a pipe.
+pub fn start(task: &Task) -> Result<Child> {
+    Command::new("/proc/self/exe")
+        .arg0("rbox")
+        .args([ROLE, &serde_json::to_string(task)?])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("start a worker of the store")
+}
+
+/// What a worker that was given all its input says.
+pub fn result<T: for<'a> Deserialize<'a>>(child: Child) -> Result<T> {
+    let output = child.wait_with_output()?;
+    match serde_json::from_slice::<Answer<T>>(&output.stdout) {
+        Ok(Answer::Done(done)) => Ok(done),
+        Ok(Answer::Failed(failure)) => Err(failure.into()),
+        Err(_) => bail!("a worker of the store ended without an answer: {}", output.status),
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Answer<T> {
+    Done(T),
+    Failed(Failure),
+}
+
+/// The worker: does the task that its argument names. Returns the status of the process.
+pub fn main(task: &str) -> Result<u8> {
+    let result = serde_json::from_str(task).map_err(Into::into).and_then(work);
+    result.or_else(|error| {
+        answer(&Answer::<()>::Failed(Failure::from(&error)))?;
+        Ok(crate::error::FAILED)
+    })
+}
+
+fn answer<T: Serialize>(answer: &Answer<T>) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, answer)?;
+    Ok(out.flush()?)
+}
+
+fn work(task: Task) -> Result<u8> {
+    let alone = Alone::check()?;
+    match task {
+        Task::Unpack { dir, maps, owners } => sandbox::run(&alone, &maps, &dir, || {
+            let unpacked = unpack_here(std::io::stdin().lock(), owners)?;
+            answer(&Answer::Done(unpacked))?;
+            Ok(0)
+        }),
+        Task::Remove { dir, maps } => sandbox::run(&alone, &maps, &dir, || {
+            remove::contents(open_root()?.as_fd())?;
+            answer(&Answer::Done(()))?;
+            Ok(0)
+        }),
+    }
+}
+
+fn unpack_here(archive: impl Read, owners: Owners) -> Result<Unpacked> {
+    fs_err::create_dir(Path::new("/").join(DIFF))?;
+    let root = mount::place(&Path::new("/").join(DIFF))?;
+    let table = fs_err::File::create_new(Path::new("/").join(OWNERS))?;
+    let packed = Cell::new(0);
+    let (_, plain) = compression::decode(Counted { source: archive, bytes: &packed })?;
+    let mut hashed = Hashed { source: plain, hasher: Hasher::new(Algorithm::Sha256), bytes: 0, packed: &packed };
+    let buffered = BufReader::with_capacity(BUFFER, &mut hashed);
+    let report = unpack::unpack(buffered, root.as_fd(), owners, std::io::BufWriter::new(table))?;
+    let Hashed { hasher, bytes, .. } = hashed;
+    // Where it counts: what the layer says is on disk before its name says that it is whole.
+    rustix::fs::syncfs(open_root()?).named(|| "syncfs".to_owned())?;
+    Ok(Unpacked { diff_id: hasher.finish(), size: bytes, report })
+}
+
+fn open_root() -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open("/", flags, Mode::empty()).named(|| "open(/)".to_owned())?)
+}
+
+/// Knows how much came in.
+struct Counted<'a, R> {
+    source: R,
+    bytes: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.source.read(buffer)?;
+        self.bytes.set(self.bytes.get() + length as u64);
+        Ok(length)
+    }
+}
+
+/// Computes the digest of what comes out, and gives up on archives that blow up.
+struct Hashed<'a, R> {
+    source: R,
+    hasher: Hasher,
+    bytes: u64,
+    packed: &'a Cell<u64>,
+}
+
+/// gzip cannot do better (zlib's documentation: 1032 to 1); zstd can, for nothing that anybody ships.
+const MAX_RATIO: u64 = 1100;
+/// Small archives may.
+const FREE_OF_RATIO: u64 = 1 << 30;
+
+impl<R: Read> Read for Hashed<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.source.read(buffer)?;
+        self.hasher.update(&buffer[..length]);
+        self.bytes += length as u64;
+        if self.bytes > FREE_OF_RATIO && self.bytes / MAX_RATIO > self.packed.get() {
+            return Err(std::io::Error::other(format!("unpacks to more than {MAX_RATIO} times its size")));
+        }
+        Ok(length)
+    }
+}
