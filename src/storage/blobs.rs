@@ -1,0 +1,116 @@
+//! Content by digest, as files of an OCI image layout.
+
+use super::digest::{Digest, Hasher};
+use super::store::Store;
+use super::temporary::Temporary;
+use crate::sys::Named;
+use anyhow::{Context, Result, bail, ensure};
+use rustix::io::Errno;
+use std::path::PathBuf;
+
+/// The blobs of a store.
+#[derive(Debug, Clone, Copy)]
+pub struct Blobs<'a> {
+    store: &'a Store,
+}
+
+impl<'a> Blobs<'a> {
+    /// Those of this store.
+    pub fn new(store: &'a Store) -> Blobs<'a> {
+        Blobs { store }
+    }
+
+    /// Where a blob is, or would be.
+    pub fn path(&self, digest: &Digest) -> PathBuf {
+        self.store.images().join("blobs").join(digest.algorithm().name()).join(digest.hex())
+    }
+
+    /// The length of a blob; `None` if it is not there.
+    pub fn size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let path = self.path(digest);
+        match rustix::fs::stat(&path) {
+            Ok(stat) => Ok(Some(stat.st_size as u64)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno).named(|| format!("stat({})", path.display())).map_err(Into::into),
+        }
+    }
+
+    /// True if it is there and as long as it has to be.
+    pub fn has(&self, digest: &Digest, size: u64) -> Result<bool> {
+        Ok(self.size(digest)? == Some(size))
+    }
+
+    /// A blob that is wanted whole, such as a manifest: at most `limit` bytes, and its digest checked.
+    pub fn read(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>> {
+        let size = self.size(digest)?.with_context(|| format!("{digest}: not in the store"))?;
+        ensure!(size <= limit, "{digest}: {size} bytes, more than {limit}");
+        let bytes = fs_err::read(self.path(digest))?;
+        let mut hasher = Hasher::new(digest.algorithm());
+        hasher.update(&bytes);
+        ensure!(hasher.finish() == *digest, "{digest}: damaged in the store");
+        Ok(bytes)
+    }
+
+    /// Puts bytes that are at hand.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(bytes);
+        if !self.has(&digest, bytes.len() as u64)? {
+            let mut writer = self.writer(&digest)?;
+            writer.write(bytes)?;
+            writer.finish()?;
+        }
+        Ok(digest)
+    }
+
+    /// Begins a blob of this digest.
+    pub fn writer(&self, digest: &Digest) -> Result<Writer<'a>> {
+        let hasher = Hasher::new(digest.algorithm());
+        Ok(Writer { blobs: *self, digest: digest.clone(), hasher, file: Temporary::file(self.store)?, length: 0 })
+    }
+}
+
+/// A blob in the making.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    blobs: Blobs<'a>,
+    digest: Digest,
+    hasher: Hasher,
+    file: Temporary<'a>,
+    length: u64,
+}
+
+impl Writer<'_> {
+    /// Adds bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let written = rustix::io::retry_on_intr(|| rustix::io::write(self.file.fd(), rest))
+                .named(|| "write".to_owned())
+                .with_context(|| self.file.path().display().to_string())?;
+            rest = &rest[written..];
+        }
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// How many bytes there are.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Checks the digest, makes the bytes durable and gives them their name.
+    pub fn finish(self) -> Result<()> {
+        let got = self.hasher.finish();
+        if got != self.digest {
+            bail!("{}: what came has another digest: {got}", self.digest);
+        }
+        rustix::fs::fsync(self.file.fd()).named(|| "fsync".to_owned())?;
+        let path = self.blobs.path(&self.digest);
+        if let Some(parent) = path.parent() {
+            // sha512 has a directory of its own.
+            fs_err::create_dir_all(parent)?;
+        }
+        self.file.keep(&path)
+    }
+}

@@ -1,0 +1,128 @@
+//! Layers that are unpacked, for overlay to stack.
+
+use super::digest::Digest;
+use super::store::Store;
+use super::temporary::Temporary;
+use super::worker::{self, DIFF, OWNERS, Task, Unpacked};
+use anyhow::{Context, Result, ensure};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+
+/// What is known of a layer, beside its files.
+const ABOUT: &str = "layer.json";
+/// Names of directories are shortened digests, since all of a container's must fit in one page for mount(2): 96 bits,
+/// and the whole digest is compared.
+const NAME_LENGTH: usize = 24;
+
+/// The unpacked layers of a store.
+#[derive(Debug)]
+pub struct Layers<'a> {
+    store: &'a Store,
+    dir: PathBuf,
+}
+
+impl<'a> Layers<'a> {
+    /// Those in this directory.
+    pub fn new(store: &'a Store, dir: PathBuf) -> Layers<'a> {
+        Layers { store, dir }
+    }
+
+    /// The directory of a layer that is there.
+    pub fn find(&self, diff_id: &Digest) -> Result<Option<PathBuf>> {
+        let dir = self.path(diff_id);
+        let text = match fs_err::read(dir.join(ABOUT)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let about: Unpacked = serde_json::from_slice(&text).with_context(|| dir.join(ABOUT).display().to_string())?;
+        ensure!(about.diff_id == *diff_id, "{}: is layer {}, not {diff_id}", dir.display(), about.diff_id);
+        Ok(Some(dir))
+    }
+
+    /// Where the files of a layer are, given its directory.
+    pub fn files(dir: &Path) -> PathBuf {
+        dir.join(DIFF)
+    }
+
+    /// Where the owners of its files are written down.
+    pub fn owners(dir: &Path) -> PathBuf {
+        dir.join(OWNERS)
+    }
+
+    /// Begins to unpack a layer.
+    pub fn unpack(&self) -> Result<Unpacking<'a>> {
+        let temporary = Temporary::directory(self.store)?;
+        let task = Task::Unpack {
+            dir: temporary.path().to_owned(),
+            maps: self.store.maps().clone(),
+            owners: self.store.owners(),
+        };
+        Ok(Unpacking { layers: self.dir.clone(), temporary, worker: Some(worker::start(&task)?) })
+    }
+
+    fn path(&self, diff_id: &Digest) -> PathBuf {
+        path_in(&self.dir, diff_id)
+    }
+}
+
+fn path_in(dir: &Path, diff_id: &Digest) -> PathBuf {
+    dir.join(&diff_id.hex()[..NAME_LENGTH])
+}
+
+/// A layer in the making. Dropped, nothing of it is left.
+#[derive(Debug)]
+pub struct Unpacking<'a> {
+    layers: PathBuf,
+    // The worker must have ended before its directory goes: fields are dropped in order, and `drop` comes first.
+    temporary: Temporary<'a>,
+    worker: Option<Child>,
+}
+
+impl Unpacking<'_> {
+    /// Gives the next bytes of the archive, as packed as it is.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let pipe = self.worker.as_mut().and_then(|worker| worker.stdin.as_mut()).context("unpack: no worker")?;
+        match pipe.write_all(bytes) {
+            // It has given up, and says why.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(self.why()),
+            result => Ok(result?),
+        }
+    }
+
+    /// Ends the archive; its digest without compression must be this one.
+    pub fn finish(mut self, diff_id: &Digest) -> Result<Unpacked> {
+        let worker = self.worker.take().context("unpack: no worker")?;
+        let unpacked: Unpacked = worker::result(worker).context("unpack")?;
+        ensure!(
+            unpacked.diff_id == *diff_id,
+            "unpack: the layer should be {diff_id} without its compression, and is {}",
+            unpacked.diff_id
+        );
+        let mut about = fs_err::File::create(self.temporary.path().join(ABOUT))?;
+        about.write_all(&serde_json::to_vec(&unpacked)?)?;
+        about.sync_all()?;
+        fs_err::create_dir_all(&self.layers)?;
+        let path = path_in(&self.layers, diff_id);
+        self.temporary.keep_as(&path)?;
+        Ok(unpacked)
+    }
+
+    fn why(&mut self) -> anyhow::Error {
+        match self.worker.take().map(worker::result::<Unpacked>) {
+            Some(Err(error)) => error.context("unpack"),
+            _ => anyhow::anyhow!("unpack: the worker has ended early"),
+        }
+    }
+}
+
+impl Drop for Unpacking<'_> {
+    fn drop(&mut self) {
+        if let Some(mut worker) = self.worker.take() {
+            // It may have ended; waiting collects it in any case.
+            let _ = worker.kill();
+            let _ = worker.wait();
+        }
+    }
+}

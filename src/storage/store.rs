@@ -1,0 +1,116 @@
+//! The store's directories.
+//!
+//! ```text
+//! ~/.local/share/rbox/
+//!   images/      an OCI image layout: oci-layout, index.json, blobs/sha256/HEX   (other tools may read it)
+//!   layers/KEY/  unpacked layers, by the beginning of their diff id; KEY stands for the ids of their files
+//!   tmp/         in the making
+//!   locks/       one for each object that somebody is making
+//! ```
+//! Whatever is here under its own name is whole: it was made under another one and renamed.
+
+use super::digest::Digest;
+use super::lock::{Kind, Lock};
+use super::unpack::Owners;
+use super::{blobs, layers};
+use crate::userns::idmap::IdMaps;
+use anyhow::Result;
+use std::path::{Path, PathBuf};
+
+/// The marker of an OCI image layout (image-layout.md, "oci-layout file").
+const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+const EMPTY_INDEX: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+
+/// The store of one user.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    maps: IdMaps,
+    owners: Owners,
+}
+
+impl Store {
+    /// Opens the store below `root`, and makes it if it is missing. `maps`: the ids of files in layers.
+    pub fn open(root: &Path, maps: IdMaps, owners: Owners) -> Result<Store> {
+        let store = Store { root: root.to_owned(), maps, owners };
+        if !store.tmp().is_dir() {
+            for dir in [store.images().join("blobs/sha256"), store.layers_dir(), store.locks()] {
+                fs_err::create_dir_all(dir)?;
+            }
+            for (name, text) in [("oci-layout", LAYOUT), ("index.json", EMPTY_INDEX)] {
+                let path = store.images().join(name);
+                if !path.exists() {
+                    fs_err::write(path, text)?;
+                }
+            }
+            // The last one: where it is, all the others are.
+            fs_err::create_dir_all(store.tmp())?;
+        }
+        Ok(store)
+    }
+
+    /// The OCI image layout.
+    pub fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
+    /// Things in the making.
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    fn locks(&self) -> PathBuf {
+        self.root.join("locks")
+    }
+
+    fn layers_dir(&self) -> PathBuf {
+        self.root.join("layers")
+    }
+
+    /// The ids of files in layers.
+    pub fn maps(&self) -> &IdMaps {
+        &self.maps
+    }
+
+    /// What becomes of owners when a layer is unpacked.
+    pub fn owners(&self) -> Owners {
+        self.owners
+    }
+
+    /// Content by its digest.
+    pub fn blobs(&self) -> blobs::Blobs<'_> {
+        blobs::Blobs::new(self)
+    }
+
+    /// Unpacked layers.
+    pub fn layers(&self) -> layers::Layers<'_> {
+        layers::Layers::new(self, self.layers_dir().join(key(&self.maps, self.owners)))
+    }
+
+    /// Held while something is used that no image or container names yet: nothing is deleted meanwhile.
+    pub fn in_use(&self) -> Result<Lock> {
+        Lock::take(&self.locks().join("use"), Kind::Shared, |_| {})
+    }
+
+    /// Held while things are deleted; `None` if somebody uses the store.
+    pub fn for_deleting(&self) -> Result<Option<Lock>> {
+        Lock::attempt(&self.locks().join("use"), Kind::Exclusive)
+    }
+
+    /// Held while the index of images is changed: a moment.
+    pub fn for_the_index(&self) -> Result<Lock> {
+        Lock::take(&self.locks().join("index"), Kind::Exclusive, |_| {})
+    }
+
+    /// Held while a blob is fetched and unpacked.
+    pub fn for_blob(&self, digest: &Digest, waiting: impl FnOnce(Option<i32>)) -> Result<Lock> {
+        let path = self.locks().join(format!("{}-{}", digest.algorithm().name(), digest.hex()));
+        Ok(Lock::take(&path, Kind::Exclusive, waiting)?.removed_at_end(&path))
+    }
+}
+
+/// The same layer is another tree for other ids.
+fn key(maps: &IdMaps, owners: Owners) -> String {
+    let text = format!("{:?} {:?} {owners:?}", maps.uid, maps.gid);
+    Digest::of(text.as_bytes()).hex()[..8].to_owned()
+}

@@ -1,0 +1,147 @@
+//! Files and directories in the making. Their lock says whether their maker lives: what a killed one left behind goes
+//! with the next that looks.
+
+use super::store::Store;
+use super::worker::{self, Task};
+use crate::sys::Named;
+use anyhow::Result;
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// A file or a directory that is removed at the end, unless it was kept.
+#[derive(Debug)]
+pub struct Temporary<'a> {
+    store: &'a Store,
+    path: PathBuf,
+    /// The file, or the directory; it carries the lock.
+    fd: OwnedFd,
+    kept: bool,
+}
+
+impl<'a> Temporary<'a> {
+    /// A new empty file, open for writing.
+    pub fn file(store: &'a Store) -> Result<Temporary<'a>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        Temporary::make(store, |path| rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o644)))
+    }
+
+    /// A new empty directory.
+    pub fn directory(store: &'a Store) -> Result<Temporary<'a>> {
+        Temporary::make(store, |path| {
+            rustix::fs::mkdir(path, Mode::RWXU)?;
+            rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        })
+    }
+
+    fn make(store: &'a Store, make: impl Fn(&Path) -> std::result::Result<OwnedFd, Errno>) -> Result<Temporary<'a>> {
+        loop {
+            let path = store.tmp().join(name()?);
+            let fd = make(&path).named(|| format!("create {}", path.display()))?;
+            let temporary = Temporary { store, path, fd, kept: false };
+            // Somebody who sweeps may have been faster.
+            if lock(&temporary.fd)? && rustix::fs::stat(&temporary.path).is_ok() {
+                return Ok(temporary);
+            }
+        }
+    }
+
+    /// Where it is now.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The open file or directory.
+    pub fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Gives it its name, which it keeps. If there is one of that name already, that one is as good, and this one goes.
+    pub fn keep(mut self, path: &Path) -> Result<()> {
+        self.keep_as(path)
+    }
+
+    /// The same for one that belongs to something else.
+    pub fn keep_as(&mut self, path: &Path) -> Result<()> {
+        let renamed = rustix::fs::renameat_with(CWD, &self.path, CWD, path, rustix::fs::RenameFlags::NOREPLACE);
+        match renamed {
+            // File systems without the flag (NFS) replace, which only loses what is as good.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                rustix::fs::rename(&self.path, path).named(|| format!("rename({})", path.display()))?;
+            }
+            Err(Errno::EXIST) => return Ok(()),
+            result => result.named(|| format!("rename({})", path.display()))?,
+        }
+        self.kept = true;
+        sync_directory(path.parent().unwrap_or(Path::new("/")))
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            // What stays is swept by the next one.
+            let _ = remove(self.store, &self.path);
+        }
+    }
+}
+
+/// Makes the names in a directory durable.
+pub fn sync_directory(path: &Path) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(path, flags, Mode::empty()).named(|| format!("open({})", path.display()))?;
+    match rustix::fs::fsync(&directory) {
+        // Some network file systems cannot.
+        Ok(()) | Err(Errno::INVAL) => Ok(()),
+        Err(errno) => Err(errno).named(|| format!("fsync({})", path.display())).map_err(Into::into),
+    }
+}
+
+/// Removes what nobody is making any more.
+pub fn sweep(store: &Store) -> Result<()> {
+    for entry in fs_err::read_dir(store.tmp())? {
+        let path = entry?.path();
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match rustix::fs::open(&path, flags, Mode::empty()) {
+            Ok(fd) if lock(&fd)? => remove(store, &path)?,
+            // In the making, or just gone.
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno).named(|| format!("open({})", path.display())).map_err(Into::into),
+        }
+    }
+    Ok(())
+}
+
+/// Removes a file or a tree of the store, files of all of the caller's ids among it.
+pub fn remove(store: &Store, path: &Path) -> Result<()> {
+    let stat = match rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(()),
+        stat => stat.named(|| format!("stat({})", path.display()))?,
+    };
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return Ok(fs_err::remove_file(path)?);
+    }
+    if fs_err::remove_dir(path).is_ok() {
+        return Ok(());
+    }
+    let mut child = worker::start(&Task::Remove { dir: path.to_owned(), maps: store.maps().clone() })?;
+    drop(child.stdin.take());
+    worker::result::<()>(child)?;
+    Ok(fs_err::remove_dir(path)?)
+}
+
+/// False if somebody else holds it.
+fn lock(fd: &OwnedFd) -> Result<bool> {
+    match rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(errno) => Err(errno).named(|| "flock".to_owned()).map_err(Into::into),
+    }
+}
+
+fn name() -> Result<String> {
+    let mut bytes = [0u8; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).named(|| "getrandom".to_owned())?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))
+}
