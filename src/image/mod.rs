@@ -1,3 +1,5 @@
 //! Images: names, registries, manifests.
 
+pub mod credentials;
 pub mod reference;
+pub mod registry;
