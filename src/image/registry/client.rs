@@ -325,7 +325,7 @@ pub(super) fn resolve(from: &Uri, location: &str) -> Result<Uri> {
         location.to_owned()
     };
     let uri: Uri = whole.parse().with_context(|| format!("{location:?}: not an address"))?;
-    ensure!(uri.host().is_some(), "{location:?}: not an address with a host");
+    ensure!(uri.host().is_some() && uri.scheme().is_some(), "{location:?}: not an address with a host");
     Ok(uri)
 }
 
