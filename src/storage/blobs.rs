@@ -83,13 +83,7 @@ impl Writer<'_> {
     /// Adds bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let written = rustix::io::retry_on_intr(|| rustix::io::write(self.file.fd(), rest))
-                .named(|| "write".to_owned())
-                .with_context(|| self.file.path().display().to_string())?;
-            rest = &rest[written..];
-        }
+        self.file.write(bytes)?;
         self.length += bytes.len() as u64;
         Ok(())
     }
@@ -105,7 +99,7 @@ impl Writer<'_> {
         if got != self.digest {
             bail!("{}: what came has another digest: {got}", self.digest);
         }
-        rustix::fs::fsync(self.file.fd()).named(|| "fsync".to_owned())?;
+        self.file.sync()?;
         let path = self.blobs.path(&self.digest);
         if let Some(parent) = path.parent() {
             // sha512 has a directory of its own.

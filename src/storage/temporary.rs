@@ -47,14 +47,24 @@ impl<'a> Temporary<'a> {
         }
     }
 
+    /// Adds bytes to a file.
+    pub fn write(&self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let written = rustix::io::retry_on_intr(|| rustix::io::write(&self.fd, bytes))
+                .named(|| format!("write({})", self.path.display()))?;
+            bytes = &bytes[written..];
+        }
+        Ok(())
+    }
+
+    /// Makes a file's bytes durable.
+    pub fn sync(&self) -> Result<()> {
+        Ok(rustix::fs::fsync(&self.fd).named(|| format!("fsync({})", self.path.display()))?)
+    }
+
     /// Where it is now.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The open file or directory.
-    pub fn fd(&self) -> &OwnedFd {
-        &self.fd
     }
 
     /// Gives it its name, which it keeps. If there is one of that name already, that one is as good, and this one goes.
@@ -73,6 +83,15 @@ impl<'a> Temporary<'a> {
             Err(Errno::EXIST) => return Ok(()),
             result => result.named(|| format!("rename({})", path.display()))?,
         }
+        self.kept = true;
+        sync_directory(path.parent().unwrap_or(Path::new("/")))
+    }
+}
+
+impl Temporary<'_> {
+    /// Gives it its name, in the place of whatever has it.
+    pub fn replace(mut self, path: &Path) -> Result<()> {
+        rustix::fs::rename(&self.path, path).named(|| format!("rename({})", path.display()))?;
         self.kept = true;
         sync_directory(path.parent().unwrap_or(Path::new("/")))
     }

@@ -1,0 +1,215 @@
+//! From a registry into the store.
+
+use super::catalog::Catalog;
+use super::manifest::{self, Descriptor, Document, Manifest, Platform};
+use super::reference::Reference;
+use super::registry::{Access, Client};
+use crate::storage::digest::Digest;
+use crate::storage::store::Store;
+use crate::storage::temporary;
+use anyhow::{Context, Result, bail, ensure};
+use oci_spec::image::ImageConfiguration;
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Layers that are fetched at the same time: one waits for the network while another is unpacked.
+const AT_ONCE: usize = 3;
+/// A layer is not longer.
+const MAX_LAYER: u64 = 1 << 40;
+const CHUNK: usize = 256 * 1024;
+
+/// Who is told how far it is. Called from several threads.
+pub trait Progress: Sync {
+    /// A layer of so many bytes begins.
+    fn begin(&self, layer: &Digest, size: u64);
+    /// More bytes of it have come.
+    fn advance(&self, layer: &Digest, bytes: u64);
+    /// It is here, or was before.
+    fn end(&self, layer: &Digest, was_there: bool);
+    /// Somebody else fetches it: process, if known.
+    fn waiting(&self, layer: &Digest, holder: Option<i32>);
+}
+
+/// Fetches what is missing of an image and gives it its name. Returns its manifest's descriptor.
+pub fn pull(
+    store: &Store,
+    image: &Reference,
+    access: &Access,
+    platform: &Platform,
+    progress: &dyn Progress,
+) -> Result<Descriptor> {
+    let _in_use = store.in_use()?;
+    temporary::sweep(store)?;
+    let client = Client::connect(image, access)?;
+    let mut fetched = client.manifest(&image.version())?;
+    let manifest = match manifest::read(&fetched.bytes, &fetched.media_type)? {
+        Document::Manifest(manifest) => manifest,
+        Document::Index(index) => {
+            let chosen = platform.choose(&index)?;
+            fetched = client.manifest(&chosen.digest.to_string())?;
+            ensure!(fetched.bytes.len() as u64 == chosen.size, "manifest {}: not as long as announced", chosen.digest);
+            match manifest::read(&fetched.bytes, &fetched.media_type)? {
+                Document::Manifest(manifest) => manifest,
+                Document::Index(_) => bail!("manifest {}: an index within an index", chosen.digest),
+            }
+        }
+    };
+    let config = configuration(store, &client, &manifest)?;
+    check_platform(&config, platform)?;
+    let diff_ids = diff_ids(&config)?;
+    ensure!(
+        diff_ids.len() == manifest.layers.len(),
+        "configuration: {} layers, and the manifest has {}",
+        diff_ids.len(),
+        manifest.layers.len()
+    );
+    layers(store, &client, &manifest.layers, &diff_ids, progress)?;
+    let blobs = store.blobs();
+    if !blobs.has(&fetched.digest, fetched.bytes.len() as u64)? {
+        let mut writer = blobs.writer(&fetched.digest)?;
+        writer.write(&fetched.bytes)?;
+        writer.finish()?;
+    }
+    let descriptor = Descriptor {
+        media_type: fetched.media_type,
+        digest: fetched.digest,
+        size: fetched.bytes.len() as u64,
+        platform: Some(of_config(&config)),
+        annotations: Default::default(),
+    };
+    Catalog::new(store).set(image, &descriptor)?;
+    Ok(descriptor)
+}
+
+/// The configuration, from the store or the registry.
+fn configuration(store: &Store, client: &Client, manifest: &Manifest) -> Result<ImageConfiguration> {
+    let (digest, size) = (&manifest.config.digest, manifest.config.size);
+    let blobs = store.blobs();
+    if !blobs.has(digest, size)? {
+        let mut writer = blobs.writer(digest)?;
+        client.blob(digest, size, |bytes| writer.write(bytes))?;
+        writer.finish()?;
+    }
+    let bytes = blobs.read(digest, manifest::MAX_CONFIG)?;
+    serde_json::from_slice(&bytes).with_context(|| format!("configuration {digest}"))
+}
+
+fn of_config(config: &ImageConfiguration) -> Platform {
+    Platform {
+        architecture: config.architecture().to_string(),
+        os: config.os().to_string(),
+        variant: None,
+        rest: Default::default(),
+    }
+}
+
+/// An image for one platform alone has no index to choose from.
+fn check_platform(config: &ImageConfiguration, wanted: &Platform) -> Result<()> {
+    let own = of_config(config);
+    ensure!(
+        (&own.os, &own.architecture) == (&wanted.os, &wanted.architecture),
+        "the image is for {own}, not for {wanted}"
+    );
+    Ok(())
+}
+
+/// The digests of the layers without compression, the lowest first.
+pub fn diff_ids(config: &ImageConfiguration) -> Result<Vec<Digest>> {
+    config.rootfs().diff_ids().iter().map(|text| text.parse().context("configuration: diff_ids")).collect()
+}
+
+/// Fetches and unpacks what is missing, several at a time.
+fn layers(
+    store: &Store,
+    client: &Client,
+    layers: &[Descriptor],
+    diff_ids: &[Digest],
+    progress: &dyn Progress,
+) -> Result<()> {
+    // The same layer may be there twice; it is fetched once.
+    let mut todo: Vec<(&Descriptor, &Digest)> = Vec::new();
+    for pair in layers.iter().zip(diff_ids) {
+        if !todo.contains(&pair) {
+            todo.push(pair);
+        }
+    }
+    todo.reverse();
+    let queue = Mutex::new(todo);
+    let stop = AtomicBool::new(false);
+    let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let failed = Mutex::new(None);
+    let worker = || {
+        while let (false, Some((descriptor, diff_id))) = (stop.load(Ordering::Relaxed), take()) {
+            let result = layer(store, client, descriptor, diff_id, progress, &stop);
+            if let Err(error) = result.with_context(|| format!("layer {}", descriptor.digest)) {
+                // The others fail because of this one.
+                if !stop.swap(true, Ordering::Relaxed) {
+                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..AT_ONCE.min(layers.len())).for_each(|_| drop(scope.spawn(worker))));
+    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// One layer: its blob into the store and its files into a directory, at the same time.
+fn layer(
+    store: &Store,
+    client: &Client,
+    descriptor: &Descriptor,
+    diff_id: &Digest,
+    progress: &dyn Progress,
+    stop: &AtomicBool,
+) -> Result<()> {
+    let Descriptor { digest, size, .. } = descriptor;
+    ensure!(*size <= MAX_LAYER, "{size} bytes, more than {MAX_LAYER}");
+    let (blobs, unpacked) = (store.blobs(), store.layers());
+    let is_here = || -> Result<bool> { Ok(blobs.has(digest, *size)? && unpacked.find(diff_id)?.is_some()) };
+    if is_here()? {
+        progress.end(digest, true);
+        return Ok(());
+    }
+    let _turn = store.for_blob(digest, |holder| progress.waiting(digest, holder))?;
+    // Whoever had the lock before may have fetched it.
+    if is_here()? {
+        progress.end(digest, true);
+        return Ok(());
+    }
+    let mut files = match unpacked.find(diff_id)? {
+        Some(_) => None,
+        None => Some(unpacked.unpack()?),
+    };
+    progress.begin(digest, *size);
+    let mut pass = |bytes: &[u8]| -> Result<()> {
+        ensure!(!stop.load(Ordering::Relaxed), "stopped, since another layer failed");
+        progress.advance(digest, bytes.len() as u64);
+        files.as_mut().map_or(Ok(()), |files| files.write(bytes))
+    };
+    if blobs.has(digest, *size)? {
+        let mut file = fs_err::File::open(blobs.path(digest))?;
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                length => pass(&buffer[..length])?,
+            }
+        }
+    } else {
+        let mut blob = blobs.writer(digest)?;
+        client.blob(digest, *size, |bytes| {
+            blob.write(bytes)?;
+            pass(bytes)
+        })?;
+        blob.finish()?;
+    }
+    if let Some(files) = files {
+        files.finish(diff_id)?;
+    }
+    progress.end(digest, false);
+    Ok(())
+}
