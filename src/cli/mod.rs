@@ -4,6 +4,9 @@ pub mod completion;
 pub mod container;
 pub mod man;
 pub mod output;
+pub mod progress;
+pub mod pull;
+pub mod remote;
 pub mod run;
 pub mod unshare;
 pub mod usage;
@@ -66,6 +69,7 @@ fn dispatch(args: Vec<String>) -> Result<u8> {
 fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
     match verb {
         "run" => run::main(matches),
+        "pull" => pull::main(matches),
         "unshare" => unshare::main(matches),
         "completion" => completion::main(matches),
         "man" => man::main(matches),
@@ -88,6 +92,7 @@ pub fn command() -> Command {
         .subcommand_value_name("COMMAND")
         .subcommand_help_heading("Commands")
         .subcommand(verb("run", "Create and run a new container", run::options))
+        .subcommand(verb("pull", "Download an image from a registry", pull::options))
         .subcommand(verb("unshare", "Run a program in the user namespace of containers", unshare::options))
         .subcommand(verb("completion", "Print the completion script for a shell", completion::options))
         .subcommand(verb("man", "Write the manual pages into a directory", man::options))

@@ -2,6 +2,7 @@
 
 pub mod create;
 pub mod ids;
+pub mod images;
 pub mod record;
 pub mod root;
 pub mod said;

@@ -15,4 +15,4 @@ mod tls;
 mod token;
 
 pub use client::{Access, Client, Status, status};
-pub use manifests::Fetched;
+pub use manifests::{Fetched, MAX_MANIFEST};

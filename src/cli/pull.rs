@@ -1,0 +1,42 @@
+//! `rbox pull`.
+
+use super::progress::{Quiet, Shown};
+use super::remote::RemoteArgs;
+use super::{grammar, output};
+use crate::engine::images;
+use crate::image::reference::Name;
+use crate::spec::options::IdMode;
+use anyhow::{Context, Result};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+
+/// What is typed.
+#[derive(Debug, Args)]
+struct PullArgs {
+    /// Name of the image
+    #[arg(value_name = "IMAGE", required = true)]
+    image: String,
+    /// Say nothing but the id of the image
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    remote: RemoteArgs,
+}
+
+/// The grammar.
+pub fn options(command: Command) -> Command {
+    grammar::<PullArgs>(command.args_override_self(true), "rbox pull [OPTIONS] IMAGE")
+}
+
+/// Fetches an image and prints its id.
+pub fn main(mut matches: ArgMatches) -> Result<u8> {
+    let args = PullArgs::from_arg_matches_mut(&mut matches)?;
+    let name = Name::parse(&args.image)?;
+    let remote = args.remote.remote(&std::env::current_dir().context("current directory")?)?;
+    let store = images::default_store(IdMode::Auto)?;
+    let (_, image) = if args.quiet {
+        images::pull(&store, &name, &remote, &Quiet)?
+    } else {
+        images::pull(&store, &name, &remote, &Shown::default())?
+    };
+    output::print(&format!("{}\n", image.id().hex()))
+}

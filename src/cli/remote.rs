@@ -1,0 +1,45 @@
+//! The options of whatever speaks to a registry.
+
+use crate::engine::images::Remote;
+use crate::image::credentials::Credentials;
+use crate::image::manifest::Platform;
+use crate::image::registry::Access;
+use anyhow::Result;
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// What is typed.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Registry")]
+pub struct RemoteArgs {
+    /// Require HTTPS and a valid certificate; false allows others. Registries on this machine need none
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    tls_verify: Option<bool>,
+    /// Name and password for the registry
+    #[arg(long, value_name = "NAME:PASSWORD")]
+    creds: Option<String>,
+    /// File with credentials, instead of auth.json and ~/.docker/config.json
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+    /// Directory with certificates for the registry
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+    /// Take the image for another platform
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<String>,
+}
+
+impl RemoteArgs {
+    /// Reads everything.
+    pub fn remote(&self, cwd: &Path) -> Result<Remote> {
+        Ok(Remote {
+            access: Access {
+                tls_verify: self.tls_verify,
+                cert_dir: self.cert_dir.as_ref().map(|dir| cwd.join(dir)),
+                credentials: self.creds.as_deref().map(Credentials::parse).transpose()?,
+            },
+            authfile: self.authfile.as_ref().map(|file| cwd.join(file)),
+            platform: self.platform.as_deref().map(Platform::parse).transpose()?,
+        })
+    }
+}

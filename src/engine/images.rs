@@ -1,0 +1,67 @@
+//! The store of images of the caller.
+
+use super::ids::{self, Caller};
+use crate::image::credentials;
+use crate::image::manifest::{Descriptor, Platform};
+use crate::image::pull::{self, Progress};
+use crate::image::reference::{DOCKER_HUB, Name, Reference};
+use crate::image::registry::{Access, Status, status};
+use crate::image::view::Image;
+use crate::paths;
+use crate::spec::options::{IdMode, Options};
+use crate::storage::store::Store;
+use crate::storage::unpack::Owners;
+use crate::userns::idmap::IdMaps;
+use anyhow::{Context, Result, bail};
+use std::path::PathBuf;
+
+/// How registries are spoken to, as the options say.
+#[derive(Debug, Clone, Default)]
+pub struct Remote {
+    /// What they have in common.
+    pub access: Access,
+    /// `--authfile`.
+    pub authfile: Option<PathBuf>,
+    /// `--platform`; this machine's if none is named.
+    pub platform: Option<Platform>,
+}
+
+/// Opens the store for containers with these ids. Without a range the owners of files are written down.
+pub fn store(maps: &IdMaps) -> Result<Store> {
+    let one = maps.uid.ranges().iter().map(|range| range.count).sum::<u32>() == 1;
+    let owners = if one { Owners::Record } else { Owners::Set };
+    Store::open(&paths::data_dir()?, maps.clone(), owners)
+}
+
+/// Opens the store for the ids that containers have when nobody asks for others.
+pub fn default_store(id_mode: IdMode) -> Result<Store> {
+    let options = Options { id_mode, ..Options::default() };
+    store(&ids::ids(&options, Caller::this())?.maps)
+}
+
+/// Fetches an image. A short name is looked for in one registry after the other.
+pub fn pull(store: &Store, name: &Name, remote: &Remote, progress: &dyn Progress) -> Result<(Reference, Image)> {
+    let registries = [DOCKER_HUB];
+    let mut missing = None;
+    for registry in registries {
+        let reference = name.within(registry);
+        match pull_one(store, &reference, remote, progress) {
+            Ok(descriptor) => return Ok((reference, Image::load(store, descriptor)?)),
+            Err(error) if name.is_short() && status(&error) == Some(Status::NotFound) => missing = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match missing {
+        Some(error) => Err(error),
+        None => bail!("no registry to look into"),
+    }
+}
+
+fn pull_one(store: &Store, image: &Reference, remote: &Remote, progress: &dyn Progress) -> Result<Descriptor> {
+    let mut access = remote.access.clone();
+    if access.credentials.is_none() {
+        access.credentials = credentials::find(&credentials::files(remote.authfile.as_deref()), image)?;
+    }
+    let platform = remote.platform.clone().unwrap_or_else(Platform::host);
+    pull::pull(store, image, &access, &platform, progress).with_context(|| format!("pull {image}"))
+}
