@@ -4,12 +4,14 @@ mod convert;
 
 pub use convert::id_mode;
 
+use super::remote::RemoteArgs;
 use clap::Args;
 
 /// What is typed, still text: docker's grammars are read by `spec`, so that their errors are rbox's.
 #[derive(Debug, Default, Args)]
 pub struct ContainerArgs {
-    /// Command to run in the container and its arguments; the first word that is no option begins it
+    /// Image to run, unless --rootfs names a directory; then the command and its arguments. The first word that is no
+    /// option begins it
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     words: Vec<String>,
     #[command(flatten)]
@@ -24,6 +26,9 @@ pub struct ContainerArgs {
     ids: Ids,
     #[command(flatten)]
     security: Security,
+    /// How the registry is spoken to.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
 }
 
 #[derive(Debug, Default, Args)]
@@ -33,6 +38,9 @@ struct General {
     /// stays as it is
     #[arg(long, value_name = "DIR[:O]", num_args = 0..=1, default_missing_value = "")]
     rootfs: Option<String>,
+    /// When to ask the registry: always, missing, never, newer [default: missing]
+    #[arg(long, value_name = "WHEN")]
+    pull: Option<String>,
     /// Assign a name to the container
     #[arg(long)]
     name: Option<String>,

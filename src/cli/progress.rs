@@ -6,7 +6,7 @@ use crate::storage::digest::Digest;
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
 use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// As many digits of a digest as docker shows.
 const SHORT: usize = 12;
@@ -21,24 +21,22 @@ impl Progress for Quiet {
     fn waiting(&self, _: &Digest, _: Option<i32>) {}
 }
 
-/// Bars or lines: bars if standard error is a terminal.
+/// Bars or lines: bars if standard error is a terminal. Nothing is made before there is something to show.
+#[derive(Default)]
 pub struct Shown {
-    bars: Option<MultiProgress>,
+    bars: OnceLock<Option<MultiProgress>>,
     running: Mutex<HashMap<Digest, (ProgressBar, u64)>>,
 }
 
-impl Default for Shown {
-    fn default() -> Shown {
-        let terminal = std::io::stderr().is_terminal();
-        let bars = terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
-        Shown { bars, running: Mutex::default() }
-    }
-}
-
 impl Shown {
+    fn bars(&self) -> Option<&MultiProgress> {
+        let make = || MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        self.bars.get_or_init(|| std::io::stderr().is_terminal().then(make)).as_ref()
+    }
+
     fn line(&self, layer: &Digest, text: &str) {
         let line = format!("{}: {text}", &layer.hex()[..SHORT]);
-        match &self.bars {
+        match self.bars() {
             // Above the bars. A terminal that went away is not told.
             Some(bars) => drop(bars.println(line)),
             None => output::error(&format!("{line}\n")),
@@ -52,7 +50,7 @@ impl Shown {
 
 impl Progress for Shown {
     fn begin(&self, layer: &Digest, size: u64) {
-        let bar = match &self.bars {
+        let bar = match self.bars() {
             Some(bars) => {
                 let style = ProgressStyle::with_template("{prefix}: [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}");
                 let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ");
@@ -66,7 +64,7 @@ impl Progress for Shown {
     }
 
     fn advance(&self, layer: &Digest, bytes: u64) {
-        if let Some((bar, _)) = self.bar(layer).filter(|_| self.bars.is_some()) {
+        if let Some((bar, _)) = self.bar(layer).filter(|_| self.bars().is_some()) {
             bar.inc(bytes);
         }
     }

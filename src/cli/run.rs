@@ -1,7 +1,9 @@
 //! `rbox run`.
 
 use super::container::ContainerArgs;
+use super::progress::Shown;
 use super::{grammar, output};
+use crate::engine::images::Remote;
 use crate::engine::{self, said};
 use crate::error::Failure;
 use crate::spec::options::{IdMode, Options};
@@ -12,7 +14,7 @@ use clap::{ArgMatches, Command, FromArgMatches};
 
 /// The grammar: as in docker the last one of two equal options counts.
 pub fn options(command: Command) -> Command {
-    let usage = "rbox run [OPTIONS] --rootfs DIR COMMAND [ARG...]";
+    let usage = "rbox run [OPTIONS] IMAGE [COMMAND [ARG...]]";
     grammar::<ContainerArgs>(command.args_override_self(true), usage)
 }
 
@@ -20,21 +22,22 @@ pub fn options(command: Command) -> Command {
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = ContainerArgs::from_arg_matches_mut(&mut matches)?;
     let cwd = std::env::current_dir().context("current directory")?;
+    let remote = args.remote.remote(&cwd)?;
     let options = args.options(&cwd)?;
-    match run(&options) {
+    match run(&options, &remote) {
         // The range is there and newuidmap cannot write it: on a nosuid mount, in an outer container, under a tracer.
         Err(error) if options.id_mode == IdMode::Auto && error.chain().any(|cause| cause.is::<HelperFailed>()) => {
             if said::first_time(said::ONE_ID) {
                 note(Failure::from(&error));
             }
-            run(&Options { id_mode: IdMode::Single, ..options })
+            run(&Options { id_mode: IdMode::Single, ..options }, &remote)
         }
         result => result,
     }
 }
 
-fn run(options: &Options) -> Result<u8> {
-    let mut created = engine::create::create(options)?;
+fn run(options: &Options, remote: &Remote) -> Result<u8> {
+    let mut created = engine::create::create(options, remote, &Shown::default())?;
     if let Some(why) = created.note.take() {
         note(why);
     }

@@ -1,6 +1,6 @@
 use super::container::ContainerArgs;
 use super::*;
-use crate::spec::options::{IdMode, Mount, Namespace, Options, Rootfs, Userns};
+use crate::spec::options::{IdMode, Mount, Namespace, Options, Pull, Root, Userns};
 use clap::FromArgMatches;
 use std::path::Path;
 
@@ -38,10 +38,15 @@ fn directory_and_command() {
         ("--rootfs /r sh --help", "/r", false, "sh --help"),
     ] {
         let options = line(text).expect(text);
-        assert_eq!(options.rootfs, Rootfs { path: path.into(), overlay }, "{text}");
+        assert_eq!(options.root, Root::Directory { path: path.into(), overlay }, "{text}");
         assert_eq!(options.command.join(" "), words, "{text}");
     }
-    assert_eq!(message("alpine sh"), "no --rootfs: images are not there yet");
+    let options = parse(&["--pull", "never", "alpine", "sh", "-c", "x"]).expect("valid");
+    let name = crate::image::reference::Name::parse("alpine").expect("valid");
+    assert_eq!(options.root, Root::Image { name, pull: Pull::Never });
+    assert_eq!(options.command, ["sh", "-c", "x"]);
+    assert_eq!(parse(&[]).expect_err("none").to_string(), "no image");
+    assert_eq!(message("--pull never --rootfs x sh"), "--pull: --rootfs is no image");
     assert_eq!(message("--rootfs"), "--rootfs: no directory");
 }
 

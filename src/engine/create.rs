@@ -1,15 +1,19 @@
 //! A container that is ready to be started: its record, its bundle.
 
 use super::ids::{self, Caller};
+use super::images::{self, Remote};
 use super::record::{self, Record};
 use super::{root, said};
 use crate::error::Failure;
+use crate::image::pull::Progress;
+use crate::image::view::Image;
 use crate::runtime::bundle::Bundle;
 use crate::runtime::{create, hooks};
 use crate::spec::build;
 use crate::spec::host::{Host, Joins, Overlay};
-use crate::spec::options::{Mount, Namespace, Options, Userns};
+use crate::spec::options::{IdMode, Mount, Namespace, Options, Root, Userns};
 use crate::sys::Named;
+use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result};
 use oci_spec::runtime::ContainerState;
 use rustix::fs::{Mode, OFlags};
@@ -36,8 +40,8 @@ pub struct Created {
 /// The kernel knows these (capabilities(7), Linux 5.9); a new user namespace has all of them whatever its maker has.
 const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 
-/// Makes the container's directories and its Spec.
-pub fn create(options: &Options) -> Result<Created> {
+/// Makes the container's directories and its Spec; fetches the image if it has to.
+pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Result<Created> {
     let caller = Caller::this();
     let joins = joins(options)?;
     let (maps, missing) = if joins.user.is_some() || matches!(options.userns, Userns::Path(_)) {
@@ -46,9 +50,18 @@ pub fn create(options: &Options) -> Result<Created> {
         let ids = ids::ids(options, caller)?;
         (Some(ids.maps), ids.missing)
     };
-    let accounts = root::accounts(&options.rootfs.path)?;
+    let image = image(options, maps.as_ref(), remote, progress)?;
+    let (layers, accounts) = match (&options.root, &image) {
+        (Root::Directory { path, overlay: false }, _) => (vec![], root::accounts(path)?),
+        (Root::Directory { path, overlay: true }, _) => (vec![path.clone()], root::accounts(path)?),
+        (Root::Image { .. }, image) => {
+            let layers = image.as_ref().map(|(_, layers)| layers.clone()).unwrap_or_default();
+            let accounts = root::accounts_in_layers(&layers)?;
+            (layers, accounts)
+        }
+    };
     let mut record = Record::create(options.name.as_deref())?;
-    let overlays = overlays(options, &mut record)?;
+    let overlays = overlays(options, &layers, &mut record)?;
     let system = rustix::system::uname();
     let host = Host {
         id: record.id.clone(),
@@ -59,12 +72,13 @@ pub fn create(options: &Options) -> Result<Created> {
         passwd: accounts.passwd,
         group: accounts.group,
         root: root_path(options, &record)?,
+        layers,
         overlays,
         joins,
         bounding: ALL_CAPABILITIES,
         kernel: version(&system.release().to_string_lossy()),
     };
-    let spec = build::build(options, None, &host)?;
+    let spec = build::build(options, image.as_ref().map(|(image, _)| &image.config), &host)?;
     record.write_config(&spec)?;
     let bundle = Bundle::new(&record.dir, spec)?;
     let Options { tty, interactive, timeout, .. } = *options;
@@ -120,24 +134,53 @@ impl Drop for PidFile {
     }
 }
 
-/// `root.path`: the directory itself, or an empty one for an overlay to be mounted on.
-fn root_path(options: &Options, record: &Record) -> Result<PathBuf> {
-    if options.rootfs.overlay { record.mount_point() } else { Ok(options.rootfs.path.clone()) }
+/// The image and the directories of its layers, if the container runs one.
+fn image(
+    options: &Options,
+    maps: Option<&IdMaps>,
+    remote: &Remote,
+    progress: &dyn Progress,
+) -> Result<Option<(Image, Vec<PathBuf>)>> {
+    let Root::Image { name, pull } = &options.root else { return Ok(None) };
+    let store = match maps {
+        Some(maps) => images::store(maps)?,
+        // Ids of a namespace that is joined: most likely they are the usual ones.
+        None => images::default_store(IdMode::Auto)?,
+    };
+    let image = images::for_container(&store, name, *pull, remote, progress)?;
+    let layers = images::layers(&store, &image)?.context("image: a layer was removed meanwhile")?;
+    Ok(Some((image, layers)))
 }
 
-/// Scratch directories for every overlay that the options ask for.
-fn overlays(options: &Options, record: &mut Record) -> Result<Vec<Overlay>> {
+/// `root.path`: the directory itself, or an empty one for an overlay to be mounted on.
+fn root_path(options: &Options, record: &Record) -> Result<PathBuf> {
+    match &options.root {
+        Root::Directory { path, overlay: false } => Ok(path.clone()),
+        _ => record.mount_point(),
+    }
+}
+
+/// Scratch directories for every overlay: the root's first, if it is one, then those that the options ask for.
+fn overlays(options: &Options, layers: &[PathBuf], record: &mut Record) -> Result<Vec<Overlay>> {
     let count = options.mounts.iter().filter(|mount| matches!(mount, Mount::Overlay { .. })).count();
-    let count = count + usize::from(options.rootfs.overlay);
-    (0..count)
-        .map(|_| {
-            let dir = record.scratch()?;
-            let overlay = Overlay { upper: dir.join("upper"), work: dir.join("work") };
-            fs_err::create_dir(&overlay.upper)?;
-            fs_err::create_dir(&overlay.work)?;
-            Ok(overlay)
-        })
-        .collect()
+    let make = |record: &mut Record| -> Result<Overlay> {
+        let dir = record.scratch()?;
+        let overlay = Overlay { upper: dir.join("upper"), work: dir.join("work") };
+        fs_err::create_dir(&overlay.upper)?;
+        fs_err::create_dir(&overlay.work)?;
+        Ok(overlay)
+    };
+    let mut all = Vec::new();
+    if let Some(top) = layers.first() {
+        let overlay = make(record)?;
+        // The upper directory is the root that the container sees: it has the mode of the one below.
+        fs_err::set_permissions(&overlay.upper, fs_err::metadata(top)?.permissions())?;
+        all.push(overlay);
+    }
+    for _ in 0..count {
+        all.push(make(record)?);
+    }
+    Ok(all)
 }
 
 /// Looks up the containers that `container:NAME` options name. Their namespaces belong to their user namespace, so

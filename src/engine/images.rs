@@ -1,6 +1,7 @@
 //! The store of images of the caller.
 
 use super::ids::{self, Caller};
+use crate::error::Advise;
 use crate::image::credentials;
 use crate::image::manifest::{Descriptor, Platform};
 use crate::image::pull::{self, Progress};
@@ -8,11 +9,12 @@ use crate::image::reference::{DOCKER_HUB, Name, Reference};
 use crate::image::registry::{Access, Status, status};
 use crate::image::view::Image;
 use crate::paths;
-use crate::spec::options::{IdMode, Options};
+use crate::spec::options::{IdMode, Options, Pull};
+use crate::storage::layers::Layers;
 use crate::storage::store::Store;
 use crate::storage::unpack::Owners;
 use crate::userns::idmap::IdMaps;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::path::PathBuf;
 
 /// How registries are spoken to, as the options say.
@@ -64,4 +66,45 @@ fn pull_one(store: &Store, image: &Reference, remote: &Remote, progress: &dyn Pr
     }
     let platform = remote.platform.clone().unwrap_or_else(Platform::host);
     pull::pull(store, image, &access, &platform, progress).with_context(|| format!("pull {image}"))
+}
+
+/// The image for a container, with its layers unpacked; fetched if the policy says so.
+pub fn for_container(
+    store: &Store,
+    name: &Name,
+    policy: Pull,
+    remote: &Remote,
+    progress: &dyn Progress,
+) -> Result<Image> {
+    let here = Image::find(store, &name.within(DOCKER_HUB))?;
+    let image = match (here, policy) {
+        (Some(image), Pull::Missing | Pull::Never) => image,
+        (None, Pull::Never) => {
+            return Err(anyhow!("{}: no such image here", name.within(DOCKER_HUB)))
+                .hint(|| "--pull never was given; `rbox pull` fetches it".to_owned());
+        }
+        (Some(image), Pull::Newer) => match pull(store, name, remote, progress) {
+            Ok((_, newer)) => newer,
+            // What is there will do.
+            Err(_) => image,
+        },
+        _ => pull(store, name, remote, progress)?.1,
+    };
+    if layers(store, &image)?.is_none() {
+        pull::unpack(store, &image, progress)?;
+    }
+    Ok(image)
+}
+
+/// The directories of an image's layers, the topmost first; none if one is missing.
+pub fn layers(store: &Store, image: &Image) -> Result<Option<Vec<PathBuf>>> {
+    let unpacked = store.layers();
+    let mut found = Vec::new();
+    for diff_id in image.diff_ids.iter().rev() {
+        match unpacked.find(diff_id)? {
+            Some(dir) => found.push(Layers::files(&dir)),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(found))
 }

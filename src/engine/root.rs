@@ -1,10 +1,12 @@
 //! What the engine must know of a root filesystem before there is a Spec.
 
-use crate::sys::{self, path};
+use crate::storage::layers;
+use crate::sys::{self, Named, path};
 use anyhow::{Context, Result, anyhow};
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
-use std::os::fd::AsFd;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 /// More than any real one; an image cannot make rbox read without end.
 const MAX_ACCOUNTS: usize = 16 * 1024 * 1024;
@@ -20,17 +22,70 @@ pub struct Accounts {
 
 /// Reads the two files as if `rootfs` were "/": a symlink in it leads nowhere else.
 pub fn accounts(rootfs: &Path) -> Result<Accounts> {
-    let root = sys::mount::place(rootfs)
+    let root = open(rootfs)?;
+    let read = |file: &str| -> Result<Option<String>> { Ok(text(read(&root, file).with_context(|| named(rootfs))?)) };
+    Ok(Accounts { passwd: read("/etc/passwd")?, group: read("/etc/group")? })
+}
+
+/// Reads them from layers, the topmost first, as an overlay of them would show them.
+pub fn accounts_in_layers(layers: &[PathBuf]) -> Result<Accounts> {
+    let read = |file: &str| -> Result<Option<String>> {
+        for layer in layers {
+            let root = open(layer)?;
+            if let Some(found) = text(read(&root, file).with_context(|| named(layer))?) {
+                return Ok(Some(found));
+            }
+            if hides(&root, file)? {
+                break;
+            }
+        }
+        Ok(None)
+    };
+    Ok(Accounts { passwd: read("/etc/passwd")?, group: read("/etc/group")? })
+}
+
+/// True if what lower layers have at a path is deleted by this one: a whiteout on the way, or an opaque directory.
+fn hides(root: &OwnedFd, file: &str) -> Result<bool> {
+    let file = Path::new(file);
+    for path in file.ancestors().take_while(|path| path.parent().is_some()) {
+        match path::open_in_without_links(root.as_fd(), path, OFlags::PATH | OFlags::NOFOLLOW) {
+            Ok(entry) => {
+                let stat = rustix::fs::fstat(&entry).named(|| format!("stat({})", path.display()))?;
+                if FileType::from_raw_mode(stat.st_mode) != FileType::Directory || layers::is_opaque(&entry)? {
+                    return Ok(true);
+                }
+            }
+            Err(error) if error.errno == Errno::NOENT => {}
+            // Something in the way that is no directory.
+            Err(error) if matches!(error.errno, Errno::NOTDIR | Errno::LOOP) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
+}
+
+fn read(root: &OwnedFd, file: &str) -> Result<Option<Vec<u8>>> {
+    match path::read_in(root.as_fd(), Path::new(file), MAX_ACCOUNTS) {
+        // A whiteout is no regular file.
+        Err(error) if error.errno == Errno::INVAL && hides(root, file)? => Ok(None),
+        result => Ok(result?),
+    }
+}
+
+fn text(bytes: Option<Vec<u8>>) -> Option<String> {
+    bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn named(rootfs: &Path) -> String {
+    format!("rootfs {}", rootfs.display())
+}
+
+fn open(rootfs: &Path) -> Result<OwnedFd> {
+    sys::mount::place(rootfs)
         .map_err(|error| match error.errno {
             Errno::NOENT => anyhow!("{}: no such directory", rootfs.display()),
             Errno::NOTDIR => anyhow!("{}: not a directory", rootfs.display()),
             _ => error.into(),
         })
-        .context("rootfs")?;
-    let read = |file: &str| -> Result<Option<String>> {
-        let bytes = path::read_in(root.as_fd(), Path::new(file), MAX_ACCOUNTS)
-            .with_context(|| format!("rootfs {}", rootfs.display()))?;
-        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-    };
-    Ok(Accounts { passwd: read("/etc/passwd")?, group: read("/etc/group")? })
+        .context("rootfs")
 }

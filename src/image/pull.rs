@@ -4,6 +4,8 @@ use super::catalog::Catalog;
 use super::manifest::{self, Descriptor, Document, Manifest, Platform};
 use super::reference::Reference;
 use super::registry::{Access, Client};
+use super::view::Image;
+use crate::error::Advise;
 use crate::storage::digest::Digest;
 use crate::storage::store::Store;
 use crate::storage::temporary;
@@ -64,7 +66,7 @@ pub fn pull(
         diff_ids.len(),
         manifest.layers.len()
     );
-    layers(store, &client, &manifest.layers, &diff_ids, progress)?;
+    layers(store, Some(&client), &manifest.layers, &diff_ids, progress)?;
     let blobs = store.blobs();
     if !blobs.has(&fetched.digest, fetched.bytes.len() as u64)? {
         let mut writer = blobs.writer(&fetched.digest)?;
@@ -119,10 +121,16 @@ pub fn diff_ids(config: &ImageConfiguration) -> Result<Vec<Digest>> {
     config.rootfs().diff_ids().iter().map(|text| text.parse().context("configuration: diff_ids")).collect()
 }
 
+/// Unpacks what is missing of an image whose blobs are there: for other ids than it was pulled for.
+pub fn unpack(store: &Store, image: &Image, progress: &dyn Progress) -> Result<()> {
+    let _in_use = store.in_use()?;
+    layers(store, None, &image.manifest.layers, &image.diff_ids, progress)
+}
+
 /// Fetches and unpacks what is missing, several at a time.
 fn layers(
     store: &Store,
-    client: &Client,
+    client: Option<&Client>,
     layers: &[Descriptor],
     diff_ids: &[Digest],
     progress: &dyn Progress,
@@ -160,7 +168,7 @@ fn layers(
 /// One layer: its blob into the store and its files into a directory, at the same time.
 fn layer(
     store: &Store,
-    client: &Client,
+    client: Option<&Client>,
     descriptor: &Descriptor,
     diff_id: &Digest,
     progress: &dyn Progress,
@@ -200,6 +208,7 @@ fn layer(
             }
         }
     } else {
+        let client = client.context("is not in the store").hint(|| "`rbox pull` fetches what is missing".to_owned())?;
         let mut blob = blobs.writer(digest)?;
         client.blob(digest, *size, |bytes| {
             blob.write(bytes)?;

@@ -2,6 +2,7 @@
 //!
 //! Runs in: the container's namespaces.
 
+use super::mount_options::MountOptions;
 use super::mounts::OVERLAY_HINT;
 use crate::error::Advise;
 use crate::sys::Named;
@@ -19,8 +20,15 @@ pub struct Found {
     path: PathBuf,
     /// Where it is attached: the directory itself.
     place: OwnedFd,
-    /// A detached copy of what is bound; none for an overlay.
-    tree: Option<OwnedFd>,
+    source: Source,
+}
+
+enum Source {
+    /// A detached copy of what is bound.
+    Tree(OwnedFd),
+    /// An overlay is still to be mounted; the directory that its place is in, since another user may not search those
+    /// above.
+    Overlay(OwnedFd),
 }
 
 /// The mount on "/" if the Spec has one, as its first.
@@ -51,27 +59,60 @@ pub fn find(spec: &Spec, bundle: &Path) -> Result<Found> {
         _ => error.into(),
     });
     let place = place.context("rootfs")?;
-    let tree = match overlay(spec) {
-        Some(_) => None,
-        None => Some(mount::clone_tree(&path, true).context("rootfs")?),
+    let source = match overlay(spec) {
+        Some(_) => Source::Overlay(mount::place(path.parent().context("rootfs: is /")?).context("rootfs")?),
+        None => Source::Tree(mount::clone_tree(&path, true).context("rootfs")?),
     };
-    Ok(Found { path, place, tree })
+    Ok(Found { path, place, source })
 }
 
 impl Found {
     /// Attaches the root: it must be a mount for pivot_root(2) to take it. Returns its descriptor.
     pub fn attach(self, spec: &Spec) -> Result<OwnedFd> {
-        if let Some(tree) = self.tree {
-            mount::attach(tree.as_fd(), self.place.as_fd(), &self.path).context("rootfs")?;
-            return Ok(tree);
-        }
+        let parent = match self.source {
+            Source::Overlay(parent) => parent,
+            Source::Tree(tree) => {
+                mount::attach(tree.as_fd(), self.place.as_fd(), &self.path).context("rootfs")?;
+                return Ok(tree);
+            }
+        };
         let words = overlay(spec).and_then(|mount| mount.options().as_deref()).unwrap_or_default();
-        let options = super::mount_options::MountOptions::parse(words).context("rootfs")?;
-        rustix::process::fchdir(&self.place).named(|| "fchdir(rootfs)".to_owned())?;
-        mount::overlay_here(&options.joined()).hint(|| OVERLAY_HINT.to_owned()).context("rootfs")?;
-        // The current directory is below the new mount; its own name leads on top of it.
-        mount::place(&self.path).context("rootfs")
+        let options = MountOptions::parse(words).context("rootfs")?;
+        let (base, options) = shortened(&options);
+        if let Some(base) = &base {
+            rustix::process::chdir(base).named(|| format!("chdir({})", base.display())).context("rootfs")?;
+        }
+        let target = mount::path_of(self.place.as_fd());
+        mount::overlay(&target, &options).hint(|| OVERLAY_HINT.to_owned()).context("rootfs")?;
+        // The descriptor is below the new mount; the directory's name leads on top of it.
+        let name = self.path.file_name().unwrap_or_default();
+        mount::place_at(parent.as_fd(), Path::new(name)).context("rootfs")
     }
+}
+
+/// mount(2) takes one page of options, which whole paths of many layers do not fit in: they are named from the directory
+/// that they have in common. Returns that directory.
+fn shortened(options: &MountOptions) -> (Option<PathBuf>, String) {
+    let lower = options.data.iter().find(|(key, _)| key == "lowerdir").and_then(|(_, value)| value.as_deref());
+    // Names with escapes stay as they are.
+    let Some(layers) = lower.filter(|lower| !lower.contains('\\')) else { return (None, options.joined()) };
+    let layers: Vec<&Path> = layers.split(':').map(Path::new).collect();
+    let Some(base) = layers[0]
+        .ancestors()
+        .skip(1)
+        .find(|base| base.is_absolute() && layers.iter().all(|layer| layer.starts_with(base)))
+    else {
+        return (None, options.joined());
+    };
+    let names: Vec<&str> =
+        layers.iter().filter_map(|layer| layer.strip_prefix(base).ok()).filter_map(Path::to_str).collect();
+    let mut short = options.clone();
+    for (key, value) in &mut short.data {
+        if key == "lowerdir" {
+            *value = Some(names.join(":"));
+        }
+    }
+    (Some(base.to_owned()), short.joined())
 }
 
 /// Covers the masked paths and makes the read-only ones read-only, and the root if the Spec says so.
@@ -161,4 +202,26 @@ pub fn pivot(spec: &Spec, root: BorrowedFd<'_>) -> Result<()> {
     };
     let rec = if wanted.is_some_and(|word| word.starts_with('r')) { Propagation::REC } else { Propagation::empty() };
     Ok(mount::set_propagation(Path::new("/"), kind | rec)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shortened_words(lower: &str) -> (Option<PathBuf>, String) {
+        shortened(&MountOptions::parse(&[format!("lowerdir={lower}"), "upperdir=/u".to_owned()]).expect("valid"))
+    }
+
+    #[test]
+    fn layers_are_named_from_what_they_have_in_common() {
+        for (lower, base, options) in [
+            ("/a/l/1/diff:/a/l/2/diff", Some("/a/l"), "lowerdir=1/diff:2/diff,upperdir=/u"),
+            ("/a/l/1", Some("/a/l"), "lowerdir=1,upperdir=/u"),
+            ("/a:/b/c", Some("/"), "lowerdir=a:b/c,upperdir=/u"),
+            ("/a\\:b", None, "lowerdir=/a\\:b,upperdir=/u"),
+            ("a:b", None, "lowerdir=a:b,upperdir=/u"),
+        ] {
+            assert_eq!(shortened_words(lower), (base.map(PathBuf::from), options.to_owned()));
+        }
+    }
 }

@@ -22,7 +22,9 @@ pub struct Host {
     pub group: Option<String>,
     /// `root.path` of the Spec.
     pub root: PathBuf,
-    /// Scratch directories, one pair per overlay asked for: that of `--rootfs DIR:O` first, then one for each
+    /// The directories to stack for the root, the topmost first; none if `root` is the root itself.
+    pub layers: Vec<PathBuf>,
+    /// Scratch directories, one pair per overlay: that of the root first, if it is one, then one for each
     /// [`Mount::Overlay`](super::options::Mount::Overlay) in the order of the options.
     pub overlays: Vec<Overlay>,
     /// The namespaces of other containers that the options name.

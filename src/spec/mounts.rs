@@ -6,14 +6,14 @@ use super::{defaults, tmpfs};
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::Mount as SpecMount;
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// All mounts in the order in which they are made.
 pub fn build(options: &Options, host: &Host) -> Result<Vec<SpecMount>> {
     let mut overlays = host.overlays.iter();
     let mut mounts = Vec::new();
-    if options.rootfs.overlay {
-        mounts.push(overlay("/", &options.rootfs.path, overlays.next().context("--rootfs :O: no directory for it")?)?);
+    if !host.layers.is_empty() {
+        mounts.push(overlay("/", &host.layers, overlays.next().context("root: no directory for its changes")?)?);
     }
     let users = asked(options, overlays)?;
     let taken: HashSet<&Path> = users.iter().map(|mount| mount.destination().as_path()).collect();
@@ -121,7 +121,8 @@ fn asked<'a>(options: &Options, mut overlays: impl Iterator<Item = &'a Overlay>)
                 mount(target, "tmpfs", "tmpfs", &merged.iter().map(String::as_str).collect::<Vec<_>>())
             }
             Mount::Overlay { source, target } => {
-                overlay(target, source, overlays.next().with_context(|| format!("{target}: no directory for :O"))?)?
+                let scratch = overlays.next().with_context(|| format!("{target}: no directory for :O"))?;
+                overlay(target, std::slice::from_ref(source), scratch)?
             }
         });
     }
@@ -151,8 +152,9 @@ fn propagation_word(propagation: Propagation) -> &'static str {
 
 /// An overlay whose changes are thrown away: nothing of it needs to reach the disk (`volatile`). Without root its
 /// attributes are named `user.overlay.*` (`userxattr`).
-fn overlay(target: &str, lower: &Path, scratch: &Overlay) -> Result<SpecMount> {
-    let lower = format!("lowerdir={}", escaped(lower)?);
+fn overlay(target: &str, layers: &[PathBuf], scratch: &Overlay) -> Result<SpecMount> {
+    let layers: Vec<String> = layers.iter().map(|layer| escaped(layer)).collect::<Result<_>>()?;
+    let lower = format!("lowerdir={}", layers.join(":"));
     let upper = format!("upperdir={}", escaped(&scratch.upper)?);
     let work = format!("workdir={}", escaped(&scratch.work)?);
     Ok(mount(target, "overlay", "overlay", &[&lower, &upper, &work, "userxattr", "volatile"]))

@@ -3,13 +3,14 @@
 //! This is the "low" form: what was typed, checked for grammar only. [`build`](super::build) turns it into the
 //! "high" form, the OCI Spec, together with the image's configuration and facts about the host.
 
+use crate::image::reference::Name;
 use std::path::PathBuf;
 
 /// Everything that `rbox run` and `rbox create` can be asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// The root filesystem, `--rootfs DIR[:O]`.
-    pub rootfs: Rootfs,
+    /// What the container runs.
+    pub root: Root,
     /// `--name`.
     pub name: Option<String>,
     /// `--rm`.
@@ -91,13 +92,43 @@ pub struct Options {
     pub stop_signal: Option<i32>,
 }
 
-/// `--rootfs DIR[:O]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rootfs {
-    /// Absolute path.
-    pub path: PathBuf,
-    /// `:O`: changes go to an upper layer that is thrown away; `DIR` stays as it is.
-    pub overlay: bool,
+/// Where the root filesystem comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Root {
+    /// `--rootfs DIR[:O]`.
+    Directory {
+        /// Absolute path.
+        path: PathBuf,
+        /// `:O`: changes go to an upper layer that is thrown away; `DIR` stays as it is.
+        overlay: bool,
+    },
+    /// An image, whose layers are stacked below an upper one.
+    Image {
+        /// As it was typed.
+        name: Name,
+        /// `--pull`.
+        pull: Pull,
+    },
+}
+
+impl Default for Root {
+    fn default() -> Root {
+        Root::Directory { path: PathBuf::new(), overlay: false }
+    }
+}
+
+/// `--pull`: when a registry is asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// Every time; without an answer nothing runs.
+    Always,
+    /// If the image is not there.
+    #[default]
+    Missing,
+    /// Not at all.
+    Never,
+    /// Every time; if the registry has the same or does not answer, what is there runs.
+    Newer,
 }
 
 /// One mount that was asked for.

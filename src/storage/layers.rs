@@ -3,9 +3,13 @@
 use super::digest::Digest;
 use super::store::Store;
 use super::temporary::Temporary;
+use super::unpack;
 use super::worker::{self, DIFF, OWNERS, Task, Unpacked};
+use crate::sys::Named;
 use anyhow::{Context, Result, ensure};
+use rustix::io::Errno;
 use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
@@ -124,5 +128,17 @@ impl Drop for Unpacking<'_> {
             let _ = worker.kill();
             let _ = worker.wait();
         }
+    }
+}
+
+/// True for a directory that hides what is below it in lower layers.
+pub fn is_opaque(directory: &impl AsFd) -> Result<bool> {
+    let mut value = [0; 1];
+    // By way of /proc, for a descriptor that only names the directory has no attributes.
+    let path = format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd());
+    match rustix::fs::getxattr(path, unpack::OPAQUE_ATTRIBUTE, &mut value) {
+        Ok(length) => Ok(length == 1 && value == *b"y"),
+        Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE) => Ok(false),
+        Err(errno) => Err(errno).named(|| format!("getxattr({})", unpack::OPAQUE_ATTRIBUTE)).map_err(Into::into),
     }
 }

@@ -35,7 +35,8 @@ const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// aufs's own files, which every reader drops.
 const AUFS: &[u8] = b".wh..wh.";
-const OPAQUE_ATTRIBUTE: &str = "user.overlay.opaque";
+/// On a directory: what lower layers have in it is hidden.
+pub const OPAQUE_ATTRIBUTE: &str = "user.overlay.opaque";
 
 /// What happens to the owners of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -69,12 +69,17 @@ pub fn bind_file_here(source: &Path, target: &str) -> Result<()> {
     rustix::mount::mount_bind(source, target).named(|| format!("mount({}, {target}, bind)", source.display()))
 }
 
-/// Mounts an overlay on the current directory. Not through fsconfig(2): that takes at most 256 bytes per value, and
+/// Mounts an overlay on a directory that the image does not control. Not through fsconfig(2): that takes at most 256 bytes per value, and
 /// names of lower directories are longer.
-pub fn overlay_here(options: &str) -> Result<()> {
+pub fn overlay(target: &Path, options: &str) -> Result<()> {
     let data = CString::new(options).map_err(|_| Errno::INVAL).named(|| "mount(overlay)".to_owned())?;
-    rustix::mount::mount("overlay", ".", "overlay", rustix::mount::MountFlags::empty(), data.as_c_str())
+    rustix::mount::mount("overlay", target, "overlay", rustix::mount::MountFlags::empty(), data.as_c_str())
         .named(|| format!("mount(overlay, {options})"))
+}
+
+/// Mounts an overlay on the current directory.
+pub fn overlay_here(options: &str) -> Result<()> {
+    overlay(Path::new("."), options)
 }
 
 /// Sets and clears attributes of an attached mount, and of all below it if `recursive`. Flags that the kernel locked
@@ -105,7 +110,7 @@ pub fn set_propagation_of(mount: BorrowedFd<'_>, flags: Propagation, recursive: 
     match mount_setattr(mount, &attr, recursive) {
         Err(Errno::NOSYS) => {
             let rec = if recursive { MountPropagationFlags::REC } else { MountPropagationFlags::empty() };
-            set_propagation(&own_link(mount), flags | rec)
+            set_propagation(&path_of(mount), flags | rec)
         }
         result => result.named(|| format!("mount_setattr({}, {flags:?})", name.display())),
     }
@@ -152,10 +157,11 @@ fn remount(mount: BorrowedFd<'_>, set: Attr, recursive: bool, name: &Path) -> Re
             flags |= flag;
         }
     }
-    rustix::mount::mount_remount(own_link(mount), flags, "").named(|| format!("mount({}, {flags:?})", name.display()))
+    rustix::mount::mount_remount(path_of(mount), flags, "").named(|| format!("mount({}, {flags:?})", name.display()))
 }
 
-fn own_link(fd: BorrowedFd<'_>) -> std::path::PathBuf {
+/// A path that leads to what a descriptor refers to, by way of the host's /proc.
+pub fn path_of(fd: BorrowedFd<'_>) -> std::path::PathBuf {
     format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
 }
 
@@ -171,6 +177,11 @@ pub fn pivot_root_here() -> Result<()> {
 
 /// A descriptor of the directory at `path` that serves as a place only.
 pub fn place(path: &Path) -> Result<OwnedFd> {
-    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY, rustix::fs::Mode::empty())
-        .named(|| format!("open({})", path.display()))
+    place_at(CWD, path)
+}
+
+/// The same, from another directory than the current one.
+pub fn place_at(directory: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
+    rustix::fs::openat(directory, path, flags, rustix::fs::Mode::empty()).named(|| format!("open({})", path.display()))
 }

@@ -1,13 +1,13 @@
 //! From text to [`Options`]: each option by the grammar in `spec` that is its own.
 
 use super::ContainerArgs;
-use crate::error::Advise;
-use crate::spec::options::{IdMode, Mount, Options, Rootfs};
+use crate::image::reference::Name;
+use crate::spec::options::{IdMode, Mount, Options, Pull, Root};
 use crate::spec::{
     annotation, capability, device, env, idmapping, mount, name, namespace, path, security, signal, size, sysctl,
     tmpfs, ulimit, userns, volume,
 };
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use std::path::Path;
 
 impl ContainerArgs {
@@ -20,27 +20,33 @@ impl ContainerArgs {
         self.namespaces(&mut options)?;
         self.ids(&mut options)?;
         self.security(&mut options)?;
-        self.rootfs(&mut options, cwd)?;
+        self.root(&mut options, cwd)?;
         Ok(options)
     }
 
-    /// docker's `run IMAGE`, podman's `run --rootfs DIR`: either way the directory follows.
-    fn rootfs(self, options: &mut Options, cwd: &Path) -> Result<()> {
+    /// docker's `run IMAGE`, podman's `run --rootfs DIR`: either way the first word is what runs.
+    fn root(self, options: &mut Options, cwd: &Path) -> Result<()> {
         let mut words = self.words.into_iter();
+        let pull = one("--pull", &self.general.pull, pull)?;
         let dir = match self.general.rootfs {
             Some(dir) if !dir.is_empty() => dir,
             Some(_) => words.next().context("--rootfs: no directory")?,
             None => {
-                return Err(anyhow!("no --rootfs: images are not there yet"))
-                    .hint(|| "`rbox run --rootfs DIR COMMAND` runs a directory".to_owned());
+                let name = words.next().context("no image")?;
+                options.root = Root::Image { name: Name::parse(&name)?, pull: pull.unwrap_or_default() };
+                options.command = words.collect();
+                return Ok(());
             }
         };
         options.command = words.collect();
+        if pull.is_some() {
+            bail!("--pull: --rootfs is no image");
+        }
         let (dir, overlay) = dir.strip_suffix(":O").map_or((dir.as_str(), false), |dir| (dir, true));
         if dir.is_empty() {
             bail!("--rootfs: no directory");
         }
-        options.rootfs = Rootfs { path: path::source(dir, cwd), overlay };
+        options.root = Root::Directory { path: path::source(dir, cwd), overlay };
         Ok(())
     }
 
@@ -213,6 +219,16 @@ fn entrypoint(text: &str) -> Result<Vec<String>> {
         }
     }
     Ok(vec![text.to_owned()])
+}
+
+fn pull(text: &str) -> Result<Pull> {
+    match text {
+        "always" => Ok(Pull::Always),
+        "missing" => Ok(Pull::Missing),
+        "never" => Ok(Pull::Never),
+        "newer" => Ok(Pull::Newer),
+        _ => bail!("always, missing, never or newer is wanted"),
+    }
 }
 
 fn umask(text: &str) -> Result<u32> {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::error::Failure;
 use crate::spec::host::Overlay;
-use crate::spec::options::{Device, Mount, Propagation, Rootfs, Seccomp, Security, Ulimit};
+use crate::spec::options::{Device, Mount, Propagation, Root, Seccomp, Security, Ulimit};
 use crate::userns::idmap::{IdMaps, IdRange};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ fn single(mut host: Host) -> Host {
 
 fn options() -> Options {
     Options {
-        rootfs: Rootfs { path: "/srv/alpine".into(), overlay: false },
+        root: Root::Directory { path: "/srv/alpine".into(), overlay: false },
         command: vec!["sh".to_owned()],
         // The filter has tests of its own; here it would be most of the text.
         security: Security { seccomp: Seccomp::Unconfined, ..Security::default() },
@@ -129,7 +129,7 @@ fn everything() -> Spec {
     let text = |text: &str| text.to_owned();
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let options = Options {
-        rootfs: Rootfs { path: "/srv/al:pi,ne".into(), overlay: true },
+        root: Root::Directory { path: "/srv/al:pi,ne".into(), overlay: true },
         tty: true,
         env: vec![pair("LANG", "C"), pair("PATH", "/bin"), pair("LANG", "C.UTF-8")],
         unset_env: vec![text("GONE")],
@@ -175,7 +175,8 @@ fn everything() -> Spec {
     };
     let overlay =
         |name: &str| Overlay { upper: format!("/x/{name}/upper").into(), work: format!("/x/{name}/work").into() };
-    let host = Host { root: "/x/root".into(), overlays: vec![overlay("0"), overlay("1")], ..host() };
+    let layers = vec!["/srv/al:pi,ne".into()];
+    let host = Host { root: "/x/root".into(), layers, overlays: vec![overlay("0"), overlay("1")], ..host() };
     let image = image(r#"{"Env":["GONE=1","KEPT=2"],"Cmd":["dropped"],"WorkingDir":"/else","User":"root"}"#);
     build(&options, Some(&image), &host).expect("valid")
 }
