@@ -94,11 +94,31 @@ impl From<&anyhow::Error> for Failure {
                 words.push(cause.to_string());
             }
         }
-        Failure { message: words.join(": "), hints, exit: exit.unwrap_or(FAILED) }
+        Failure { message: words.join(": "), hints, exit: exit.filter(|exit| *exit != 0).unwrap_or(FAILED) }
     }
 }
 
 impl Failure {
+    /// As JSON of at most `limit` bytes: the ends of long texts give way, the status stays.
+    pub fn within(&self, limit: usize) -> Vec<u8> {
+        let mut failure = self.clone();
+        loop {
+            // A struct of strings and a number is always JSON.
+            let bytes = serde_json::to_vec(&failure).unwrap_or_default();
+            let longest = failure.hints.iter_mut().chain([&mut failure.message]).max_by_key(|text| text.len());
+            match longest {
+                Some(text) if bytes.len() > limit && !text.is_empty() => {
+                    let mut half = text.len() / 2;
+                    while !text.is_char_boundary(half) {
+                        half -= 1;
+                    }
+                    text.truncate(half);
+                }
+                _ => return bytes,
+            }
+        }
+    }
+
     /// The text for standard error: `rbox: what: path: cause` and `hint:` lines.
     pub fn render(&self) -> String {
         let mut text = format!("rbox: {}\n", printable(&self.message));

@@ -4,6 +4,7 @@ mod convert;
 
 pub use convert::id_mode;
 
+use super::boolean;
 use super::remote::RemoteArgs;
 use clap::Args;
 
@@ -45,13 +46,13 @@ struct General {
     #[arg(long)]
     name: Option<String>,
     /// Remove the container when it exits. At present that happens in any case
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     rm: Option<bool>,
     /// Keep STDIN open even if nothing is attached
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     interactive: Option<bool>,
     /// Allocate a pseudo-TTY
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     tty: Option<bool>,
     /// Set metadata on the container
     #[arg(short, long, value_name = "KEY[=VALUE]")]
@@ -92,7 +93,7 @@ struct Process {
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
     entrypoint: Option<String>,
     /// Run an init inside the container that forwards signals and reaps processes
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     init: Option<bool>,
     #[arg(long, hide = true, value_name = "PATH")]
     init_path: Option<String>,
@@ -121,10 +122,10 @@ struct Files {
     #[arg(long, value_name = "DST[:OPTIONS]")]
     tmpfs: Vec<String>,
     /// Mount the container's root filesystem as read only
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     read_only: Option<bool>,
     /// With --read-only a tmpfs on /run, /tmp and /var/tmp
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     read_only_tmpfs: Option<bool>,
     /// Size of /dev/shm [default: 64m]
     #[arg(long, value_name = "SIZE")]
@@ -189,7 +190,7 @@ struct Security {
     cap_drop: Vec<String>,
     /// Give extended privileges to this container: every capability over its own namespaces, no filter, no masked
     /// paths. It is still the caller's rights that count outside; devices come with --device
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     privileged: Option<bool>,
     /// Security option: no-new-privileges, seccomp=unconfined|builtin|FILE, seccomp-arch=+x86,+x32,
     /// systempaths=unconfined, mask=PATH, unmask=PATH|ALL

@@ -13,6 +13,7 @@ pub mod usage;
 
 use crate::error::{Advise, Failure};
 use crate::storage::worker;
+use crate::sys::signal;
 use anyhow::{Result, anyhow};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 use std::ffi::OsString;
@@ -29,7 +30,8 @@ const VERSION: &str = if cfg!(all(target_env = "musl", target_feature = "crt-sta
 
 /// Runs the command that the arguments name; its exit status is the program's.
 pub fn main() -> ExitCode {
-    let status = arguments(std::env::args_os()).and_then(dispatch).unwrap_or_else(|error| {
+    let prepared = signal::prepare().map_err(Into::into);
+    let status = prepared.and_then(|()| arguments(std::env::args_os())).and_then(dispatch).unwrap_or_else(|error| {
         let failure = Failure::from(&error);
         output::error(&failure.render());
         failure.exit
@@ -108,6 +110,15 @@ fn grammar<A: Args>(command: Command, usage: &'static str) -> Command {
     let about = command.get_about().cloned().unwrap_or_default();
     let help = Arg::new("help").long("help").action(ArgAction::Help).help("Print usage").help_heading("Help");
     A::augment_args(command.override_usage(usage)).about(about).arg(help)
+}
+
+/// Yes or no in docker's words, which are Go's (strconv.ParseBool).
+fn boolean(text: &str) -> Result<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(anyhow!("true or false is wanted")),
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::{grammar, output};
 use crate::engine::images;
 use crate::image::reference::Name;
 use crate::spec::options::IdMode;
+use crate::sys::process;
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
@@ -29,6 +30,7 @@ pub fn options(command: Command) -> Command {
 
 /// Fetches an image and prints its id.
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
+    process::set_plain_umask();
     let args = PullArgs::from_arg_matches_mut(&mut matches)?;
     let name = Name::parse(&args.image)?;
     let remote = args.remote.remote(&std::env::current_dir().context("current directory")?)?;

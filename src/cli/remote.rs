@@ -1,5 +1,6 @@
 //! The options of whatever speaks to a registry.
 
+use super::boolean;
 use crate::engine::images::Remote;
 use crate::image::credentials::Credentials;
 use crate::image::manifest::Platform;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 #[command(next_help_heading = "Registry")]
 pub struct RemoteArgs {
     /// Require HTTPS and a valid certificate; false allows others. Registries on this machine need none
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     tls_verify: Option<bool>,
     /// Name and password for the registry
     #[arg(long, value_name = "NAME:PASSWORD")]

@@ -8,6 +8,7 @@ use crate::engine::{self, said};
 use crate::error::Failure;
 use crate::spec::options::{IdMode, Options};
 use crate::supervisor;
+use crate::sys::process;
 use crate::userns::write::HelperFailed;
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Command, FromArgMatches};
@@ -20,6 +21,7 @@ pub fn options(command: Command) -> Command {
 
 /// Runs a container; the exit status is that of its command.
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
+    process::set_plain_umask();
     let args = ContainerArgs::from_arg_matches_mut(&mut matches)?;
     let cwd = std::env::current_dir().context("current directory")?;
     let remote = args.remote.remote(&cwd)?;

@@ -8,15 +8,15 @@ use crate::error::Failure;
 use crate::image::pull::Progress;
 use crate::image::view::Image;
 use crate::runtime::bundle::Bundle;
-use crate::runtime::{create, hooks};
+use crate::runtime::state::Identity;
 use crate::spec::build;
 use crate::spec::host::{Host, Joins, Overlay};
 use crate::spec::options::{IdMode, Mount, Namespace, Options, Root, Userns};
-use crate::sys::Named;
+use crate::sys::{Named, process};
 use crate::userns::idmap::IdMaps;
-use anyhow::{Context, Result};
-use oci_spec::runtime::ContainerState;
+use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{Mode, OFlags};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// What the supervisor needs. Dropped, nothing of the container is left.
@@ -44,12 +44,14 @@ const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Result<Created> {
     let caller = Caller::this();
     let joins = joins(options)?;
+    refuse_ids_of_another(options, &joins)?;
     let (maps, missing) = if joins.user.is_some() || matches!(options.userns, Userns::Path(_)) {
         (None, None)
     } else {
         let ids = ids::ids(options, caller)?;
         (Some(ids.maps), ids.missing)
     };
+    check_devices(options)?;
     let image = image(options, maps.as_ref(), remote, progress)?;
     let (layers, accounts) = match (&options.root, &image) {
         (Root::Directory { path, overlay: false }, _) => (vec![], root::accounts(path)?),
@@ -89,21 +91,10 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
 impl Created {
     /// Called when the first process exists: writes it down, for others and into `--pidfile`. The file goes with the
     /// value that comes back.
-    pub fn started(&self, pid: i32) -> Result<Option<PidFile>> {
-        self.record.started(pid)?;
-        let pidfile = self.pidfile.as_deref().map(|path| PidFile::write(path, pid)).transpose()?;
-        if let Some(all) = self.bundle.spec.hooks() {
-            let state = create::state(&self.record.id, &self.bundle, ContainerState::Running, Some(pid));
-            hooks::run("poststart", all.poststart().as_ref(), &state)?;
-        }
-        Ok(pidfile)
-    }
-
-    /// Called when the container has ended.
-    pub fn run_poststop(&self) -> Result<()> {
-        let Some(all) = self.bundle.spec.hooks() else { return Ok(()) };
-        let state = create::state(&self.record.id, &self.bundle, ContainerState::Stopped, None);
-        hooks::run("poststop", all.poststop().as_ref(), &state)
+    pub fn started(&self, identity: &Identity) -> Result<Option<PidFile>> {
+        let pid = identity.pid;
+        self.record.started(identity)?;
+        self.pidfile.as_deref().map(|path| PidFile::write(path, pid)).transpose()
     }
 }
 
@@ -114,15 +105,25 @@ pub struct PidFile(PathBuf);
 impl PidFile {
     /// Written aside and renamed, so that whoever waits for the file never reads half a number.
     pub fn write(path: &Path, pid: i32) -> Result<PidFile> {
-        let mut aside = path.as_os_str().to_owned();
-        aside.push(".tmp");
-        let aside = PathBuf::from(aside);
-        let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let (dir, name) =
+            (path.parent().context("--pidfile: no file")?, path.file_name().context("--pidfile: no file")?);
+        // A name that nobody else has.
+        let aside = dir.join(format!(".{}.{pid}.{}", name.to_string_lossy(), process::pid()));
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = rustix::fs::open(&aside, flags, Mode::from_raw_mode(0o644))
             .named(|| format!("open({})", aside.display()))
             .context("--pidfile")?;
-        rustix::io::write(&file, pid.to_string().as_bytes()).named(|| "write".to_owned()).context("--pidfile")?;
-        fs_err::rename(&aside, path).context("--pidfile")?;
+        let text = pid.to_string();
+        let written = rustix::io::write(&file, text.as_bytes()).named(|| format!("write({})", aside.display()));
+        let result = written
+            .map_err(Into::into)
+            .and_then(|length| if length == text.len() { Ok(()) } else { bail!("a short write") })
+            .and_then(|()| Ok(fs_err::rename(&aside, path)?));
+        if result.is_err() {
+            // The error is what is told.
+            let _ = rustix::fs::unlink(&aside);
+        }
+        result.context("--pidfile")?;
         Ok(PidFile(path.to_owned()))
     }
 }
@@ -131,6 +132,35 @@ impl Drop for PidFile {
     fn drop(&mut self) {
         // Somebody may have removed it already.
         let _ = rustix::fs::unlink(&self.0);
+    }
+}
+
+/// What is no device is a matter for `-v`. A directory of devices is one that the host has below /dev.
+fn check_devices(options: &Options) -> Result<()> {
+    for device in &options.devices {
+        let source = &device.source;
+        let kind = fs_err::metadata(source).with_context(|| format!("--device {}", source.display()))?.file_type();
+        let is_well = kind.is_char_device() || kind.is_block_device() || (kind.is_dir() && source.starts_with("/dev"));
+        ensure!(is_well, "--device {}: not a device", source.display());
+    }
+    Ok(())
+}
+
+/// Whoever joins a user namespace has its ids and no others.
+fn refuse_ids_of_another(options: &Options, joins: &Joins) -> Result<()> {
+    if joins.user.is_none() {
+        return Ok(());
+    }
+    let asked = match &options.userns {
+        Userns::Private | Userns::Container(_) => None,
+        _ => Some("--userns"),
+    };
+    let asked = asked.or((!options.uidmap.is_empty()).then_some("--uidmap"));
+    let asked = asked.or((!options.gidmap.is_empty()).then_some("--gidmap"));
+    let asked = asked.or((options.id_mode != IdMode::Auto).then_some("--id-mode"));
+    match asked {
+        Some(option) => bail!("{option}: the namespaces of another container come with its ids"),
+        None => Ok(()),
     }
 }
 
@@ -198,9 +228,7 @@ fn joins(options: &Options) -> Result<Joins> {
         if let Namespace::Container(name) = namespace {
             *join = Some(namespace_of(name, kind)?);
             if owner.replace(name).is_some_and(|other| other != name) {
-                anyhow::bail!(
-                    "namespaces of two containers cannot be joined: each belongs to a user namespace of its own"
-                );
+                bail!("namespaces of two containers cannot be joined: each belongs to a user namespace of its own");
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Which ids a container gets: the caller's wish, laid over what the host allows.
 
-use crate::error::Advise;
+use crate::error::{Advise, Failure};
 use crate::spec::options::{IdMapRequest, IdMode, Options, Userns};
-use crate::userns::idmap::{IdMap, IdMaps, IdRange};
+use crate::userns::idmap::{IdMap, IdMaps, IdRange, MAX_RANGES};
 use crate::userns::subid::{self, SubIds, SubRange};
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -42,7 +42,46 @@ pub fn ids(options: &Options, caller: Caller) -> Result<Ids> {
             Err(error) => (SubIds::default(), Some(error)),
         },
     };
-    Ok(Ids { maps: plan(options, caller, &subids)?, missing })
+    let subids = SubIds { uid: usable(&subids.uid, caller.uid), gid: usable(&subids.gid, caller.gid) };
+    match plan(options, caller, &subids) {
+        Ok(maps) => Ok(Ids { maps, missing }),
+        // What was asked for may need the range that is not there.
+        Err(error) => Err(error).maybe_hint(|| {
+            missing.map(|error| format!("there are no subordinate ids to use: {}", Failure::from(&error).message))
+        }),
+    }
+}
+
+/// The ranges as the kernel takes them: none twice, none with the caller's own id, no more than fit, none beyond the
+/// last id. Files that administrators write have all of that.
+fn usable(ranges: &[SubRange], own: u32) -> Vec<SubRange> {
+    let mut sorted: Vec<(u64, u64)> =
+        ranges.iter().map(|range| (range.start.into(), u64::from(range.start) + u64::from(range.count))).collect();
+    // In the file's order as long as they do not overlap.
+    let mut found: Vec<(u64, u64)> = Vec::new();
+    for (start, end) in sorted.drain(..) {
+        let mut pieces = vec![(start, end.min(u64::from(u32::MAX)))];
+        let taken = found.iter().copied().chain([(own.into(), u64::from(own) + 1)]);
+        for (from, to) in taken {
+            pieces = pieces
+                .into_iter()
+                .flat_map(|(start, end)| [(start, end.min(from)), (start.max(to), end)])
+                .filter(|(start, end)| start < end)
+                .collect();
+        }
+        found.extend(pieces);
+    }
+    // Inner ids end where outer ones do; the caller's own id is one of them and one line of the map.
+    let mut left = u64::from(u32::MAX) - 1;
+    let mut usable = Vec::new();
+    for (start, end) in found.into_iter().take(MAX_RANGES - 1) {
+        let count = (end - start).min(left);
+        left -= count;
+        if count > 0 {
+            usable.push(SubRange { start: start as u32, count: count as u32 });
+        }
+    }
+    usable
 }
 
 fn require_range(caller: Caller) -> Result<SubIds> {
@@ -187,6 +226,22 @@ mod tests {
     use super::*;
 
     const CALLER: Caller = Caller { uid: 1001, gid: 1002 };
+
+    #[test]
+    fn odd_ranges_are_used_as_far_as_they_can_be() {
+        let range = |start, count| SubRange { start, count };
+        for (given, used) in [
+            (vec![range(100, 10), range(100, 10)], vec![range(100, 10)]),
+            (vec![range(100, 10), range(105, 10)], vec![range(100, 10), range(110, 5)]),
+            (vec![range(1000, 10)], vec![range(1000, 1), range(1002, 8)]),
+            (vec![range(100_000, u32::MAX)], vec![range(100_000, u32::MAX - 100_000)]),
+            (vec![range(1001, 1)], vec![]),
+        ] {
+            assert_eq!(usable(&given, 1001), used, "{given:?}");
+        }
+        let many: Vec<SubRange> = (0..1000).map(|number| range(10_000 + 10 * number, 5)).collect();
+        assert_eq!(usable(&many, 1001).len(), MAX_RANGES - 1);
+    }
 
     fn subids() -> SubIds {
         let range = |start| vec![SubRange { start, count: 65536 }];

@@ -2,15 +2,17 @@
 //!
 //! `RUNTIME/locks/ID` is locked as long as a process is responsible for the container; it is made first and removed
 //! last. `RUNTIME/containers/ID/` has config.json (the bundle) and process.json (its first process).
-//! `RUNTIME/names/NAME` is a symlink to the ID. `DATA/containers/ID/` has the upper layers of overlays. Whoever makes
-//! the next container removes what nobody holds any more.
+//! `RUNTIME/names/NAME` is a symlink to the ID. `DATA/containers/ID/` has the upper layers of overlays and is locked
+//! itself, since several sessions with runtime directories of their own share it. Whoever makes the next container
+//! removes what nobody holds any more.
 
 use super::ids::{self, Caller};
 use crate::error::Advise;
 use crate::paths;
 use crate::runtime::state::Identity;
-use crate::spec::options::Options;
+use crate::spec::options::{IdMode, Options};
 use crate::sys::{Alone, Named};
+use crate::userns::write::HelperFailed;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -26,7 +28,7 @@ pub struct Record {
     pub dir: PathBuf,
     runtime: PathBuf,
     name: Option<PathBuf>,
-    scratch: Option<PathBuf>,
+    scratch: Option<(PathBuf, OwnedFd)>,
     _lock: OwnedFd,
 }
 
@@ -37,7 +39,11 @@ impl Record {
         sweep(&runtime)?;
         let (id, lock) = new_lock(&runtime)?;
         let dir = container_dir(&runtime, &id);
-        rustix::fs::mkdir(&dir, Mode::RWXU).named(|| format!("mkdir({})", dir.display()))?;
+        if rustix::fs::mkdir(&dir, Mode::RWXU).is_err() {
+            // Some clean /tmp of what is old.
+            make_layout(&runtime)?;
+            rustix::fs::mkdir(&dir, Mode::RWXU).named(|| format!("mkdir({})", dir.display()))?;
+        }
         let mut record = Record { id, dir, runtime, name: None, scratch: None, _lock: lock };
         if let Some(name) = name {
             record.name = Some(take_name(&record.runtime, name, &record.id)?);
@@ -51,10 +57,9 @@ impl Record {
     }
 
     /// Writes down the first process: aside, then renamed, so that nobody reads half of it.
-    pub fn started(&self, pid: i32) -> Result<()> {
-        let identity = Identity::of(pid)?;
+    pub fn started(&self, identity: &Identity) -> Result<()> {
         let aside = self.dir.join(".process.json");
-        fs_err::write(&aside, serde_json::to_vec(&identity)?)?;
+        fs_err::write(&aside, serde_json::to_vec(identity)?)?;
         Ok(fs_err::rename(aside, self.dir.join(PROCESS))?)
     }
 
@@ -70,11 +75,11 @@ impl Record {
         let base = paths::data_dir()?.join("containers");
         fs_err::create_dir_all(&base)?;
         if self.scratch.is_none() {
-            sweep_scratch(&self.runtime, &base)?;
-            fs_err::create_dir(base.join(&self.id))?;
+            sweep_scratch(&base)?;
+            self.scratch = Some(new_scratch(&base.join(&self.id))?);
         }
-        let dir = self.scratch.insert(base.join(&self.id));
-        let number = fs_err::read_dir(&*dir)?.count();
+        let dir = self.scratch.as_ref().map(|(dir, _)| dir.clone()).context("no scratch directory")?;
+        let number = fs_err::read_dir(&dir)?.count();
         let own = dir.join(number.to_string());
         fs_err::create_dir(&own)?;
         Ok(own)
@@ -88,7 +93,7 @@ const PROCESS: &str = "process.json";
 impl Drop for Record {
     fn drop(&mut self) {
         // What cannot be removed now is removed by the next one: the lock's file is still there then.
-        if self.scratch.as_deref().is_some_and(|scratch| remove_scratch(scratch).is_err()) {
+        if self.scratch.as_ref().is_some_and(|(scratch, _)| remove_scratch(scratch).is_err()) {
             return;
         }
         if let Some(name) = &self.name {
@@ -137,68 +142,119 @@ fn ids_in(dir: &Path) -> Result<Vec<String>> {
     }
 }
 
-/// A name is taken by a symlink, which exists or not: two at once cannot have it both.
+/// A name is taken by a symlink, which exists or not: two at once cannot have it both. One whose container is no more
+/// does not count.
 fn take_name(runtime: &Path, name: &str, id: &str) -> Result<PathBuf> {
+    let _turn = lock_names(runtime)?;
     let link = runtime.join("names").join(name);
-    match rustix::fs::symlink(id, &link) {
-        Ok(()) => Ok(link),
-        Err(Errno::EXIST) => {
-            let holder = fs_err::read_link(&link).map(|id| id.display().to_string()).unwrap_or_default();
-            Err(anyhow!("the container name \"{name}\" is already in use by container {holder}"))
-                .hint(|| "choose another name, or end that container".to_owned())
+    loop {
+        match rustix::fs::symlink(id, &link) {
+            Ok(()) => return Ok(link),
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).named(|| format!("symlink({})", link.display())).map_err(Into::into),
         }
-        Err(errno) => Err(errno).named(|| format!("symlink({})", link.display())).map_err(Into::into),
+        let holder = fs_err::read_link(&link).map(|id| id.display().to_string()).unwrap_or_default();
+        if is_held(runtime, &holder)? {
+            return Err(anyhow!("the container name \"{name}\" is already in use by container {holder}"))
+                .hint(|| "choose another name, or end that container".to_owned());
+        }
+        gone(rustix::fs::unlink(&link), &link)?;
     }
 }
 
-/// Removes the directories whose lock nobody holds, and the names that lead to them. One in use costs an open and a
-/// flock.
+/// One at a time changes names that another one has.
+fn lock_names(runtime: &Path) -> Result<OwnedFd> {
+    let dir = runtime.join("names");
+    let open = || rustix::fs::open(&dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let fd = match open() {
+        Err(Errno::NOENT) => {
+            make_layout(runtime)?;
+            open()
+        }
+        opened => opened,
+    };
+    let fd = fd.named(|| format!("open({})", dir.display()))?;
+    rustix::io::retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::LockExclusive))
+        .named(|| format!("flock({})", dir.display()))?;
+    Ok(fd)
+}
+
+/// True if a process is responsible for the container.
+fn is_held(runtime: &Path, id: &str) -> Result<bool> {
+    match lock(&lock_file(runtime, id), OFlags::empty()) {
+        Ok(held) => Ok(held.is_none()),
+        Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes what is left of containers whose lock nobody holds. One in use costs an open and a flock.
 fn sweep(runtime: &Path) -> Result<()> {
-    let mut dead = false;
     for id in ids_in(&runtime.join("locks"))? {
         if let Ok(Some(_held)) = lock(&lock_file(runtime, &id), OFlags::empty()) {
-            let _ = remove_record(runtime, &id);
-            dead = true;
+            // What fails stays for the next one, with its lock.
+            let _ = remove_dead(runtime, &id);
         }
     }
-    if !dead {
-        return Ok(());
-    }
-    for name in ids_in(&runtime.join("names"))? {
-        let link = runtime.join("names").join(&name);
-        if fs_err::read_link(&link).is_ok_and(|id| !runtime.join("locks").join(id).exists()) {
-            let _ = rustix::fs::unlink(&link);
+    Ok(())
+}
+
+fn remove_dead(runtime: &Path, id: &str) -> Result<()> {
+    let names = runtime.join("names");
+    let turn = lock_names(runtime)?;
+    for name in ids_in(&names)? {
+        let link = names.join(name);
+        if fs_err::read_link(&link).is_ok_and(|of| of == Path::new(id)) {
+            gone(rustix::fs::unlink(&link), &link)?;
         }
     }
-    match paths::data_dir() {
-        Ok(data) => sweep_scratch(runtime, &data.join("containers")),
-        // Without a home there was no place for any.
-        Err(_) => Ok(()),
+    drop(turn);
+    // Without a home there was no place for any.
+    if let Ok(data) = paths::data_dir() {
+        sweep_scratch(&data.join("containers"))?;
+    }
+    remove_record(runtime, id)
+}
+
+/// Makes a directory for upper layers, and locks it. A sweep may come in between; then it is made again.
+fn new_scratch(dir: &Path) -> Result<(PathBuf, OwnedFd)> {
+    loop {
+        fs_err::create_dir(dir)?;
+        match lock(dir, OFlags::DIRECTORY) {
+            Ok(Some(held)) if dir.exists() => return Ok((dir.to_owned(), held)),
+            Ok(_) => {}
+            Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
 /// Removes upper layers of containers that are no more.
-fn sweep_scratch(runtime: &Path, base: &Path) -> Result<()> {
+fn sweep_scratch(base: &Path) -> Result<()> {
     for id in ids_in(base)? {
-        if !lock_file(runtime, &id).exists() {
-            let _ = remove_scratch(&base.join(&id));
+        let dir = base.join(&id);
+        if let Ok(Some(_held)) = lock(&dir, OFlags::DIRECTORY) {
+            let _ = remove_scratch(&dir);
         }
     }
     Ok(())
 }
 
 /// Removes a tree as root of a user namespace with all of the caller's ids: files in it belong to some of them, and the
-/// kernel leaves a work directory of mode 0.
+/// kernel leaves a work directory of mode 0. Where the ids cannot be mapped, none were when it was filled.
 fn remove_scratch(dir: &Path) -> Result<()> {
-    if fs_err::remove_dir_all(dir).is_ok() {
-        return Ok(());
-    }
-    let maps = ids::ids(&Options::default(), Caller::this())?.maps;
-    crate::userns::run::run(&Alone::check()?, &maps, || {
-        fs_err::remove_dir_all(dir)?;
-        Ok(0)
-    })?;
-    Ok(())
+    let remove = |id_mode| -> Result<()> {
+        let maps = ids::ids(&Options { id_mode, ..Options::default() }, Caller::this())?.maps;
+        crate::userns::run::run(&Alone::check()?, &maps, || {
+            crate::storage::remove::tree(dir)?;
+            Ok(0)
+        })?;
+        Ok(())
+    };
+    remove(IdMode::Auto).or_else(|error| match error.chain().any(|cause| cause.is::<HelperFailed>()) {
+        true => remove(IdMode::Single),
+        false => Err(error),
+    })
 }
 
 /// The lock goes last: as long as it is there the next one finds what is left.
@@ -263,7 +319,8 @@ fn new_lock(runtime: &Path) -> Result<(String, OwnedFd)> {
 
 /// Takes a lock without waiting; `None` if somebody holds it. Closed on exec, so that no payload keeps it.
 fn lock(path: &Path, flags: OFlags) -> Result<Option<OwnedFd>> {
-    let file = rustix::fs::open(path, flags | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
+    let access = if flags.contains(OFlags::DIRECTORY) { OFlags::RDONLY } else { OFlags::RDWR };
+    let file = rustix::fs::open(path, flags | access | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
         .named(|| format!("open({})", path.display()))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),

@@ -4,6 +4,7 @@ use super::ids::{self, Caller};
 use crate::error::{Advise, NOT_EXECUTABLE, NOT_FOUND};
 use crate::spec::options::{IdMode, Options};
 use crate::sys::Alone;
+use crate::userns::write::HelperFailed;
 use anyhow::{Context, Result, anyhow};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -11,6 +12,16 @@ use std::process::Command;
 /// Runs it as root of a new user and mount namespace, in the current directory with the caller's environment. Without
 /// a command a shell. Returns its exit status.
 pub fn run(id_mode: IdMode, command: &[String]) -> Result<u8> {
+    match run_with(id_mode, command) {
+        // As for a container: one id works always.
+        Err(error) if id_mode == IdMode::Auto && error.chain().any(|cause| cause.is::<HelperFailed>()) => {
+            run_with(IdMode::Single, command)
+        }
+        result => result,
+    }
+}
+
+fn run_with(id_mode: IdMode, command: &[String]) -> Result<u8> {
     let maps = ids::ids(&Options { id_mode, ..Options::default() }, Caller::this())?.maps;
     let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned());
     let (name, args) = match command.split_first() {

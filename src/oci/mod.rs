@@ -24,7 +24,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 1 } else { 0 });
         }
     };
-    let result = run(&cli);
+    let result = crate::sys::signal::prepare().map_err(Into::into).and_then(|()| run(&cli));
     match result {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
@@ -36,6 +36,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<u8> {
+    crate::sys::process::set_plain_umask();
     let root = match &cli.root {
         Some(root) => root.clone(),
         None => crate::paths::runtime_dir()?.join("oci"),
@@ -52,6 +53,14 @@ fn run(cli: &Cli) -> anyhow::Result<u8> {
         Verb::Kill { id, signal, .. } => verbs::kill(&root, id, signal).map(|()| 0),
         Verb::Delete { id, force } => verbs::delete(&root, id, *force).map(|()| 0),
     }
+}
+
+/// Says what went wrong and ends nothing.
+fn note(error: &anyhow::Error) {
+    let failure = Failure::from(error);
+    let message = format!("note: {}", failure.message);
+    // With standard error closed nobody can be told.
+    let _ = std::io::stderr().write_all(Failure { message, ..failure }.render().as_bytes());
 }
 
 /// Engines read the error from the log that they name; people read standard error.

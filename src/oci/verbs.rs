@@ -4,10 +4,9 @@ use super::command::Create;
 use super::container::{Container, Stored};
 use crate::error::Failure;
 use crate::runtime::bundle::Bundle;
-use crate::runtime::create::{self, Start, Stdio};
+use crate::runtime::create::{self, Leash, Start, Stdio};
 use crate::runtime::hooks;
 use crate::runtime::init::EXEC_FIFO;
-use crate::runtime::state::Identity;
 use crate::sys::clone::CLONE_NEWPID;
 use crate::sys::signal::Blocked;
 use crate::sys::{self, Alone, Named, fd, process};
@@ -42,6 +41,7 @@ pub fn run(root: &Path, options: &Create) -> Result<u8> {
 fn run_made(container: &Container, bundle: &Bundle, options: &Create) -> Result<u8> {
     let signals = Blocked::all()?;
     let made = make(container, bundle, options)?;
+    let leash = Leash::on(&made.init);
     begin(container, bundle)?;
     let own_pids = bundle.namespaces.makes(CLONE_NEWPID);
     let mut forward = crate::supervisor::signals::Forward::new(&made.init, own_pids);
@@ -57,7 +57,8 @@ fn run_made(container: &Container, bundle: &Bundle, options: &Create) -> Result<
         }
     }
     let status = process::wait(made.init.pidfd.as_fd())?;
-    run_poststop(container, bundle)?;
+    drop(leash);
+    run_poststop(container, bundle);
     Ok(forward.status(status))
 }
 
@@ -80,24 +81,17 @@ fn make(container: &Container, bundle: &Bundle, options: &Create) -> Result<crea
     let stdio = if options.console_socket.is_some() { Stdio::Terminal } else { Stdio::Inherit { stdin: true } };
     let made =
         create::create(&alone, &container.id, bundle, &stdio, Start::OnFifo(sys::mount::place(&container.dir)?))?;
-    let finish = || -> Result<()> {
-        if let (Some(socket), Some(terminal)) = (&options.console_socket, &made.terminal) {
-            send_terminal(socket, terminal.as_fd())
-                .with_context(|| format!("--console-socket {}", socket.display()))?;
-        }
-        stored.process = Some(Identity::of(made.init.pid)?);
-        container.store(&stored)?;
-        if let Some(path) = &options.pid_file {
-            fs_err::write(path, made.init.pid.to_string())?;
-        }
-        Ok(())
-    };
-    let mut finish = finish;
-    if let Err(error) = finish() {
-        process::send_signal(made.init.pidfd.as_fd(), libc::SIGKILL)?;
-        process::wait(made.init.pidfd.as_fd())?;
-        return Err(error);
+    let leash = Leash::on(&made.init);
+    if let (Some(socket), Some(terminal)) = (&options.console_socket, &made.terminal) {
+        send_terminal(socket, terminal.as_fd()).with_context(|| format!("--console-socket {}", socket.display()))?;
     }
+    stored.process = Some(made.identity);
+    container.store(&stored)?;
+    if let Some(path) = &options.pid_file {
+        fs_err::write(path, made.init.pid.to_string())?;
+    }
+    made.release()?;
+    leash.slip();
     Ok(made)
 }
 
@@ -172,12 +166,14 @@ pub fn delete(root: &Path, id: &str, force: bool) -> Result<()> {
         }
     }
     if let Some(Ok(bundle)) = container.stored()?.map(|stored| Bundle::load(&stored.bundle)) {
-        run_poststop(&container, &bundle)?;
+        run_poststop(&container, &bundle);
     }
     container.remove()
 }
 
-fn run_poststop(container: &Container, bundle: &Bundle) -> Result<()> {
+fn run_poststop(container: &Container, bundle: &Bundle) {
     let state = create::state(&container.id, bundle, ContainerState::Stopped, None);
-    hooks::run("poststop", bundle.spec.hooks().as_ref().and_then(|all| all.poststop().as_ref()), &state)
+    for error in hooks::run_poststop(&bundle.spec, &state) {
+        super::note(&error);
+    }
 }

@@ -42,6 +42,8 @@ impl Bundle {
     }
 
     fn check_process(&self) -> Result<()> {
+        let version = self.spec.version();
+        ensure!(version.starts_with("1."), "ociVersion: {version}: version 1 is known");
         let process = self.spec.process().as_ref().context("process: missing")?;
         ensure!(process.args().as_ref().is_some_and(|args| !args.is_empty()), "process.args: no command");
         ensure!(process.cwd().is_absolute(), "process.cwd: {}: not an absolute path", process.cwd().display());

@@ -4,15 +4,17 @@
 
 use super::bundle::Bundle;
 use super::init::{self, Inside};
+use super::state::Identity;
 use super::sync::{self, Message, Sync};
 use super::{hooks, joiner};
 use crate::error::{Advise, FAILED, Failure};
 use crate::sys::clone::{self, CLONE_NEWPID, CLONE_NEWUSER, Child, Side};
-use crate::sys::{Alone, ids, process};
+use crate::sys::{Alone, CallError, ids, process};
 use crate::userns::write::{self, Writer};
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{ContainerState, State};
-use std::os::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How the container's standard streams are made.
 #[derive(Debug)]
@@ -40,8 +42,48 @@ pub enum Start {
 pub struct Container {
     /// The first process, pid 1 of its pid namespace if it has one.
     pub init: Child,
+    /// The same, to be written down.
+    pub identity: Identity,
+    /// The way to a first process that waits for its start.
+    waiting: Option<Sync>,
     /// The master side of the terminal, if one was asked for.
     pub terminal: Option<OwnedFd>,
+}
+
+/// Kills a process and collects it at the end of this value: for the time in which an error must not leave it running.
+/// One that has ended before is no matter.
+pub struct Leash<'a>(BorrowedFd<'a>);
+
+impl<'a> Leash<'a> {
+    /// On this process, a child of this one.
+    pub fn on(child: &'a Child) -> Leash<'a> {
+        Leash(child.pidfd.as_fd())
+    }
+
+    /// Lets it live.
+    pub fn slip(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Leash<'_> {
+    fn drop(&mut self) {
+        let _ = process::send_signal(self.0, libc::SIGKILL);
+        let _ = process::wait(self.0);
+    }
+}
+
+impl Container {
+    /// Called when the container is written down: from here on its first process waits for its start whatever becomes
+    /// of this one.
+    pub fn release(&self) -> Result<()> {
+        let Some(waiting) = &self.waiting else { return Ok(()) };
+        waiting.send(&Message::Recorded, None)?;
+        match waiting.receive()? {
+            Some((Message::Released, _)) => Ok(()),
+            _ => bail!("handshake: ended before its start"),
+        }
+    }
 }
 
 /// Starts the container of a bundle. On an error nothing of it is left.
@@ -57,6 +99,7 @@ pub fn create(alone: &Alone, id: &str, bundle: &Bundle, stdio: &Stdio, start: St
         _ => bundle.namespaces.new,
     };
     let later = if by_joiner { 0 } else { bundle.namespaces.new & !flags };
+    let by_fifo = matches!(start, Start::OnFifo(_));
     let inside = Inside::plan(id, bundle, maps, later, stdio, start)?;
     let (outside_end, inside_end) = sync::pair()?;
     let first = match clone::clone(alone, flags).map_err(|error| (error.errno, error)) {
@@ -69,9 +112,12 @@ pub fn create(alone: &Alone, id: &str, bundle: &Bundle, stdio: &Stdio, start: St
     };
     drop(inside_end);
     let mut made = Made { joiner: None, init: None };
+    let mut identity = None;
     if by_joiner {
         made.joiner = Some(first)
     } else {
+        // While everybody may still look at it.
+        identity = Some(Identity::of(first.pid));
         made.init = Some(first)
     }
     let writer = maps.filter(|(_, writer)| *writer != Writer::Itself);
@@ -91,6 +137,7 @@ pub fn create(alone: &Alone, id: &str, bundle: &Bundle, stdio: &Stdio, start: St
             }
             Message::Made(pid) => {
                 let pidfd = fd.context("handshake: no pidfd")?;
+                identity = Some(Identity::of(pid));
                 made.init = Some(Child { pid, pidfd });
                 if let Some(joiner) = made.joiner.take() {
                     process::wait(joiner.pidfd.as_fd())?;
@@ -102,12 +149,15 @@ pub fn create(alone: &Alone, id: &str, bundle: &Bundle, stdio: &Stdio, start: St
                 outside_end.send(&Message::Hooked, None)?;
             }
             Message::Terminal => terminal = Some(fd.context("handshake: no terminal")?),
+            Message::Refused { call, errno } => return Err(refused(call, errno)),
             Message::Ready => break,
             message => bail!("handshake: {message:?} from inside"),
         }
     }
+    let identity = identity.context("handshake: ended before there was a first process")??;
     let init = made.init.take().context("handshake: ended before there was a first process")?;
-    Ok(Container { init, terminal })
+    let waiting = by_fifo.then_some(outside_end);
+    Ok(Container { init, identity, waiting, terminal })
 }
 
 /// The state that hooks and callers see (runtime-spec runtime.md, "State").
@@ -139,13 +189,15 @@ fn become_container(
     outside: Sync,
 ) -> ! {
     let linux = bundle.spec.linux().as_ref();
-    let joined = if bundle.namespaces.need_joiner() {
+    let joined = || {
+        init::set_oom_score(&bundle.spec)?;
+        if !bundle.namespaces.need_joiner() {
+            return Ok(());
+        }
         let offsets = linux.and_then(|linux| linux.time_offsets().as_ref());
         joiner::run(alone, &bundle.namespaces, maps, offsets, &outside)
-    } else {
-        Ok(())
     };
-    let Err(error) = joined.and_then(|()| init::run(alone, inside, &outside));
+    let Err(error) = joined().and_then(|()| init::run(alone, inside, &outside));
     let failure = Failure::from(&error);
     // If nobody listens any more there is nobody to tell.
     let _ = outside.send(&Message::Failed(failure.clone()), None);
@@ -155,9 +207,18 @@ fn become_container(
 /// If a step failed because the first process gave up before, its own reason is the better one.
 fn prefer_theirs(outside: &Sync, ours: anyhow::Error) -> Result<()> {
     if crate::sys::fd::hung_up(outside) {
-        outside.receive()?;
+        if let Some((Message::Refused { call, errno }, _)) = outside.receive()? {
+            return Err(refused(call, errno));
+        }
     }
     Err(ours)
+}
+
+/// Explained here: inside the limits are those of the new namespace.
+fn refused(call: String, errno: i32) -> anyhow::Error {
+    let errno = Errno::from_raw_os_error(errno);
+    let explained: Result<()> = Err(CallError { call, errno }).maybe_hint(|| write::clone_refused(errno));
+    explained.err().unwrap_or_else(|| anyhow::anyhow!("refused"))
 }
 
 /// Processes that must not outlive an error.

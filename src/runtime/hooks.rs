@@ -4,7 +4,7 @@
 
 use crate::sys::process;
 use anyhow::{Context, Result, anyhow, bail};
-use oci_spec::runtime::{Hook, State};
+use oci_spec::runtime::{Hook, Spec, State};
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -16,6 +16,17 @@ pub fn run(point: &str, hooks: Option<&Vec<Hook>>, state: &State) -> Result<()> 
         run_one(hook, state).with_context(|| format!("{point} hook {}", hook.path().display()))?;
     }
     Ok(())
+}
+
+/// Runs the poststop hooks. The container has ended whatever they do: of those that fail the errors come back, and the
+/// others run all the same (runtime-spec runtime.md, "Lifecycle").
+pub fn run_poststop(spec: &Spec, state: &State) -> Vec<anyhow::Error> {
+    let all = spec.hooks().as_ref().and_then(|all| all.poststop().as_ref());
+    let run = |hook: &Hook| {
+        let result = run_one(hook, state).with_context(|| format!("poststop hook {}", hook.path().display()));
+        result.err()
+    };
+    all.into_iter().flatten().filter_map(run).collect()
 }
 
 fn run_one(hook: &Hook, state: &State) -> Result<()> {

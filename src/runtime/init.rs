@@ -8,7 +8,7 @@ use super::create::{Start, Stdio};
 use super::payload::Payload;
 use super::sync::{Message, Sync};
 use super::{create, hooks, mounts, reaper, rootfs, sysctl};
-use crate::error::{Advise, Failure};
+use crate::error::Failure;
 use crate::sys::clone::{self, CLONE_NEWNET, CLONE_NEWUTS};
 use crate::sys::process::Never;
 use crate::sys::{Alone, Named, fd, ids, loopback, process, pty};
@@ -37,6 +37,8 @@ pub struct Inside<'a> {
     start: Start,
     /// The caller's own ids are those of the container's root.
     as_root: bool,
+    /// Where rbox's own arguments lie.
+    arguments: Option<std::ops::Range<usize>>,
 }
 
 impl<'a> Inside<'a> {
@@ -54,17 +56,18 @@ impl<'a> Inside<'a> {
         let as_root = maps.is_some_and(|(maps, _)| {
             maps.uid.outside(0) == Some(ids::uid()) && maps.gid.outside(0) == Some(ids::gid())
         });
-        Ok(Inside { id, bundle, maps, later, payload, stdio, start, as_root })
+        let arguments = if wants_reaper(&bundle.spec) { process::arguments() } else { None };
+        Ok(Inside { id, bundle, maps, later, payload, stdio, start, as_root, arguments })
     }
 }
 
 /// The list.
 pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
-    let Inside { id, bundle, maps, later, payload, stdio, start, as_root } = inside;
+    let Inside { id, bundle, maps, later, payload, stdio, start, as_root, arguments } = inside;
     let spec = &bundle.spec;
     process::die_with_parent()?;
     outside.end_if_alone();
-    make_rest(alone, later)?;
+    make_rest(alone, later, outside)?;
     rootfs::separate(spec)?;
     let root = rootfs::find(spec, &bundle.dir)?;
     let mounts = mounts::prepare(own_mounts(spec), as_root)?;
@@ -76,7 +79,6 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
     let root = root.attach(spec)?;
     mounts::attach(root.as_fd(), mounts)?;
     sysctl::write(spec)?;
-    set_oom_score(spec)?;
     let terminal = open_terminal(spec, root.as_fd(), stdio)?;
     let hooks = spec.hooks().as_ref();
     run_runtime_hooks(hooks, outside)?;
@@ -88,8 +90,8 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
     if let Some((master, _)) = &terminal {
         outside.send(&Message::Terminal, Some(master.as_fd()))?;
     }
-    if spec.annotations().as_ref().is_some_and(|all| all.get(INIT_ANNOTATION).is_some_and(|value| value == "1")) {
-        reaper::split(alone, outside)?;
+    if wants_reaper(spec) {
+        reaper::split(alone, outside, arguments)?;
     }
     process::new_session()?;
     place_stdio(stdio, terminal)?;
@@ -110,13 +112,19 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
 }
 
 /// Makes the namespaces that are still missing, which belong to the user namespace that this process is in.
-fn make_rest(alone: &Alone, later: u32) -> Result<()> {
+fn make_rest(alone: &Alone, later: u32, outside: &Sync) -> Result<()> {
     if later == 0 {
         return Ok(());
     }
-    clone::unshare(alone, later)
-        .map_err(|error| (error.errno, error))
-        .or_else(|(errno, error)| Err(error).maybe_hint(|| write::clone_refused(errno)))
+    clone::unshare(alone, later).or_else(|error| {
+        outside.send(&Message::Refused { call: error.call, errno: error.errno.raw_os_error() }, None)?;
+        process::exit_now(crate::error::FAILED)
+    })
+}
+
+/// `--init`.
+fn wants_reaper(spec: &Spec) -> bool {
+    spec.annotations().as_ref().is_some_and(|all| all.get(INIT_ANNOTATION).is_some_and(|value| value == "1"))
 }
 
 /// All mounts but the one on "/", which is the root itself.
@@ -167,8 +175,9 @@ fn set_names(bundle: &Bundle) -> Result<()> {
     Ok(())
 }
 
-/// Without root the score can only go up (proc_pid_oom_score_adj(5)).
-fn set_oom_score(spec: &Spec) -> Result<()> {
+/// Without root the score can only go up (proc_pid_oom_score_adj(5)). Done before anything is joined, since a process
+/// that has joined a user namespace does not own its /proc files.
+pub fn set_oom_score(spec: &Spec) -> Result<()> {
     let Some(score) = spec.process().as_ref().and_then(|process| process.oom_score_adj()) else { return Ok(()) };
     fs_err::write("/proc/self/oom_score_adj", score.to_string()).context("oom score")
 }
@@ -227,8 +236,11 @@ fn place_stdio(stdio: &Stdio, terminal: Option<(OwnedFd, OwnedFd)>) -> Result<()
 /// it is closed, which execve does. The maker may have ended by then, so its death is no longer this process's.
 fn wait_for_start(start: &Start, outside: &Sync) -> Result<Option<OwnedFd>> {
     let Start::OnFifo(directory) = start else { return Ok(None) };
-    process::outlive_parent()?;
     outside.send(&Message::Ready, None)?;
+    // Until the container is written down nobody else knows of this process.
+    outside.expect(&Message::Recorded)?;
+    process::outlive_parent()?;
+    outside.send(&Message::Released, None)?;
     let fifo = rustix::fs::openat(directory, EXEC_FIFO, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
         .named(|| format!("open({EXEC_FIFO})"))?;
     Ok(Some(fifo))

@@ -167,7 +167,11 @@ impl Place<'_> {
         let (directory, name) = match self {
             Place::Inside(target) => {
                 let place = path::place_in(root, target, missing)?;
-                return Ok(mount::attach(mount, place.as_fd(), target)?);
+                return mount::attach(mount, place.as_fd(), target).map_err(|error| {
+                    let of_other_kind =
+                        path::is_directory(&place).is_ok_and(|is| is != (missing == Missing::Directory));
+                    if of_other_kind { other_kind(missing) } else { error.into() }
+                });
             }
             Place::Entry(directory, name) => (*directory, *name),
             Place::OwnedEntry(directory, name) => (directory.as_fd(), *name),
@@ -180,6 +184,14 @@ impl Place<'_> {
             Err(_) if path::is_link_at(directory, name) => Err(a_link(Path::new(name))),
             result => Ok(result?),
         }
+    }
+}
+
+/// Only a directory can cover a directory, and only something else a file.
+fn other_kind(missing: Missing) -> anyhow::Error {
+    match missing {
+        Missing::Directory => anyhow::anyhow!("a directory, and what is there in the root filesystem is none"),
+        _ => anyhow::anyhow!("a file, and what is there in the root filesystem is a directory"),
     }
 }
 

@@ -18,8 +18,15 @@ const CAP_KILL: caps::Mask = 1 << 5;
 /// The reaper is rbox's own program, owned by the caller. No process of the container may reach it through
 /// /proc/1/exe or trace it: it is not dumpable, and its memory belongs to the host's user namespace, in which nobody
 /// inside has a capability (ptrace(2); CVE-2019-5736).
-pub fn split(alone: &Alone, outside: &Sync) -> Result<()> {
+///
+/// `arguments`: where this program's own ones lie, which anybody may read of pid 1.
+pub fn split(alone: &Alone, outside: &Sync, arguments: Option<std::ops::Range<usize>>) -> Result<()> {
+    if let Some(place) = arguments {
+        process::erase_arguments(place);
+    }
     let signals = signal::Blocked::all()?;
+    // Before there is a payload that could trace this process. The copy becomes dumpable again with execve.
+    process::set_dumpable(false)?;
     match clone::clone(alone, 0)? {
         Side::Child => {
             signals.unblock()?;
@@ -33,7 +40,8 @@ pub fn split(alone: &Alone, outside: &Sync) -> Result<()> {
 }
 
 fn reap(payload: &Child, signals: &signal::Blocked, outside: &Sync) -> Result<Never> {
-    process::set_dumpable(false)?;
+    // Out of the caller's process group: what its terminal sends comes by way of rbox, once.
+    process::new_session()?;
     caps::limit_bounding(CAP_KILL)?;
     caps::set(&caps::Sets { effective: CAP_KILL, permitted: CAP_KILL, ..caps::Sets::default() })?;
     process::die_with_parent()?;

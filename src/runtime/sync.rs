@@ -7,7 +7,9 @@
 //! createRuntime hooks         ◀── Mounted ──  only if there are such hooks; waits
 //!                              ── Hooked ───▶ pivots, seals, gives up privileges
 //! keeps the terminal          ◀── Terminal ─  only with a terminal; carries its descriptor
-//! state.json, network         ◀── Ready ────  only if the start is a step of its own; waits for the FIFO
+//! writes state.json           ◀── Ready ────  only if the start is a step of its own
+//!                              ── Recorded ─▶ outlives its maker
+//! may end                     ◀── Released ─  waits for the FIFO
 //! goes on                     ◀── (closed) ─  execve happened: the socket is closed on exec
 //!                             ◀── Failed ───  instead of any of the above: chain, hints, exit status
 //! ```
@@ -45,6 +47,17 @@ pub enum Message {
     Terminal,
     /// Nothing is left but to wait for the start.
     Ready,
+    /// The container is written down.
+    Recorded,
+    /// My end is no longer bound to yours.
+    Released,
+    /// The kernel refuses the namespaces.
+    Refused {
+        /// The call.
+        call: String,
+        /// Why.
+        errno: i32,
+    },
     /// What went wrong.
     Failed(Failure),
 }
@@ -63,10 +76,10 @@ impl Sync {
     /// Says something, with a descriptor if there is one.
     pub fn send(&self, message: &Message, fd: Option<BorrowedFd<'_>>) -> Result<()> {
         let mut bytes = serde_json::to_vec(message)?;
-        if bytes.len() > MAX_MESSAGE {
-            // Only an error can be so long: the beginning says the most.
-            let text: String = String::from_utf8_lossy(&bytes).chars().take(4096).collect();
-            bytes = serde_json::to_vec(&Message::Failed(Failure { message: text, ..Failure::default() }))?;
+        if let (Message::Failed(failure), true) = (message, bytes.len() > MAX_MESSAGE) {
+            // Room for the name of the message.
+            let short: Failure = serde_json::from_slice(&failure.within(MAX_MESSAGE - 64))?;
+            bytes = serde_json::to_vec(&Message::Failed(short))?;
         }
         Ok(fd::send(self.0.as_fd(), &bytes, fd)?)
     }

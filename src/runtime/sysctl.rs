@@ -5,7 +5,7 @@
 use crate::error::Advise;
 use crate::sys::mount::{self, Attr};
 use crate::sys::{Named, path};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use oci_spec::runtime::Spec;
 use rustix::fs::OFlags;
 use std::os::fd::AsFd;
@@ -27,6 +27,8 @@ pub fn write(spec: &Spec) -> Result<()> {
 
 fn set(proc: impl AsFd, key: &str, value: &str) -> Result<()> {
     // Interface names may have dots, so a key may be written with slashes instead (sysctl(8)).
+    ensure!(!key.split('/').any(|part| matches!(part, "" | "." | "..")), "not the name of a parameter");
+    ensure!(!value.is_empty(), "no value");
     let relative = if key.contains('/') { key.to_owned() } else { key.replace('.', "/") };
     let file =
         path::open_in_without_links(proc.as_fd(), &Path::new("sys").join(relative), OFlags::WRONLY).hint(|| {

@@ -6,13 +6,14 @@ pub mod signals;
 pub mod terminal;
 
 use crate::engine::create::Created;
-use crate::runtime::create::{self, Container, Start, Stdio};
+use crate::runtime::create::{self, Container, Leash, Start, Stdio};
+use crate::sys::clone::{CLONE_NEWPID, Child};
 use crate::sys::signal::Blocked;
 use crate::sys::{Alone, process};
 use anyhow::Result;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signals::Forward;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 use terminal::Relay;
 
@@ -21,26 +22,37 @@ pub fn run(created: Created) -> Result<u8> {
     let signals = Blocked::all()?;
     let alone = Alone::check()?;
     let stdio = if created.tty { Stdio::Terminal } else { Stdio::Inherit { stdin: created.interactive } };
+    let own_pids = created.bundle.namespaces.has(CLONE_NEWPID);
+    if !own_pids {
+        // No pid namespace ends what the payload leaves behind: it comes to this process.
+        process::adopt_orphans()?;
+    }
     let container = create::create(&alone, &created.record.id, &created.bundle, &stdio, Start::AtOnce)?;
-    let pidfile = created.started(container.init.pid)?;
-    let status = until_end(container, &created, &signals);
+    let Container { init, identity, terminal, .. } = container;
+    let leash = Leash::on(&init);
+    let pidfile = created.started(&identity)?;
+    let status = until_end(&init, terminal, &created, &signals);
+    drop(leash);
+    if !own_pids {
+        process::kill_children()?;
+    }
     drop(pidfile);
-    created.run_poststop()?;
     status
 }
 
 /// The loop: bytes, signals, the time limit, the end.
-fn until_end(container: Container, created: &Created, signals: &Blocked) -> Result<u8> {
-    let Container { init, terminal } = container;
+fn until_end(init: &Child, terminal: Option<OwnedFd>, created: &Created, signals: &Blocked) -> Result<u8> {
     let mut relay = terminal.map(|master| Relay::start(master, created.interactive)).transpose()?;
-    let mut forward = Forward::new(&init, created.bundle.namespaces.makes(crate::sys::clone::CLONE_NEWPID));
-    let deadline = (created.timeout > 0).then(|| Instant::now() + Duration::from_secs(created.timeout));
+    let mut forward = Forward::new(init, created.bundle.namespaces.makes(CLONE_NEWPID));
+    // One that is further away than time goes never comes.
+    let deadline = Some(created.timeout).filter(|seconds| *seconds > 0);
+    let deadline = deadline.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
     loop {
         let ended = wait(&init.pidfd, signals, relay.as_mut(), deadline)?;
         while let Some((signal, _)) = signals.next()? {
             match (signal, relay.as_mut()) {
                 (libc::SIGWINCH, Some(relay)) => relay.resize(),
-                (libc::SIGCONT, Some(relay)) => relay.continued()?,
+                (libc::SIGCONT, Some(relay)) => relay.continued(),
                 _ => forward.pass(signal)?,
             }
         }
@@ -52,7 +64,7 @@ fn until_end(container: Container, created: &Created, signals: &Blocked) -> Resu
         }
     }
     if let Some(relay) = relay {
-        relay.finish();
+        relay.finish(signals);
     }
     let status = process::wait(init.pidfd.as_fd())?;
     Ok(forward.status(status))

@@ -51,9 +51,14 @@ impl<'a> Forward<'a> {
     /// SigIgn, SigCgt). While it waits in sigwait(3) the kernel shows what it waits for as not blocked.
     fn would_be_dropped(&self, signal: i32) -> bool {
         let file = |name: &str| fs_err::read_to_string(format!("/proc/{}/{name}", self.pid));
-        let (Ok(status), Ok(call)) = (file("status"), file("syscall")) else { return false };
+        let Ok(status) = file("status") else { return false };
         let bit = 1u64 << (signal - 1);
-        let waits = call.split(' ').next() == Some(&libc::SYS_rt_sigtimedwait.to_string());
+        let waits = match file("syscall") {
+            Ok(call) => call.split(' ').next() == Some(&libc::SYS_rt_sigtimedwait.to_string()),
+            // Another user's may be read only by that user; where a process sleeps in the kernel, by whoever owns its
+            // user namespace, too.
+            Err(_) => file("wchan").is_ok_and(|place| place.contains("sigtimedwait")),
+        };
         !waits
             && !status
                 .lines()

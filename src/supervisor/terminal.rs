@@ -1,13 +1,17 @@
 //! Bytes between the caller's terminal and the container's.
 
 use crate::sys::pty::{self, Raw};
+use crate::sys::signal::Blocked;
 use anyhow::Result;
-use rustix::event::PollFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// As much as a terminal takes at once without blocking when it says that it is writable.
 const CHUNK: usize = 4096;
+
+/// Ctrl-D.
+const END_OF_FILE: u8 = 4;
 
 /// A container's terminal and rbox's own standard streams.
 pub struct Relay {
@@ -59,11 +63,11 @@ impl Relay {
     }
 
     /// rbox was stopped and continued; a shell has set its own mode meanwhile.
-    pub fn continued(&self) -> Result<()> {
+    pub fn continued(&self) {
         self.resize();
-        match &self.raw {
-            Some(raw) => Ok(raw.again()?),
-            None => Ok(()),
+        if let Some(raw) = &self.raw {
+            // The terminal may be gone: its hang-up sends SIGCONT, too.
+            let _ = raw.again();
         }
     }
 
@@ -128,7 +132,13 @@ impl Relay {
         match rustix::io::retry_on_intr(|| rustix::io::read(rustix::stdio::stdin(), &mut buffer)) {
             Ok(length) if length > 0 => self.inward.extend_from_slice(&buffer[..length]),
             Err(Errno::AGAIN) => {}
-            _ => self.input_open = false,
+            _ => {
+                self.input_open = false;
+                if self.raw.is_none() {
+                    // What a pipe has to say ends; a terminal says so with a character (termios(3), VEOF).
+                    self.inward.push(END_OF_FILE);
+                }
+            }
         }
     }
 
@@ -146,24 +156,35 @@ impl Relay {
     }
 
     /// The container has ended: what it printed last is still in the terminal. The caller's terminal gets its mode
-    /// back when the value goes.
-    pub fn finish(mut self) {
+    /// back when the value goes. A signal ends the waiting for somebody who does not read.
+    pub fn finish(mut self, signals: &Blocked) {
         loop {
-            while !self.outward.is_empty() && ready(rustix::stdio::stdout(), PollFlags::OUT, true) {
-                self.write_output();
+            while !self.outward.is_empty() {
+                let stdout = rustix::stdio::stdout();
+                let mut fds = [PollFd::new(&stdout, PollFlags::OUT), PollFd::new(&signals.queue, PollFlags::IN)];
+                let polled = rustix::io::retry_on_intr(|| poll(&mut fds, None));
+                if polled.is_err() || (!fds[1].revents().is_empty() && told_to_end(signals)) {
+                    return;
+                }
+                if !fds[0].revents().is_empty() {
+                    self.write_output();
+                }
             }
-            if !ready(self.master.as_fd(), PollFlags::IN, false) {
-                break;
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
+            match rustix::io::retry_on_intr(|| poll(&mut fds, Some(&now))) {
+                Ok(ready) if ready > 0 => self.read_master(),
+                _ => return,
             }
-            self.read_master();
         }
     }
 }
 
-fn ready(fd: BorrowedFd<'_>, flags: PollFlags, wait: bool) -> bool {
-    use rustix::event::{PollFd, Timespec, poll};
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let mut fds = [PollFd::from_borrowed_fd(fd, flags)];
-    let limit = if wait { None } else { Some(&now) };
-    matches!(rustix::io::retry_on_intr(|| poll(&mut fds, limit)), Ok(n) if n > 0)
+fn told_to_end(signals: &Blocked) -> bool {
+    while let Ok(Some((signal, _))) = signals.next() {
+        if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT) {
+            return true;
+        }
+    }
+    false
 }

@@ -35,12 +35,15 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) ->
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut was_reset = false;
     let received = loop {
         let result =
             rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC);
         match result {
             Err(Errno::INTR) => continue,
-            // The other end died with unread data: for the reader that is the end, too.
+            // The other end is closed and had data that it did not read. The kernel says so once, before it gives what
+            // the other end sent.
+            Err(Errno::CONNRESET) if !was_reset => was_reset = true,
             Err(Errno::CONNRESET) => return Ok((0, None)),
             other => break other.named(|| "recvmsg".to_owned())?,
         }

@@ -32,9 +32,57 @@ pub fn set_dumpable(dumpable: bool) -> Result<()> {
     rustix::process::set_dumpable_behavior(behavior).named(|| "prctl(DUMPABLE)".to_owned())
 }
 
+/// Files and directories get the modes that they are made with, less what others may write.
+pub fn set_plain_umask() {
+    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+}
+
+/// Descendants whose parent ends become children of this process (prctl(2), PR_SET_CHILD_SUBREAPER).
+pub fn adopt_orphans() -> Result<()> {
+    // Any process number but 0 stands for yes.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).named(|| "prctl(CHILD_SUBREAPER)".to_owned())
+}
+
+/// Kills all children, and those that come when they end, and collects them.
+pub fn kill_children() -> Result<()> {
+    loop {
+        let list = format!("/proc/self/task/{}/children", pid());
+        // CONFIG_PROC_CHILDREN; without it nothing can be done here.
+        let Ok(text) = fs_err::read_to_string(list) else { return Ok(()) };
+        let children: Vec<Pid> =
+            text.split_whitespace().filter_map(|pid| pid.parse().ok()).filter_map(Pid::from_raw).collect();
+        if children.is_empty() {
+            return Ok(());
+        }
+        for child in children {
+            // It may have ended; it is collected in any case.
+            let _ = rustix::process::kill_process(child, Signal::KILL);
+            let _ = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::Pid(child), WaitIdOptions::EXITED));
+        }
+    }
+}
+
 /// From here on no program gains privileges on exec; cannot be undone.
 pub fn set_no_new_privileges() -> Result<()> {
     rustix::thread::set_no_new_privs(true).named(|| "prctl(NO_NEW_PRIVS)".to_owned())
+}
+
+/// Where this process's arguments lie in its memory: what /proc/PID/cmdline shows (proc_pid_stat(5), fields 48, 49).
+/// To be read while /proc is the host's.
+pub fn arguments() -> Option<std::ops::Range<usize>> {
+    let text = fs_err::read_to_string("/proc/self/stat").ok()?;
+    let (_, rest) = text.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(45);
+    let (start, end) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    (0 < start && start < end).then_some(start..end)
+}
+
+/// Fills them with zeros, so that nobody reads what rbox was called with.
+pub fn erase_arguments(place: std::ops::Range<usize>) {
+    let start = std::ptr::with_exposed_provenance_mut::<u8>(place.start);
+    // SAFETY: the kernel put the arguments there when it started this program, below the stack and writable, and says
+    // so itself; Rust copies them when it is asked for them and keeps no reference.
+    unsafe { start.write_bytes(0, place.end - place.start) };
 }
 
 /// A new session, without a controlling terminal: the payload cannot push input into the caller's terminal

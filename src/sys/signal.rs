@@ -41,9 +41,12 @@ impl Blocked {
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), Some(&mut before))
             .map_err(errno)
             .named(|| "sigprocmask".to_owned())?;
-        for signal in [Signal::SIGPIPE, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGTERM] {
-            // SAFETY: the default action runs no code of this process.
-            unsafe { sigaction(signal, &default) }.map_err(errno).named(|| "sigaction".to_owned())?;
+        for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
+            // Rust's own handlers for faults print why; the payload does without, for execve takes them away.
+            if !matches!(signal, Signal::SIGSEGV | Signal::SIGBUS) {
+                // SAFETY: the default action runs no code of this process.
+                unsafe { sigaction(signal, &default) }.map_err(errno).named(|| "sigaction".to_owned())?;
+            }
         }
         let queue = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .map_err(errno)
@@ -63,6 +66,17 @@ impl Blocked {
     }
 }
 
+/// What this process needs whatever it was started with: to wait for children, which does not work while their end is
+/// ignored; and an error where a file becomes too long, not the end (setrlimit(2), RLIMIT_FSIZE).
+pub fn prepare() -> Result<()> {
+    for (signal, handler) in [(Signal::SIGCHLD, SigHandler::SigDfl), (Signal::SIGXFSZ, SigHandler::SigIgn)] {
+        let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+        // SAFETY: neither runs code of this process.
+        unsafe { sigaction(signal, &action) }.map_err(errno).named(|| "sigaction".to_owned())?;
+    }
+    Ok(())
+}
+
 /// What a payload expects at its start: nothing blocked.
 pub fn unblock_all() -> Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(errno).named(|| "sigprocmask".to_owned())
@@ -71,7 +85,7 @@ pub fn unblock_all() -> Result<()> {
 /// Signals back to their default action.
 pub fn reset() -> Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in [Signal::SIGPIPE, Signal::SIGINT, Signal::SIGQUIT] {
+    for signal in [Signal::SIGPIPE, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGXFSZ] {
         // SAFETY: the default action runs no code of this process.
         unsafe { sigaction(signal, &default) }.map_err(errno).named(|| "sigaction".to_owned())?;
     }

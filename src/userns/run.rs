@@ -8,6 +8,9 @@ use crate::sys::{Alone, fd, ids, process};
 use anyhow::Result;
 use std::os::fd::AsFd;
 
+/// An error that comes back is not longer.
+const MAX_FAILURE: usize = 64 * 1024;
+
 /// Makes a copy of this process in a new user and mount namespace with these ids, calls `inside` there as its root and
 /// waits for it: the status that `inside` returned, or its error as if it had happened here.
 ///
@@ -21,7 +24,7 @@ pub fn run(alone: &Alone, maps: &IdMaps, inside: impl FnOnce() -> Result<u8>) ->
             let result = enter(maps, writer, &theirs).and_then(|()| inside());
             let status = result.unwrap_or_else(|error| {
                 let failure = Failure::from(&error);
-                let bytes = serde_json::to_vec(&failure).unwrap_or_default();
+                let bytes = failure.within(MAX_FAILURE);
                 // If nobody listens any more there is nobody to tell.
                 let _ = fd::send(theirs.as_fd(), &bytes, None);
                 failure.exit
@@ -33,7 +36,7 @@ pub fn run(alone: &Alone, maps: &IdMaps, inside: impl FnOnce() -> Result<u8>) ->
     };
     drop(theirs);
     let mapped = write::for_child(child.pid, maps, writer);
-    let mut text = vec![0; 64 * 1024];
+    let mut text = vec![0; MAX_FAILURE];
     let said = match &mapped {
         Ok(()) => fd::send(ours.as_fd(), b"mapped", None).and_then(|()| fd::receive(ours.as_fd(), &mut text)),
         Err(_) => Ok((0, None)),

@@ -39,7 +39,8 @@ pub fn own(maps: &IdMaps) -> Result<()> {
     put("/proc/self/setgroups", "deny")
         .and_then(|()| put("/proc/self/uid_map", &lines(&maps.uid)))
         .and_then(|()| put("/proc/self/gid_map", &lines(&maps.gid)))
-        .maybe_hint(denied)
+        .map_err(|error| (error.errno, error))
+        .or_else(|(errno, error)| Err(error).maybe_hint(|| denied(errno)))
 }
 
 /// Runs in: the host's namespaces, as the maker.
@@ -47,8 +48,13 @@ pub fn for_child(pid: i32, maps: &IdMaps, writer: Writer) -> Result<()> {
     match writer {
         Writer::Itself => Ok(()),
         Writer::Maker => {
-            put(&format!("/proc/{pid}/uid_map"), &lines(&maps.uid))?;
-            Ok(put(&format!("/proc/{pid}/gid_map"), &lines(&maps.gid))?)
+            let write = |name: &'static str, map| {
+                put(&format!("/proc/{pid}/{name}"), &lines(map))
+                    .map_err(|error| HelperFailed { name, said: error.to_string() })
+                    .hint(|| "these ids are not all of this user namespace; --id-mode single works without".to_owned())
+            };
+            write("uid_map", &maps.uid)?;
+            write("gid_map", &maps.gid)
         }
         Writer::Helpers => {
             // Both at once: each is the start of a set-user-id program, and they do not wait for one another.
@@ -93,7 +99,8 @@ fn finish(name: &'static str, child: Child) -> Result<()> {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
-    let said = text.lines().next().unwrap_or("no reason given").trim();
+    let status = output.status.to_string();
+    let said = text.lines().next().unwrap_or(&status).trim();
     // The helper starts its lines with its own name.
     let said = said.strip_prefix(name).map(|rest| rest.trim_start_matches([':', ' '])).unwrap_or(said);
     Err(HelperFailed { name, said: said.to_owned() }).hint(|| {
@@ -124,8 +131,14 @@ fn lines(map: &IdMap) -> String {
 
 /// Ubuntu 23.10 and later: AppArmor lets everybody make a user namespace and takes all capabilities in it away, so that
 /// the first thing to fail is the map.
-fn denied() -> Option<String> {
-    apparmor_restricts().then(apparmor_hint)
+fn denied(errno: Errno) -> Option<String> {
+    if apparmor_restricts() {
+        return Some(apparmor_hint());
+    }
+    // Linux 5.12: whoever maps the outer root needs CAP_SETFCAP.
+    (errno == Errno::PERM).then(|| {
+        "if this is inside a container, its root lacks CAP_SETFCAP: start that one with --cap-add SETFCAP".to_owned()
+    })
 }
 
 /// True where AppArmor restricts user namespaces of programs without a profile.

@@ -85,7 +85,8 @@ impl ContainerArgs {
                 }
             }
         }
-        options.workdir.clone_from(&args.workdir);
+        // As in docker, an empty word is none.
+        options.workdir = args.workdir.clone().filter(|dir| !dir.is_empty());
         options.user.clone_from(&args.user);
         options.group_add.clone_from(&args.group_add);
         options.entrypoint = one("--entrypoint", &args.entrypoint, entrypoint)?;
@@ -123,8 +124,8 @@ impl ContainerArgs {
         options.pid = one("--pid", &args.pid, namespace::pid)?.unwrap_or_default();
         (options.ipc, options.no_shm) = one("--ipc", &args.ipc, namespace::ipc)?.unwrap_or_default();
         options.uts = one("--uts", &args.uts, namespace::uts)?.unwrap_or_default();
-        one("--hostname", &args.hostname, name::host)?;
-        options.hostname.clone_from(&args.hostname);
+        options.hostname = args.hostname.clone().filter(|name| !name.is_empty());
+        one("--hostname", &options.hostname, name::host)?;
         one("--domainname", &args.domainname, name::host)?;
         options.domainname.clone_from(&args.domainname);
         options.sysctls = each("--sysctl", &args.sysctl, sysctl::parse)?;

@@ -146,13 +146,13 @@ impl Client {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Err(failed.unwrap_or_else(|| anyhow!("no address"))).with_context(|| format!("registry {host}")).maybe_hint(
-            || {
-                (!insecure).then(|| {
-                    "--tls-verify=false allows a registry without a valid certificate, or with plain HTTP".to_owned()
-                })
-            },
-        )
+        let failed = failed.unwrap_or_else(|| anyhow!("no address"));
+        let by_tls = !insecure && is_about_tls(&failed);
+        Err(failed).with_context(|| format!("registry {host}")).maybe_hint(|| {
+            by_tls.then(|| {
+                "--tls-verify=false allows a registry without a valid certificate, or with plain HTTP".to_owned()
+            })
+        })
     }
 
     /// The registry's name.
@@ -299,6 +299,16 @@ impl Client {
         });
         hinted.err().unwrap_or_else(|| anyhow!("denied"))
     }
+}
+
+/// True if the other side was reached, and it was not agreed how to speak.
+fn is_about_tls(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| match cause.downcast_ref::<ureq::Error>() {
+        Some(ureq::Error::Tls(_) | ureq::Error::Rustls(_) | ureq::Error::Pem(_)) => true,
+        // rustls gives its errors to whoever reads from the connection.
+        Some(ureq::Error::Io(error)) => error.kind() == std::io::ErrorKind::InvalidData,
+        _ => false,
+    })
 }
 
 /// Names in the same registered domain: the last two parts are the same. Addresses have none.
