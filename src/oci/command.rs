@@ -16,6 +16,9 @@ pub struct Cli {
     /// Format of that file.
     #[arg(long, value_enum, default_value = "text")]
     pub log_format: LogFormat,
+    /// What cgroups are managed with, in crun's words; disabled is what there is at present.
+    #[arg(long, value_name = "MANAGER", value_parser = ["disabled"], hide = true)]
+    pub cgroup_manager: Option<String>,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,

@@ -1,16 +1,22 @@
-//! The state directory of one container: `ROOT/ID/` with state.json and, until the start, exec.fifo.
+//! The state directory of one container: `ROOT/ID/` with state.json and, until the start, two FIFOs.
 
-use crate::runtime::init::EXEC_FIFO;
+use crate::runtime::create::Gate;
 use crate::runtime::state::Identity;
 use crate::sys::Named;
 use anyhow::{Context, Result, anyhow, bail};
-use rustix::fs::{CWD, FileType, Mode};
+use oci_spec::runtime::Spec;
+use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 const STATE: &str = "state.json";
+/// A byte in it starts the container. While it is there the container was not started.
+pub const START_FIFO: &str = "exec.fifo";
+/// Why a start failed; closed by a start that did not.
+pub const SAID_FIFO: &str = "said.fifo";
 
 /// What is stored; the status is not, it is derived.
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,8 +27,8 @@ pub struct Stored {
     pub bundle: PathBuf,
     /// RFC 3339.
     pub created: String,
-    /// config.json's.
-    pub annotations: HashMap<String, String>,
+    /// config.json as it was at the creation: later changes do not count (runtime-spec runtime.md, "Lifecycle").
+    pub spec: Spec,
 }
 
 /// runtime-spec runtime.md, "State", with runc's additions.
@@ -46,6 +52,7 @@ pub struct Container {
     pub id: String,
     /// The directory.
     pub dir: PathBuf,
+    _lock: Option<OwnedFd>,
 }
 
 impl Container {
@@ -59,10 +66,28 @@ impl Container {
             Err(Errno::EXIST) => bail!("container with id exists: {id}"),
             Err(errno) => return Err(errno).named(|| format!("mkdir({})", dir.display())).map_err(Into::into),
         }
-        let container = Container { id: id.to_owned(), dir };
-        rustix::fs::mknodat(CWD, container.dir.join(EXEC_FIFO), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
-            .named(|| "mkfifo".to_owned())?;
+        // Locked by its maker, for as long as that is at it.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let lock = rustix::fs::open(&dir, flags, Mode::empty()).named(|| format!("open({})", dir.display()))?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).named(|| "flock".to_owned())?;
+        let container = Container { id: id.to_owned(), dir, _lock: Some(lock) };
+        for name in [START_FIFO, SAID_FIFO] {
+            rustix::fs::mknodat(CWD, container.dir.join(name), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+                .named(|| format!("mkfifo({name})"))?;
+        }
         Ok(container)
+    }
+
+    /// Where the container waits for its start.
+    pub fn gate(&self) -> Result<Gate> {
+        Ok(Gate { start: self.open_fifo(START_FIFO, OFlags::RDWR)?, said: self.open_fifo(SAID_FIFO, OFlags::RDWR)? })
+    }
+
+    /// Opens one of the two FIFOs of a container that waits for its start.
+    pub fn open_fifo(&self, name: &str, flags: OFlags) -> Result<OwnedFd> {
+        let path = self.dir.join(name);
+        let fifo = rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty());
+        Ok(fifo.named(|| format!("open({})", path.display()))?)
     }
 
     /// One that exists.
@@ -72,7 +97,7 @@ impl Container {
         if !dir.is_dir() {
             bail!("container does not exist: {id}");
         }
-        Ok(Container { id: id.to_owned(), dir })
+        Ok(Container { id: id.to_owned(), dir, _lock: None })
     }
 
     /// Written aside and renamed: a reader never sees half of it.
@@ -97,17 +122,24 @@ impl Container {
         let stored = self.stored()?;
         let process = stored.as_ref().and_then(|stored| stored.process);
         let alive = process.is_some_and(|process| process.open().is_some());
-        let waits = self.dir.join(EXEC_FIFO).exists();
-        let status = match (&stored, alive, waits) {
-            (None, ..) => "creating",
+        let waits = self.dir.join(START_FIFO).exists();
+        let status = match (process, alive, waits) {
+            // As long as its maker lives.
+            (None, ..) if self.is_being_made() => "creating",
+            (None, ..) => "stopped",
             (_, true, true) => "created",
             (_, true, false) => "running",
             (_, false, _) => "stopped",
         };
         let (bundle, created, annotations) =
-            stored.map(|stored| (stored.bundle, stored.created, stored.annotations)).unwrap_or_default();
+            stored.map(|stored| (stored.bundle, stored.created, annotations(&stored.spec))).unwrap_or_default();
         let pid = process.filter(|_| alive).map(|process| process.pid).unwrap_or(0);
         Ok(Shown { oci_version: "1.2.0", id: self.id.clone(), status, pid, bundle, created, annotations })
+    }
+
+    fn is_being_made(&self) -> bool {
+        let open = rustix::fs::open(&self.dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        open.is_ok_and(|dir| rustix::fs::flock(&dir, FlockOperation::NonBlockingLockShared).is_err())
     }
 
     /// The first process, if it lives.
@@ -120,6 +152,10 @@ impl Container {
     pub fn remove(&self) -> Result<()> {
         Ok(fs_err::remove_dir_all(&self.dir)?)
     }
+}
+
+fn annotations(spec: &Spec) -> HashMap<String, String> {
+    spec.annotations().clone().unwrap_or_default()
 }
 
 fn check(id: &str) -> Result<()> {

@@ -1,19 +1,18 @@
 //! What each verb of the OCI runtime does.
 
 use super::command::Create;
-use super::container::{Container, Stored};
+use super::container::{Container, SAID_FIFO, START_FIFO, Stored};
 use crate::error::Failure;
 use crate::runtime::bundle::Bundle;
 use crate::runtime::create::{self, Leash, Start, Stdio};
 use crate::runtime::hooks;
-use crate::runtime::init::EXEC_FIFO;
 use crate::sys::clone::CLONE_NEWPID;
 use crate::sys::signal::Blocked;
-use crate::sys::{self, Alone, Named, fd, process};
+use crate::sys::{Alone, Named, fd, process};
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::runtime::ContainerState;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -72,15 +71,11 @@ fn prepare(root: &Path, options: &Create) -> Result<(Container, Bundle)> {
 
 fn make(container: &Container, bundle: &Bundle, options: &Create) -> Result<create::Container> {
     let alone = Alone::check()?;
-    let mut stored = Stored {
-        process: None,
-        bundle: bundle.dir.clone(),
-        created: super::now(),
-        annotations: bundle.spec.annotations().clone().unwrap_or_default(),
-    };
+    let mut stored =
+        Stored { process: None, bundle: bundle.dir.clone(), created: super::now(), spec: bundle.spec.clone() };
+    container.store(&stored)?;
     let stdio = if options.console_socket.is_some() { Stdio::Terminal } else { Stdio::Inherit { stdin: true } };
-    let made =
-        create::create(&alone, &container.id, bundle, &stdio, Start::OnFifo(sys::mount::place(&container.dir)?))?;
+    let made = create::create(&alone, &container.id, bundle, &stdio, Start::OnGate(container.gate()?))?;
     let leash = Leash::on(&made.init);
     if let (Some(socket), Some(terminal)) = (&options.console_socket, &made.terminal) {
         send_terminal(socket, terminal.as_fd()).with_context(|| format!("--console-socket {}", socket.display()))?;
@@ -107,7 +102,7 @@ fn send_terminal(path: &Path, terminal: BorrowedFd<'_>) -> Result<()> {
 pub fn start(root: &Path, id: &str) -> Result<()> {
     let container = Container::open(root, id)?;
     let stored = container.stored()?.with_context(|| format!("container is being created: {id}"))?;
-    begin(&container, &Bundle::load(&stored.bundle)?)
+    begin(&container, &Bundle::new(&stored.bundle, stored.spec)?)
 }
 
 /// Lets the first process go on: it waits for a reader of the FIFO. Returns when its program runs; what it says before is
@@ -115,26 +110,28 @@ pub fn start(root: &Path, id: &str) -> Result<()> {
 fn begin(container: &Container, bundle: &Bundle) -> Result<()> {
     let process = container.process()?;
     let pidfd = process.open().context("container has ended")?;
-    let path = container.dir.join(EXEC_FIFO);
-    let fifo = rustix::fs::open(&path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
-        .named(|| format!("open({})", path.display()))
-        .with_context(|| format!("container {} is not in the state created", container.id))?;
+    let not_created = || format!("container {} is not in the state created", container.id);
+    let said_fifo = container.open_fifo(SAID_FIFO, OFlags::RDONLY | OFlags::NONBLOCK).with_context(not_created)?;
+    let start = container.open_fifo(START_FIFO, OFlags::WRONLY | OFlags::NONBLOCK).with_context(not_created)?;
+    rustix::io::write(&start, b"0").named(|| "write(start)".to_owned())?;
     let mut said = Vec::new();
     loop {
-        let mut fds = [PollFd::new(&fifo, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
+        let mut fds = [PollFd::new(&said_fifo, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
         rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
         if fds[0].revents().is_empty() {
             bail!("container {} ended before its start", container.id);
         }
         let mut buffer = [0; 4096];
-        match rustix::io::read(&fifo, &mut buffer) {
+        match rustix::io::read(&said_fifo, &mut buffer) {
             Ok(0) => break,
             Ok(length) => said.extend_from_slice(&buffer[..length]),
             Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(errno) => return Err(errno).named(|| format!("read({})", path.display())).map_err(Into::into),
+            Err(errno) => return Err(errno).named(|| format!("read({SAID_FIFO})")).map_err(Into::into),
         }
     }
-    fs_err::remove_file(&path)?;
+    for name in [START_FIFO, SAID_FIFO] {
+        fs_err::remove_file(container.dir.join(name))?;
+    }
     if !said.is_empty() {
         return Err(serde_json::from_slice::<Failure>(&said)?.into());
     }
@@ -156,8 +153,14 @@ pub fn delete(root: &Path, id: &str, force: bool) -> Result<()> {
         Err(_) if force => return Ok(()),
         container => container?,
     };
+    let status = match container.state() {
+        Ok(state) => state.status,
+        // Whatever is wrong with it.
+        Err(_) if force => "stopped",
+        Err(error) => return Err(error),
+    };
+    ensure!(force || status != "creating", "cannot delete container {id} that is not stopped: creating");
     if let Ok(process) = container.process() {
-        let status = container.state()?.status;
         // runc deletes a created container too: its payload never ran.
         ensure!(force || status == "created", "cannot delete container {id} that is not stopped: {status}");
         if let Some(pidfd) = process.open() {
@@ -165,8 +168,15 @@ pub fn delete(root: &Path, id: &str, force: bool) -> Result<()> {
             process::ends_within(pidfd.as_fd(), std::time::Duration::from_secs(10))?;
         }
     }
-    if let Some(Ok(bundle)) = container.stored()?.map(|stored| Bundle::load(&stored.bundle)) {
-        run_poststop(&container, &bundle);
+    match container.stored() {
+        Ok(Some(stored)) => {
+            if let Ok(bundle) = Bundle::new(&stored.bundle, stored.spec) {
+                run_poststop(&container, &bundle);
+            }
+        }
+        Ok(None) => {}
+        Err(error) if !force => return Err(error),
+        Err(_) => {}
     }
     container.remove()
 }

@@ -5,7 +5,7 @@ use crate::error::Advise;
 use crate::sys::clone::{CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS};
 use crate::userns::idmap::{IdMap, IdMaps, IdRange};
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use oci_spec::runtime::{LinuxIdMapping, LinuxResources, Spec};
+use oci_spec::runtime::{LinuxIdMapping, LinuxResources, Mount, Spec};
 use std::path::{Path, PathBuf};
 
 /// A bundle that was read and checked.
@@ -31,7 +31,8 @@ impl Bundle {
     }
 
     /// Checks a Spec that was made for the directory.
-    pub fn new(dir: &Path, spec: Spec) -> Result<Bundle> {
+    pub fn new(dir: &Path, mut spec: Spec) -> Result<Bundle> {
+        make_absolute(dir, &mut spec);
         let namespaces = Namespaces::of(&spec)?;
         let maps = if namespaces.makes(CLONE_NEWUSER) { Some(maps(&spec)?) } else { None };
         let bundle = Bundle { dir: dir.to_owned(), spec, namespaces, maps };
@@ -131,6 +132,27 @@ fn limits(resources: &LinuxResources) -> bool {
         || resources.network().is_some()
         || resources.rdma().as_ref().is_some_and(|limits| !limits.is_empty())
         || resources.unified().as_ref().is_some_and(|limits| !limits.is_empty())
+}
+
+/// A relative target is meant from "/", a relative source of a bind from the bundle (runtime-spec config.md, "Mounts").
+fn make_absolute(dir: &Path, spec: &mut Spec) {
+    let is_relative = |mount: &Mount| {
+        mount.destination().is_relative() || mount.source().as_ref().is_some_and(|source| source.is_relative())
+    };
+    let Some(mounts) = spec.mounts_mut().as_mut().filter(|all| all.iter().any(is_relative)) else { return };
+    for mount in mounts {
+        if mount.destination().is_relative() {
+            let target = Path::new("/").join(mount.destination());
+            mount.set_destination(target);
+        }
+        let words = mount.options().as_deref().unwrap_or_default();
+        let is_bind =
+            mount.typ().as_deref() == Some("bind") || words.iter().any(|word| word == "bind" || word == "rbind");
+        if let (true, Some(source)) = (is_bind, mount.source()) {
+            let source = dir.join(source);
+            mount.set_source(Some(source));
+        }
+    }
 }
 
 fn maps(spec: &Spec) -> Result<IdMaps> {

@@ -33,8 +33,19 @@ pub enum Stdio {
 pub enum Start {
     /// At once: create and start are one flow, and the container dies with the process that makes it.
     AtOnce,
-    /// When somebody opens `exec.fifo` in this directory for reading. The maker may end before.
-    OnFifo(OwnedFd),
+    /// When somebody says so. The maker may end before.
+    OnGate(Gate),
+}
+
+/// Where a container waits for its start: two FIFOs that are open for reading and writing. Whoever starts it writes a
+/// byte into the one and reads the other, until that is closed, which execve does; what comes before is why there will be
+/// none. Opened before the first process becomes somebody who may not.
+#[derive(Debug)]
+pub struct Gate {
+    /// The byte comes here.
+    pub start: OwnedFd,
+    /// An error goes here.
+    pub said: OwnedFd,
 }
 
 /// A container whose first process exists.
@@ -99,7 +110,7 @@ pub fn create(alone: &Alone, id: &str, bundle: &Bundle, stdio: &Stdio, start: St
         _ => bundle.namespaces.new,
     };
     let later = if by_joiner { 0 } else { bundle.namespaces.new & !flags };
-    let by_fifo = matches!(start, Start::OnFifo(_));
+    let by_gate = matches!(start, Start::OnGate(_));
     let inside = Inside::plan(id, bundle, maps, later, stdio, start)?;
     let (outside_end, inside_end) = sync::pair()?;
     let first = match clone::clone(alone, flags).map_err(|error| (error.errno, error)) {
@@ -156,7 +167,7 @@ pub fn create(alone: &Alone, id: &str, bundle: &Bundle, stdio: &Stdio, start: St
     }
     let identity = identity.context("handshake: ended before there was a first process")??;
     let init = made.init.take().context("handshake: ended before there was a first process")?;
-    let waiting = by_fifo.then_some(outside_end);
+    let waiting = by_gate.then_some(outside_end);
     Ok(Container { init, identity, waiting, terminal })
 }
 

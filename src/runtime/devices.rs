@@ -22,7 +22,7 @@ const LINKS: [(&str, &str); 6] = [
 ];
 
 /// Fills a tmpfs that was just made for /dev. Nothing of the image is in it, so plain names below the current
-/// directory lead nowhere else. Leaves the current directory there.
+/// directory lead nowhere else. Leaves the current directory at the host's root.
 pub fn populate(dev: BorrowedFd<'_>) -> Result<()> {
     rustix::process::fchdir(dev).named(|| "fchdir(/dev)".to_owned())?;
     for name in NODES {
@@ -32,6 +32,7 @@ pub fn populate(dev: BorrowedFd<'_>) -> Result<()> {
     for (target, name) in LINKS {
         rustix::fs::symlink(target, name).named(|| format!("symlink(/dev/{name})"))?;
     }
+    rustix::process::chdir("/").named(|| "chdir(/)".to_owned())?;
     Ok(())
 }
 

@@ -2,10 +2,12 @@
 //!
 //! Runs in: the host's namespaces for createRuntime, poststart and poststop; the container's for the other two.
 
-use crate::sys::process;
-use anyhow::{Context, Result, anyhow, bail};
+use crate::sys::{Named, process};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use oci_spec::runtime::{Hook, Spec, State};
-use std::io::Write;
+use rustix::fs::MemfdFlags;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -30,6 +32,7 @@ pub fn run_poststop(spec: &Spec, state: &State) -> Vec<anyhow::Error> {
 }
 
 fn run_one(hook: &Hook, state: &State) -> Result<()> {
+    ensure!(hook.path().is_absolute(), "path: not absolute");
     let mut command = Command::new(hook.path());
     let args = hook.args().as_deref().unwrap_or_default();
     if let Some(name) = args.first() {
@@ -40,12 +43,11 @@ fn run_one(hook: &Hook, state: &State) -> Result<()> {
         let Some((key, value)) = entry.split_once('=') else { bail!("env {entry:?}: no =") };
         command.env(key, value);
     }
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("run")?;
-    if let Some(mut input) = child.stdin.take() {
-        // A hook need not read it.
-        let _ = input.write_all(&serde_json::to_vec(state)?);
-    }
+    // Files in memory and no pipes: a hook need not read the first nor stop at what a pipe takes of the second.
+    let input = in_memory(&serde_json::to_vec(state)?)?;
+    let said = in_memory(&[])?;
+    command.stdin(input).stdout(Stdio::null()).stderr(said.try_clone()?);
+    let mut child = command.spawn().context("run")?;
     if let Some(seconds) = hook.timeout() {
         let pidfd = process::open_pidfd(child.id() as i32)?;
         if !process::ends_within(pidfd.as_fd(), std::time::Duration::from_secs(seconds.max(0) as u64))? {
@@ -54,10 +56,25 @@ fn run_one(hook: &Hook, state: &State) -> Result<()> {
             return Err(anyhow!("not ended after {seconds} s"));
         }
     }
-    let output = child.wait_with_output()?;
-    if output.status.success() {
+    let status = child.wait()?;
+    if status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(anyhow!("{}{}", output.status, said.lines().last().map(|line| format!(": {line}")).unwrap_or_default()))
+    let mut text = Vec::new();
+    let mut said = said;
+    said.seek(SeekFrom::Start(0))?;
+    said.take(MAX_SAID).read_to_end(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    Err(anyhow!("{status}{}", text.lines().last().map(|line| format!(": {line}")).unwrap_or_default()))
+}
+
+/// As much is read of what a hook says.
+const MAX_SAID: u64 = 64 * 1024;
+
+fn in_memory(bytes: &[u8]) -> Result<File> {
+    let fd = rustix::fs::memfd_create("hook", MemfdFlags::CLOEXEC).named(|| "memfd_create".to_owned())?;
+    let mut file = File::from(fd);
+    file.write_all(bytes)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(file)
 }

@@ -4,14 +4,14 @@
 //! a copy of the maker's memory. Ends in the payload or in an error, which goes outside.
 
 use super::bundle::Bundle;
-use super::create::{Start, Stdio};
+use super::create::{Gate, Start, Stdio};
 use super::payload::Payload;
 use super::sync::{Message, Sync};
 use super::{create, hooks, mounts, reaper, rootfs, sysctl};
 use crate::error::Failure;
 use crate::sys::clone::{self, CLONE_NEWNET, CLONE_NEWUTS};
 use crate::sys::process::Never;
-use crate::sys::{Alone, Named, fd, ids, loopback, process, pty};
+use crate::sys::{Alone, Named, fd, ids, loopback, process, pty, signal};
 use crate::userns::idmap::IdMaps;
 use crate::userns::write::{self, Writer};
 use anyhow::{Context, Result};
@@ -21,9 +21,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// The annotation that asks for rbox's own pid 1 before the payload (`--init`).
 pub const INIT_ANNOTATION: &str = "rbox.init";
-
-/// The FIFO in a container's state directory that a start opens.
-pub const EXEC_FIFO: &str = "exec.fifo";
 
 /// What the first process needs, made while an error still costs nothing.
 pub struct Inside<'a> {
@@ -93,12 +90,22 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
     if wants_reaper(spec) {
         reaper::split(alone, outside, arguments)?;
     }
+    if matches!(start, Start::OnGate(_)) {
+        // Nobody queues signals for it, as the supervisor does: what the caller ignores, the payload would.
+        signal::default_all()?;
+    }
     process::new_session()?;
+    payload.give_streams(terminal.as_ref().map(|(_, terminal)| terminal.as_fd()))?;
     place_stdio(stdio, terminal)?;
     fd::close_on_exec_from(3)?;
     let program = payload.prepare()?;
-    let starter = wait_for_start(&start, outside)?;
+    let gate = wait_for_start(&start, outside)?;
     let last_steps = || -> Result<Never> {
+        if hooks.is_some_and(|all| all.start_container().is_some()) {
+            // These hooks are the image's programs: they must not reach this process's descriptors and program through
+            // /proc (CVE-2024-21626, CVE-2019-5736). execve makes it dumpable again.
+            process::set_dumpable(false)?;
+        }
         let state = create::state(id, bundle, ContainerState::Created, Some(process::pid()));
         hooks::run("startContainer", hooks.and_then(|all| all.start_container().as_ref()), &state)?;
         if matches!(start, Start::AtOnce) {
@@ -108,7 +115,7 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
         }
         payload.run(&program)
     };
-    last_steps().inspect_err(|error| tell_starter(starter.as_ref(), error))
+    last_steps().inspect_err(|error| tell_starter(gate, error))
 }
 
 /// Makes the namespaces that are still missing, which belong to the user namespace that this process is in.
@@ -163,7 +170,7 @@ fn become_root(bundle: &Bundle, maps: Option<(&IdMaps, Writer)>, outside: &Sync)
 }
 
 fn set_names(bundle: &Bundle) -> Result<()> {
-    if !bundle.namespaces.makes(CLONE_NEWUTS) {
+    if !bundle.namespaces.has(CLONE_NEWUTS) {
         return Ok(());
     }
     if let Some(name) = bundle.spec.hostname() {
@@ -232,24 +239,23 @@ fn place_stdio(stdio: &Stdio, terminal: Option<(OwnedFd, OwnedFd)>) -> Result<()
     Ok(())
 }
 
-/// The start is a step of its own: whoever opens the FIFO for reading lets this open for writing return, and reads until
-/// it is closed, which execve does. The maker may have ended by then, so its death is no longer this process's.
-fn wait_for_start(start: &Start, outside: &Sync) -> Result<Option<OwnedFd>> {
-    let Start::OnFifo(directory) = start else { return Ok(None) };
+/// The start is a step of its own, for which somebody else may open the gate. The maker may have ended by then, so its
+/// death is no longer this process's.
+fn wait_for_start<'a>(start: &'a Start, outside: &Sync) -> Result<Option<&'a Gate>> {
+    let Start::OnGate(gate) = start else { return Ok(None) };
     outside.send(&Message::Ready, None)?;
     // Until the container is written down nobody else knows of this process.
     outside.expect(&Message::Recorded)?;
     process::outlive_parent()?;
     outside.send(&Message::Released, None)?;
-    let fifo = rustix::fs::openat(directory, EXEC_FIFO, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-        .named(|| format!("open({EXEC_FIFO})"))?;
-    Ok(Some(fifo))
+    rustix::io::retry_on_intr(|| rustix::io::read(&gate.start, &mut [0])).named(|| "read(start)".to_owned())?;
+    Ok(Some(gate))
 }
 
-/// Says through the FIFO why there will be no execve.
-fn tell_starter(fifo: Option<&OwnedFd>, error: &anyhow::Error) {
-    if let (Some(fifo), Ok(text)) = (fifo, serde_json::to_vec(&Failure::from(error))) {
-        // If the starter is gone there is nobody to tell.
-        let _ = rustix::io::write(fifo, &text);
+/// Says why there will be no execve.
+fn tell_starter(gate: Option<&Gate>, error: &anyhow::Error) {
+    if let Some(gate) = gate {
+        // No more than a FIFO takes without a reader (pipe(7)).
+        let _ = rustix::io::write(&gate.said, &Failure::from(error).within(32 * 1024));
     }
 }

@@ -80,23 +80,33 @@ fn copy_source(mount: &Mount, recursive: bool) -> Result<OwnedFd> {
 /// Attaches everything below `root` in the Spec's order.
 pub fn attach(root: BorrowedFd<'_>, mounts: Vec<Prepared<'_>>) -> Result<()> {
     let mut dev = None;
+    let mut readonly = Vec::new();
     for prepared in mounts {
         let target = prepared.mount.destination();
-        let set = prepared.options.set;
-        let place = place(root, dev.as_ref().map(|(fd, _): &(OwnedFd, _)| fd.as_fd()), target);
+        let mut set = prepared.options.set;
+        set.set(Attr::MOUNT_ATTR_RDONLY, set.contains(Attr::MOUNT_ATTR_RDONLY) && is_tmpfs(prepared.mount));
+        let place = place(root, dev.as_ref().map(|fd: &OwnedFd| fd.as_fd()), target);
         let attached = place
             .and_then(|place| attach_one(root, place, prepared))
             .with_context(|| format!("mount {}", target.display()))?;
-        if let (true, Some(attached)) = (target == Path::new("/dev"), attached) {
+        let Some(attached) = attached else { continue };
+        if set.contains(Attr::MOUNT_ATTR_RDONLY) {
+            readonly.push((attached.try_clone()?, target));
+        }
+        if target == Path::new("/dev") {
             devices::populate(attached.as_fd()).context("mount /dev")?;
-            dev = Some((attached, set));
+            dev = Some(attached);
         }
     }
     // Read-only only now: the directories for what is mounted below had to be made.
-    if let Some((attached, set)) = dev.filter(|(_, set)| set.contains(Attr::MOUNT_ATTR_RDONLY)) {
-        mount::set_attr(attached.as_fd(), set, Attr::empty(), false, Path::new("/dev"))?;
+    for (attached, target) in readonly {
+        mount::set_attr(attached.as_fd(), Attr::MOUNT_ATTR_RDONLY, Attr::empty(), false, target)?;
     }
     Ok(())
+}
+
+fn is_tmpfs(mount: &Mount) -> bool {
+    mount.typ().as_deref() == Some("tmpfs")
 }
 
 /// Returns the mount if it is a filesystem of its own.
@@ -123,9 +133,8 @@ fn attach_one(root: BorrowedFd<'_>, place: Place<'_>, prepared: Prepared<'_>) ->
     }
     let attached = made.map_or_else(|| fresh(mount, &options), Ok)?;
     place.attach(root, attached.as_fd(), Missing::Directory)?;
-    if let Some((flags, recursive)) = options.propagation {
-        mount::set_propagation_of(attached.as_fd(), flags, recursive, target)?;
-    }
+    let rest = MountOptions { set: Attr::empty(), ..options };
+    finish(attached.as_fd(), &rest, target)?;
     Ok(Some(attached))
 }
 
@@ -205,7 +214,7 @@ pub const OVERLAY_HINT: &str = "an overlay without root needs Linux 5.11 and an 
 /// A new filesystem of the kernel's.
 fn fresh(mount: &Mount, options: &MountOptions) -> Result<OwnedFd> {
     let mut attr = options.set;
-    if mount.destination() == Path::new("/dev") {
+    if is_tmpfs(mount) {
         attr.remove(Attr::MOUNT_ATTR_RDONLY);
     }
     // "cgroup" is what Specs say for whatever the host has; only the unified hierarchy can be mounted in a user
@@ -222,8 +231,11 @@ fn fresh(mount: &Mount, options: &MountOptions) -> Result<OwnedFd> {
         Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) && matches!(kind, "proc" | "sysfs") => {
             Err(error).hint(|| hidden_hint(kind))
         }
-        Err(error) if error.errno == Errno::PERM && kind == "cgroup2" => {
-            Err(error).hint(|| "a cgroup mount needs a cgroup namespace of its own".to_owned())
+        // Without a cgroup namespace of its own a container sees the host's.
+        Err(error) if matches!(error.errno, Errno::PERM | Errno::BUSY) && kind == "cgroup2" => {
+            let tree = mount::clone_tree(Path::new("/sys/fs/cgroup"), true)?;
+            mount::set_attr(tree.as_fd(), attr, Attr::empty(), true, mount.destination())?;
+            Ok(tree)
         }
         made => Ok(made?),
     }

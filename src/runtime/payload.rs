@@ -12,7 +12,7 @@ use oci_spec::runtime::{PosixRlimit, Process, Spec};
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::io::Errno;
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 /// Everything about the payload that can be made before the root changes hands: C strings, masks, the filter.
@@ -94,16 +94,35 @@ impl Payload {
             ids::set_uid(self.uid).with_context(|| format!("user {}", self.uid))?;
         }
         caps::set(&self.caps)?;
+        if self.no_new_privileges {
+            process::set_no_new_privileges()?;
+            self.filter.load()?;
+        }
         self.find()
+    }
+
+    /// The container's own terminal, and pipes that are its standard streams, become the user's, who may want to open
+    /// them again (/dev/stdout). Files and terminals of the caller stay the caller's.
+    pub fn give_streams(&self, terminal: Option<BorrowedFd<'_>>) -> Result<()> {
+        if self.uid == 0 {
+            return Ok(());
+        }
+        let (uid, gid) = (rustix::fs::Uid::from_raw(self.uid), rustix::fs::Gid::from_raw(self.gid));
+        let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+        let is_pipe = |fd: &BorrowedFd<'_>| {
+            rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_fifo())
+        };
+        for fd in terminal.into_iter().chain(streams.into_iter().filter(is_pipe)) {
+            // The group of a terminal is tty. A pipe of somebody else's stays as it is.
+            let group = if terminal.is_some() { None } else { Some(gid) };
+            let _ = rustix::fs::fchown(fd, Some(uid), group);
+        }
+        Ok(())
     }
 
     /// Ends in the program.
     pub fn run(&self, program: &CString) -> Result<Never> {
         sys::signal::unblock_all()?;
-        if self.no_new_privileges {
-            process::set_no_new_privileges()?;
-            self.filter.load()?;
-        }
         let errno = process::exec(program, &self.args, &self.env);
         Err(not_executed(program, errno))
     }

@@ -44,7 +44,9 @@ pub fn set(sets: &Sets) -> Result<()> {
         inheritable: CapabilitySet::from_bits_retain(sets.inheritable),
     };
     rustix::thread::set_capabilities(None, wanted).named(|| format!("capset({:#x})", sets.permitted))?;
-    for number in (0..64).filter(|number| sets.ambient & (1 << number) != 0) {
+    // The kernel takes no other (capabilities(7)); what cannot be granted is no error (runtime-spec config.md).
+    let ambient = sets.ambient & sets.permitted & sets.inheritable;
+    for number in (0..64).filter(|number| ambient & (1 << number) != 0) {
         rustix::thread::configure_capability_in_ambient_set(CapabilitySet::from_bits_retain(1 << number), true)
             .named(|| format!("prctl(CAP_AMBIENT_RAISE, {number})"))?;
     }

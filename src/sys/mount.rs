@@ -87,9 +87,12 @@ pub fn overlay_here(options: &str) -> Result<()> {
 ///
 /// mount_setattr(2) is of 5.12; on 5.11 a remount does the same for one mount.
 pub fn set_attr(mount: BorrowedFd<'_>, set: Attr, clear: Attr, recursive: bool, name: &Path) -> Result<()> {
+    // The access time modes are one field, which is set as a whole (mount_setattr(2)); RELATIME is its 0.
+    let times = Attr::from_bits_retain(linux_raw_sys::general::MOUNT_ATTR__ATIME);
+    let cleared = if set.intersects(times) { clear | times } else { clear };
     let attr = linux_raw_sys::general::mount_attr {
         attr_set: set.bits().into(),
-        attr_clr: clear.bits().into(),
+        attr_clr: cleared.bits().into(),
         propagation: 0,
         userns_fd: 0,
     };

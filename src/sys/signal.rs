@@ -21,7 +21,6 @@ impl Blocked {
     /// queue for them. What rbox, a shell's `&` or nohup left ignored gets its default back: it stays blocked here,
     /// and a payload made from this process finds it as it expects.
     pub fn all() -> Result<Blocked> {
-        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         let mut set = SigSet::all();
         for kept in [
             Signal::SIGSEGV,
@@ -41,13 +40,7 @@ impl Blocked {
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), Some(&mut before))
             .map_err(errno)
             .named(|| "sigprocmask".to_owned())?;
-        for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
-            // Rust's own handlers for faults print why; the payload does without, for execve takes them away.
-            if !matches!(signal, Signal::SIGSEGV | Signal::SIGBUS) {
-                // SAFETY: the default action runs no code of this process.
-                unsafe { sigaction(signal, &default) }.map_err(errno).named(|| "sigaction".to_owned())?;
-            }
-        }
+        default_all()?;
         let queue = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .map_err(errno)
             .named(|| "signalfd".to_owned())?;
@@ -73,6 +66,19 @@ pub fn prepare() -> Result<()> {
         let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
         // SAFETY: neither runs code of this process.
         unsafe { sigaction(signal, &action) }.map_err(errno).named(|| "sigaction".to_owned())?;
+    }
+    Ok(())
+}
+
+/// Gives every signal its default action, whatever this process was started with.
+pub fn default_all() -> Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in Signal::iterator().filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP)) {
+        // Rust's own handlers for faults print why; the payload does without, for execve takes them away.
+        if !matches!(signal, Signal::SIGSEGV | Signal::SIGBUS) {
+            // SAFETY: the default action runs no code of this process.
+            unsafe { sigaction(signal, &default) }.map_err(errno).named(|| "sigaction".to_owned())?;
+        }
     }
     Ok(())
 }
