@@ -251,3 +251,49 @@ fn without_the_helpers() {
     let done = done.fails(125, "");
     assert!(done.stderr.contains("hint: "), "{done:?}");
 }
+
+#[test]
+fn a_long_error_keeps_its_status() {
+    let env = Env::new();
+    let name = "a".repeat(20_000);
+    let done: Done = env.run_command(&[]).arg(&name).output().unwrap().into();
+    done.fails(127, "exec \"aaa");
+}
+
+#[test]
+fn an_early_error_is_never_lost() {
+    let env = Env::new();
+    // The maker writes maps while the first process fails already.
+    for _ in 0..50 {
+        env.guest(&["-v", "/nowhere:/x"], &["exit", "0"]).fails(125, "/nowhere");
+    }
+}
+
+#[test]
+fn ignored_signals_of_the_caller_change_nothing() {
+    let env = Env::new();
+    let mut command = env.command("/bin/sh");
+    let script = r#"trap '' CHLD PIPE USR1; exec "$@""#;
+    command.args(["-c", script, "sh"]).arg(env::program("rbox")).args(["run", "--rm", "--rootfs"]);
+    let done: Done = command.arg(env.rootfs()).args(["/guest", "report"]).output().unwrap().into();
+    // SIGPIPE is what the guest's own runtime ignores.
+    assert_eq!(done.ok().field("SigIgn"), "0000000000001000");
+}
+
+#[test]
+fn a_hostile_umask_of_the_caller_changes_nothing() {
+    let env = Env::new();
+    std::fs::remove_dir_all(env.path("run/rbox")).unwrap();
+    for _ in 0..2 {
+        let mut command = env.command("/bin/sh");
+        command.args(["-c", r#"umask 0777; exec "$@""#, "sh"]).arg(env::program("rbox"));
+        command.args(["run", "--rm", "--rootfs"]).arg(env.rootfs()).args(["/guest", "exit", "0"]);
+        Done::from(command.output().unwrap()).ok();
+    }
+}
+
+#[test]
+fn what_is_no_device_is_none() {
+    let env = Env::new();
+    env.guest(&["--device", "/etc/passwd:/dev/x"], &["exit", "0"]).fails(125, "not a device");
+}

@@ -281,3 +281,64 @@ fn errors_go_to_the_log_that_engines_read() {
     let line: Value = serde_json::from_str(&std::fs::read_to_string(&log).unwrap()).unwrap();
     assert_eq!((&line["level"], &line["msg"]), (&json!("error"), &json!("container does not exist: nobody")));
 }
+
+#[test]
+fn a_user_without_capabilities_can_be_started() {
+    requires!("a_user_without_capabilities_can_be_started", range);
+    let env = Env::new();
+    let subid: Vec<u32> = ["/etc/subuid", "/etc/subgid"].map(env::first_subid).into();
+    let dir = bundle(&env, &["/guest", "report"], |config| {
+        config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+        config["process"].as_object_mut().unwrap().remove("capabilities");
+        for (key, own, first) in [("uidMappings", uid(), subid[0]), ("gidMappings", gid(), subid[1])] {
+            config["linux"][key] = json!([
+                { "containerID": 0, "hostID": own, "size": 1 }, { "containerID": 1, "hostID": first, "size": 2000 }
+            ]);
+        }
+    });
+    let report = runtime(&env, &["run", "-b", dir.to_str().unwrap(), "box"]).ok();
+    assert_eq!((report.field("uid"), report.field("CapEff")), ("1000".to_owned(), "0000000000000000".to_owned()));
+    // Created by one process, started by another.
+    runtime(&env, &["create", "-b", dir.to_str().unwrap(), "box"]).ok();
+    // What the caller's own runtime ignored is not ignored here.
+    runtime(&env, &["start", "box"]).ok();
+    eventually_stopped(&env, "box");
+    runtime(&env, &["delete", "box"]).ok();
+}
+
+#[test]
+fn later_changes_of_the_bundle_do_not_count() {
+    let env = Env::new();
+    let dir = bundle(&env, &["/guest", "sleep"], |_| {});
+    runtime(&env, &["create", "-b", dir.to_str().unwrap(), "box"]).ok();
+    std::fs::remove_file(env.path("config.json")).unwrap();
+    runtime(&env, &["start", "box"]).ok();
+    assert_eq!(state(&env, "box")["annotations"]["org.example"], "kept");
+    runtime(&env, &["delete", "--force", "box"]).ok();
+}
+
+#[test]
+fn a_hook_that_fails_late_ends_the_container_or_nothing() {
+    let env = Env::new();
+    let dir = bundle(&env, &["/guest", "sleep"], |config| {
+        config["hooks"]["poststart"] = json!([{ "path": "/bin/false" }]);
+    });
+    runtime(&env, &["run", "-b", dir.to_str().unwrap(), "box"]).fails(1, "poststart");
+    assert_eq!(std::fs::read_dir(env.path("oci")).unwrap().count(), 0);
+    let dir = bundle(&env, &["/guest", "exit", "7"], |config| {
+        config["hooks"]["poststop"] = json!([{ "path": "/bin/false" }]);
+    });
+    let done = runtime(&env, &["run", "-b", dir.to_str().unwrap(), "box"]);
+    assert_eq!(done.status, 7, "{done:?}");
+    assert!(done.stderr.starts_with("rbox: note: poststop hook /bin/false"), "{done:?}");
+}
+
+#[test]
+fn hooks_of_the_image_do_not_reach_the_runtime() {
+    let env = Env::new();
+    let dir = bundle(&env, &["/guest", "exit", "0"], |config| {
+        config["hooks"]["startContainer"] = json!([{ "path": "/guest", "args": ["hook", "look-at-pid-1", "/looked"] }]);
+    });
+    runtime(&env, &["run", "-b", dir.to_str().unwrap(), "box"]).ok();
+    assert_eq!(std::fs::read_to_string(env.path("rootfs/looked")).unwrap(), "exe=false fd=false");
+}

@@ -387,3 +387,42 @@ fn going_on_with_one_id_is_said_once() {
     );
     assert_eq!(run().ok().stderr, "");
 }
+
+#[test]
+fn changes_of_a_container_of_another_session_stay() {
+    let env = Env::new();
+    let rootfs = format!("{}:O", env.rootfs().display());
+    let mut first = env.rbox();
+    first.args(["run", "--rm", "--rootfs", &rootfs, "/guest", "write-and-read", "/tmp/kept"]);
+    let mut first = first.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut out = std::io::BufReader::new(first.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    assert_eq!(line, "written\n");
+    // Another runtime directory, the same home.
+    std::fs::create_dir(env.path("run2")).unwrap();
+    env::set_mode(&env.path("run2"), 0o700);
+    let mut second = env.rbox();
+    second.env("XDG_RUNTIME_DIR", env.path("run2")).args(["run", "--rm", "--rootfs", &rootfs, "/guest", "exit", "0"]);
+    assert!(second.status().unwrap().success());
+    drop(first.stdin.take());
+    line.clear();
+    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    assert_eq!(line, "kept\n");
+    assert!(first.wait().unwrap().success());
+}
+
+#[test]
+fn rboxs_own_arguments_are_not_shown_inside() {
+    let env = Env::new();
+    let shown = env.guest(&["--init", "-e", "SECRET=hunter2"], &["read", "/proc/1/cmdline"]).ok();
+    assert!(!shown.stdout.contains("hunter2"), "{shown:?}");
+}
+
+#[test]
+fn what_a_container_without_a_pid_namespace_leaves_is_ended() {
+    let env = Env::new();
+    let done = env.guest(&["--pid", "host"], &["orphan-forever"]).ok();
+    let pid = done.field("orphan");
+    env::eventually("the orphan ended", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
+}

@@ -176,3 +176,28 @@ fn another_containers_namespaces_can_be_joined() {
     child.wait().unwrap();
     env.guest(&["--pid", "container:first"], &["exit", "0"]).fails(125, "first");
 }
+
+#[test]
+fn an_error_after_the_start_leaves_nothing_running() {
+    let env = Env::new();
+    let pidfile = env.path("missing/pid");
+    env.guest(&["--pidfile", pidfile.to_str().unwrap()], &["sleep"]).fails(125, "--pidfile");
+    assert_eq!(processes(&env), Vec::<String>::new());
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn signals_reach_another_user_too() {
+    requires!("signals_reach_another_user_too", range);
+    let env = Env::new();
+    let (mut child, _output) = start(&env, &["-u", "1000"], &["sleep"]);
+    signal(&child, Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    // One that waits for its signals as tini does gets them.
+    let (mut child, mut output) = start(&env, &["-u", "1000"], &["sigwait", "15"]);
+    signal(&child, Signal::TERM);
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "waited=15\n");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

@@ -249,6 +249,17 @@ pub fn has_range() -> bool {
     })
 }
 
+/// The first subordinate id of the caller in a file.
+pub fn first_subid(file: &str) -> u32 {
+    let own = uid();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
+    let name = passwd.lines().find(|line| line.split(':').nth(2) == Some(&own.to_string())).unwrap();
+    let name = name.split(':').next().unwrap();
+    let text = std::fs::read_to_string(file).unwrap();
+    let line = text.lines().find(|line| line.split(':').next() == Some(name)).unwrap();
+    line.split(':').nth(1).unwrap().parse().unwrap()
+}
+
 /// Notes a skip where the test script looks for it, and on standard error.
 pub fn skip(test: &str, reason: &str) {
     eprintln!("skip: {test}: {reason}");

@@ -31,6 +31,7 @@ fn main() {
         ["ls", path] => list(path),
         ["sleep"] => wait_for_ever(),
         ["catch", signal] => catch(signal.parse().expect("a number")),
+        ["sigwait", signal] => sigwait(signal.parse().expect("a number")),
         ["raise", signal] => unsafe { assert_eq!(libc::raise(signal.parse().expect("a number")), 0) },
         ["try", call] => attempt(call),
         ["loopback"] => loopback(),
@@ -39,6 +40,18 @@ fn main() {
         ["wait-winsize"] => wait_for_resize(),
         ["env"] => std::env::vars().for_each(|(key, value)| println!("{key}={value}")),
         ["env-count"] => println!("{}", std::env::vars_os().count()),
+        ["write-and-read", path] => {
+            std::fs::write(path, "kept\n").expect("writable");
+            say("written");
+            copy_input();
+            print!("{}", std::fs::read_to_string(path).unwrap_or_else(|error| format!("{error}\n")));
+        }
+        ["look-at-pid-1", path] => {
+            let exe = std::fs::File::open("/proc/1/exe").is_ok();
+            let fd = std::fs::read_dir("/proc/1/fd").is_ok_and(|dir| dir.count() > 0);
+            std::fs::write(path, format!("exe={exe} fd={fd}")).expect("writable");
+        }
+        ["orphan-forever"] => orphan_forever(),
         ["log-state", path, name] => log_state(path, name),
         ["without", call, rest @ ..] => without(call, rest),
         other => panic!("guest: what is {other:?}?"),
@@ -106,6 +119,35 @@ fn copy_input() {
     let mut bytes = Vec::new();
     std::io::stdin().read_to_end(&mut bytes).expect("readable");
     std::io::stdout().write_all(&bytes).expect("writable");
+}
+
+/// Blocks a signal and waits for it.
+fn sigwait(signal: i32) {
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigaddset(&mut set, signal);
+        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+        say("ready");
+        let info = std::ptr::null_mut::<libc::siginfo_t>();
+        println!("waited={}", libc::sigtimedwait(&set, info, std::ptr::null()));
+    }
+}
+
+/// Leaves a process behind that would run for ever.
+fn orphan_forever() {
+    unsafe {
+        let pid = libc::fork();
+        if pid == 0 {
+            libc::setsid();
+            for fd in 0..3 {
+                libc::close(fd);
+            }
+            loop {
+                libc::pause();
+            }
+        }
+        println!("orphan={pid}");
+    }
 }
 
 /// A hook: appends its name and the state that it is given to a file.
