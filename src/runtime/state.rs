@@ -1,7 +1,8 @@
 //! Which process a number meant, so that a stored number cannot lie.
 
-use crate::sys::process;
+use crate::sys::{Named, process};
 use anyhow::{Context, Result};
+use rustix::fs::{Mode, OFlags};
 use std::os::fd::OwnedFd;
 
 /// A process that cannot be confused with a later one of the same number.
@@ -30,7 +31,13 @@ impl Identity {
 
 /// Start time and state letter.
 fn stat(pid: i32) -> Result<(u64, char)> {
-    let text = fs_err::read_to_string(format!("/proc/{pid}/stat"))?;
+    let path = format!("/proc/{pid}/stat");
+    let call = || path.clone();
+    // On the way of a start: one read, for the line has at most 52 numbers and a name of 64 bytes.
+    let file = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).named(call)?;
+    let mut buffer = [0; 2048];
+    let length = rustix::io::read(&file, &mut buffer).named(call)?;
+    let text = String::from_utf8_lossy(&buffer[..length]);
     // The second field is the program's name in parentheses and may contain anything.
     let (_, rest) = text.rsplit_once(')').context("stat: no name")?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
