@@ -43,13 +43,16 @@ fn bundle(env: &Env, args: &[&str], change: impl FnOnce(&mut Value)) -> PathBuf 
 }
 
 fn runtime(env: &Env, args: &[&str]) -> Done {
-    // A container that was only created keeps its output open; files do not keep the test waiting.
-    let out = std::fs::File::create(env.path("out")).unwrap();
-    let err = std::fs::File::create(env.path("err")).unwrap();
+    // A container that was only created keeps its output open; files do not keep the test waiting. It may write later,
+    // so each call has files of its own.
+    let own = tempfile::Builder::new().prefix("call-").tempdir_in(env.path("")).unwrap();
+    let (out, err) = (own.path().join("out"), own.path().join("err"));
+    let file = |path: &PathBuf| std::fs::File::create(path).unwrap();
     let mut command = env.command(env::program("rbox-runtime"));
-    let status = command.arg("--root").arg(env.path("oci")).args(args).stdout(out).stderr(err).status().unwrap();
-    let text = |name| std::fs::read_to_string(env.path(name)).unwrap();
-    Done { status: status.code().unwrap_or(-1), stdout: text("out"), stderr: text("err") }
+    let status =
+        command.arg("--root").arg(env.path("oci")).args(args).stdout(file(&out)).stderr(file(&err)).status().unwrap();
+    let text = |path| std::fs::read_to_string(path).unwrap();
+    Done { status: status.code().unwrap_or(-1), stdout: text(out), stderr: text(err) }
 }
 
 fn state(env: &Env, id: &str) -> Value {

@@ -145,7 +145,7 @@ fn resizing_reaches_the_payload() {
     let mut terminal = Terminal::new();
     terminal.size(24, 80);
     let mut child = terminal.spawn(interactive(&env, &["wait-winsize"]));
-    terminal.wait_for("ready");
+    terminal.wait_for("ready\r\n");
     terminal.size(40, 120);
     // This terminal controls no session, so the kernel tells nobody by itself.
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::WINCH).unwrap();
@@ -161,7 +161,7 @@ fn control_keys_are_for_the_payload_and_the_mode_comes_back() {
     let mut command = env.run_command(&["-i", "-t", "--init"]);
     command.args(["/guest", "sleep"]);
     let mut child = terminal.spawn(command);
-    terminal.wait_for("ready");
+    terminal.wait_for("ready\r\n");
     assert!(terminal.is_raw());
     terminal.type_in(b"\x03");
     assert_eq!(terminal.end_of(&mut child), Some(128 + 2));
@@ -178,7 +178,7 @@ fn the_mode_comes_back_after_an_error_and_a_signal() {
     assert_eq!(terminal.end_of(&mut child), Some(127));
     assert!(!terminal.is_raw());
     let mut child = terminal.spawn(interactive(&env, &["sleep"]));
-    terminal.wait_for("ready");
+    terminal.wait_for("ready\r\n");
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
     assert_eq!(terminal.end_of(&mut child), Some(128 + 15));
     assert!(!terminal.is_raw());
@@ -190,7 +190,7 @@ fn typed_lines_arrive_and_end_of_file_too() {
     let mut terminal = Terminal::new();
     let mut child = terminal.spawn(interactive(&env, &["ready-cat"]));
     // Not before rbox has set the terminal: it would take the end of file for its own.
-    terminal.wait_for("ready");
+    terminal.wait_for("ready\r\n");
     terminal.type_in(b"a line\n\x04");
     terminal.wait_for("a line\r\na line\r\n");
     assert_eq!(terminal.end_of(&mut child), Some(0));
