@@ -86,12 +86,12 @@ fn level(top: BorrowedFd<'_>, directory: BorrowedFd<'_>, depth: usize, moved: &m
     Ok(())
 }
 
-/// Unlinks what is no directory; false if it is one.
+/// Removes what is no directory, or an empty one, whatever its mode; false if it is another.
 fn unlinked(parent: BorrowedFd<'_>, name: &OsStr) -> Result<bool> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(true),
         // Linux says ISDIR, POSIX PERM.
-        Err(Errno::ISDIR | Errno::PERM) => Ok(false),
+        Err(Errno::ISDIR | Errno::PERM) => Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR).is_ok()),
         Err(errno) => Err(errno).named(|| format!("remove({})", name.to_string_lossy())).map_err(Into::into),
     }
 }
