@@ -13,7 +13,7 @@ pub struct Call {
 impl Call {
     /// The 32 bits at an offset, on a little-endian machine.
     fn word(&self, offset: u32) -> u32 {
-        assert!(offset < 64 && offset.is_multiple_of(4), "load from {offset}");
+        assert!(offset < 64 && offset % 4 == 0, "load from {offset}");
         match offset {
             0 => self.number,
             4 => self.audit,
@@ -29,7 +29,7 @@ pub fn check(program: &[Instruction]) {
     for (at, Instruction { code, jt, jf, k }) in program.iter().enumerate() {
         let rest = program.len() - at - 1;
         match code {
-            0x20 => assert!(*k < 64 && k.is_multiple_of(4)),
+            0x20 => assert!(*k < 64 && k % 4 == 0),
             0x54 | 0x06 => {}
             0x05 => assert!((*k as usize) < rest),
             0x15 | 0x25 | 0x35 => assert!(usize::from(*jt) < rest && usize::from(*jf) < rest),
