@@ -9,6 +9,7 @@ use crate::image::pull::Progress;
 use crate::image::view::Image;
 use crate::runtime::bundle::Bundle;
 use crate::runtime::state::Identity;
+use crate::seccomp::capability;
 use crate::spec::build;
 use crate::spec::host::{Host, Joins, Overlay};
 use crate::spec::options::{IdMode, Mount, Namespace, Options, Root, Userns};
@@ -36,9 +37,6 @@ pub struct Created {
     pub note: Option<Failure>,
     pidfile: Option<PathBuf>,
 }
-
-/// The kernel knows these (capabilities(7), Linux 5.9); a new user namespace has all of them whatever its maker has.
-const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 
 /// Makes the container's directories and its Spec; fetches the image if it has to.
 pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Result<Created> {
@@ -77,7 +75,8 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         layers,
         overlays,
         joins,
-        bounding: ALL_CAPABILITIES,
+        // A new user namespace has all that the kernel knows, whatever its maker has.
+        bounding: capability::EVERY,
         kernel: version(&system.release().to_string_lossy()),
     };
     let spec = build::build(options, image.as_ref().map(|(image, _)| &image.config), &host)?;
@@ -177,9 +176,7 @@ fn image(
         // Ids of a namespace that is joined: most likely they are the usual ones.
         None => images::default_store(IdMode::Auto)?,
     };
-    let image = images::for_container(&store, name, *pull, remote, progress)?;
-    let layers = images::layers(&store, &image)?.context("image: a layer was removed meanwhile")?;
-    Ok(Some((image, layers)))
+    images::for_container(&store, name, *pull, remote, progress).map(Some)
 }
 
 /// `root.path`: the directory itself, or an empty one for an overlay to be mounted on.

@@ -68,14 +68,14 @@ fn pull_one(store: &Store, image: &Reference, remote: &Remote, progress: &dyn Pr
     pull::pull(store, image, &access, &platform, progress).with_context(|| format!("pull {image}"))
 }
 
-/// The image for a container, with its layers unpacked; fetched if the policy says so.
+/// The image for a container and the directories of its layers, the topmost first; fetched and unpacked if need be.
 pub fn for_container(
     store: &Store,
     name: &Name,
     policy: Pull,
     remote: &Remote,
     progress: &dyn Progress,
-) -> Result<Image> {
+) -> Result<(Image, Vec<PathBuf>)> {
     let here = Image::find(store, &name.within(DOCKER_HUB))?;
     let image = match (here, policy) {
         (Some(image), Pull::Missing | Pull::Never) => image,
@@ -90,14 +90,16 @@ pub fn for_container(
         },
         _ => pull(store, name, remote, progress)?.1,
     };
-    if layers(store, &image)?.is_none() {
-        pull::unpack(store, &image, progress)?;
+    if let Some(layers) = layers(store, &image)? {
+        return Ok((image, layers));
     }
-    Ok(image)
+    pull::unpack(store, &image, progress)?;
+    let layers = layers(store, &image)?.context("image: a layer was removed meanwhile")?;
+    Ok((image, layers))
 }
 
-/// The directories of an image's layers, the topmost first; none if one is missing.
-pub fn layers(store: &Store, image: &Image) -> Result<Option<Vec<PathBuf>>> {
+/// The directories of an image's layers; none if one is missing.
+fn layers(store: &Store, image: &Image) -> Result<Option<Vec<PathBuf>>> {
     let unpacked = store.layers();
     let mut found = Vec::new();
     for diff_id in image.diff_ids.iter().rev() {

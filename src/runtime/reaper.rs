@@ -4,6 +4,7 @@
 //! no handler for and must reap strangers (pid_namespaces(7)); most programs do not expect that.
 
 use super::sync::Sync;
+use crate::seccomp::capability;
 use crate::sys::clone::{self, Child, Side};
 use crate::sys::process::Never;
 use crate::sys::{Alone, caps, fd, process, signal};
@@ -11,7 +12,7 @@ use anyhow::Result;
 use std::os::fd::AsFd;
 
 /// CAP_KILL: the payload may be of another user than pid 1.
-const CAP_KILL: caps::Mask = 1 << 5;
+const CAP_KILL: caps::Mask = capability::bits(["KILL"]);
 
 /// Splits this process: the copy returns and becomes the payload, this one stays as the reaper and does not return.
 ///

@@ -80,7 +80,8 @@ pub const fn number(name: &str) -> Option<u32> {
     None
 }
 
-const fn bits<const N: usize>(names: [&str; N]) -> u64 {
+/// A bit for each of these, as a constant.
+pub const fn bits<const N: usize>(names: [&str; N]) -> u64 {
     let (mut bits, mut index) = (0, 0);
     while index < N {
         match number(names[index]) {

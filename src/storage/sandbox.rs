@@ -1,6 +1,7 @@
 //! Where hostile archives are unpacked and trees of other ids removed: a process that sees one directory and nothing
 //! else.
 
+use crate::seccomp::capability;
 use crate::sys::caps::{self, Sets};
 use crate::sys::mount::{self, Propagation};
 use crate::sys::{Alone, fd, process};
@@ -9,8 +10,9 @@ use anyhow::Result;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-/// CHOWN, DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER, FSETID, MKNOD (for whiteouts), SETFCAP: what files need.
-const CAPABILITIES: u64 = 1 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 27 | 1 << 31;
+/// What files need; MKNOD is for whiteouts.
+const CAPABILITIES: u64 =
+    capability::bits(["CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "MKNOD", "SETFCAP"]);
 
 /// Calls `work` in a copy of this process, as root of a new user namespace with these ids, with `dir` as its root
 /// directory and no other file in sight but the descriptors 0 to 2. Returns what it returns.
