@@ -378,6 +378,10 @@ pub(super) fn retry<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
 
 /// `Some` if another attempt may help, with the time that the registry asks for.
 pub(super) fn passing(error: &anyhow::Error) -> Option<Option<Duration>> {
+    // Who speaks another language will do so in a second, too.
+    if is_about_tls(error) {
+        return None;
+    }
     for cause in error.chain() {
         if let Some(http) = cause.downcast_ref::<HttpError>() {
             return http.is_passing().then_some(http.retry_after);
