@@ -1,21 +1,25 @@
 //! A container that is ready to be started: its record, its bundle.
 
+use super::container::{Container, OfImage};
 use super::ids::{self, Caller};
-use super::images::{self, Remote};
+use super::images::{self, Chosen, Remote};
 use super::record::{self, Record};
 use super::{root, said};
 use crate::error::Failure;
 use crate::image::pull::Progress;
-use crate::image::view::Image;
 use crate::runtime::bundle::Bundle;
 use crate::runtime::state::Identity;
 use crate::seccomp::capability;
-use crate::spec::build;
 use crate::spec::host::{Host, Joins, Overlay};
 use crate::spec::options::{IdMode, Mount, Namespace, Options, Root, Userns};
+use crate::spec::{build, merged};
+use crate::storage::store::Store;
+use crate::storage::unpack::Owners;
 use crate::sys::{Named, process};
+use crate::time::Time;
 use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, bail, ensure};
+use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -50,17 +54,18 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         (Some(ids.maps), ids.missing)
     };
     check_devices(options)?;
-    let image = image(options, maps.as_ref(), remote, progress)?;
-    let (layers, accounts) = match (&options.root, &image) {
+    let store = store(options, maps.as_ref())?;
+    let chosen = image(options, store.as_ref(), remote, progress)?;
+    let (layers, accounts) = match (&options.root, &chosen) {
         (Root::Directory { path, overlay: false }, _) => (vec![], root::accounts(path)?),
         (Root::Directory { path, overlay: true }, _) => (vec![path.clone()], root::accounts(path)?),
-        (Root::Image { .. }, image) => {
-            let layers = image.as_ref().map(|(_, layers)| layers.clone()).unwrap_or_default();
+        (Root::Image { .. }, chosen) => {
+            let layers = chosen.as_ref().map(|chosen| chosen.layers.clone()).unwrap_or_default();
             let accounts = root::accounts_in_layers(&layers)?;
             (layers, accounts)
         }
     };
-    let mut record = Record::create(options.name.as_deref())?;
+    let mut record = Record::create(options.name.as_deref(), !options.remove)?;
     let overlays = overlays(options, &layers, &mut record)?;
     let system = rustix::system::uname();
     let host = Host {
@@ -79,8 +84,13 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         bounding: capability::EVERY,
         kernel: version(&system.release().to_string_lossy()),
     };
-    let spec = build::build(options, image.as_ref().map(|(image, _)| &image.config), &host)?;
+    let spec = build::build(options, chosen.as_ref().map(|chosen| &chosen.image.config), &host)?;
     record.write_config(&spec)?;
+    if chosen.is_some() || !options.remove {
+        record.describe(&described(options, chosen.as_ref(), store.as_ref(), &host, &spec)?, &spec)?;
+    }
+    // From here on the container's own record says which image is in use.
+    drop(chosen);
     let bundle = Bundle::new(&record.dir, spec)?;
     let Options { tty, interactive, timeout, .. } = *options;
     let note = missing.filter(|_| said::first_time(said::ONE_ID)).map(|error| Failure::from(&error));
@@ -163,20 +173,55 @@ fn refuse_ids_of_another(options: &Options, joins: &Joins) -> Result<()> {
     }
 }
 
-/// The image and the directories of its layers, if the container runs one.
-fn image(
-    options: &Options,
-    maps: Option<&IdMaps>,
-    remote: &Remote,
-    progress: &dyn Progress,
-) -> Result<Option<(Image, Vec<PathBuf>)>> {
-    let Root::Image { name, pull } = &options.root else { return Ok(None) };
-    let store = match maps {
-        Some(maps) => images::store(maps)?,
+/// The store for the container's ids, if anything of it is kept there.
+fn store(options: &Options, maps: Option<&IdMaps>) -> Result<Option<Store>> {
+    if options.remove && !matches!(options.root, Root::Image { .. }) {
+        return Ok(None);
+    }
+    match maps {
+        Some(maps) => images::store(maps).map(Some),
         // Ids of a namespace that is joined: most likely they are the usual ones.
-        None => images::default_store(IdMode::Auto)?,
+        None => images::default_store(IdMode::Auto).map(Some),
+    }
+}
+
+/// The image and the directories of its layers, if the container runs one.
+fn image(options: &Options, store: Option<&Store>, remote: &Remote, progress: &dyn Progress) -> Result<Option<Chosen>> {
+    match (&options.root, store) {
+        (Root::Image { name, pull }, Some(store)) => {
+            images::for_container(store, name, *pull, remote, progress).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// What is written down of the container.
+fn described(
+    options: &Options,
+    chosen: Option<&Chosen>,
+    store: Option<&Store>,
+    host: &Host,
+    spec: &Spec,
+) -> Result<Container> {
+    let image = match (&options.root, chosen) {
+        (Root::Image { name, .. }, Some(Chosen { image, .. })) => {
+            Some(OfImage { name: name.clone(), id: image.id().clone(), manifest: image.descriptor.digest.clone() })
+        }
+        _ => None,
     };
-    images::for_container(&store, name, *pull, remote, progress).map(Some)
+    let raw = chosen.map(|chosen| chosen.image.raw()).transpose()?.unwrap_or_default();
+    Ok(Container {
+        id: host.id.clone(),
+        name: options.name.clone(),
+        created: Time::now(),
+        image,
+        config: merged::config(options, &raw["config"]),
+        args: spec.process().as_ref().and_then(|process| process.args().clone()).unwrap_or_default(),
+        maps: store.map(|store| store.maps().clone()).unwrap_or_default(),
+        owners: store.map_or(Owners::Set, Store::owners),
+        layers: host.layers.clone(),
+        root: matches!(options.root, Root::Directory { overlay: false, .. }).then(|| host.root.clone()),
+    })
 }
 
 /// `root.path`: the directory itself, or an empty one for an overlay to be mounted on.

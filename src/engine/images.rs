@@ -1,16 +1,24 @@
-//! The store of images of the caller.
+//! The store of images of the caller, and in the rooms below what can be done with images.
+
+pub mod history;
+pub mod inspect;
+pub mod list;
+pub mod prune;
+pub mod remove;
+pub mod tag;
 
 use super::ids::{self, Caller};
 use crate::error::Advise;
-use crate::image::credentials;
 use crate::image::manifest::{Descriptor, Platform};
 use crate::image::pull::{self, Progress};
 use crate::image::reference::{DOCKER_HUB, Name, Reference};
 use crate::image::registry::{Access, Status, status};
 use crate::image::view::Image;
+use crate::image::{credentials, find};
 use crate::paths;
 use crate::spec::options::{IdMode, Options, Pull};
 use crate::storage::layers::Layers;
+use crate::storage::lock::Lock;
 use crate::storage::store::Store;
 use crate::storage::unpack::Owners;
 use crate::userns::idmap::IdMaps;
@@ -68,34 +76,47 @@ fn pull_one(store: &Store, image: &Reference, remote: &Remote, progress: &dyn Pr
     pull::pull(store, image, &access, &platform, progress).with_context(|| format!("pull {image}"))
 }
 
-/// The image for a container and the directories of its layers, the topmost first; fetched and unpacked if need be.
+/// An image that a container is to run.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The image.
+    pub image: Image,
+    /// The directories of its layers, the topmost first.
+    pub layers: Vec<PathBuf>,
+    /// Nothing is deleted before this goes: until then no container names the image.
+    pub in_use: Lock,
+}
+
+/// The image for a container and the directories of its layers; fetched and unpacked if need be.
 pub fn for_container(
     store: &Store,
-    name: &Name,
+    name: &str,
     policy: Pull,
     remote: &Remote,
     progress: &dyn Progress,
-) -> Result<(Image, Vec<PathBuf>)> {
-    let here = Image::find(store, &name.within(DOCKER_HUB))?;
+) -> Result<Chosen> {
+    let in_use = store.in_use()?;
+    let here = find::find(store, name)?;
+    let by_id = here.as_ref().is_some_and(|found| found.name.is_none());
+    let here = here.map(|found| Image::load(store, found.descriptor)).transpose()?;
+    let fetch = || -> Result<Image> { Ok(pull(store, &Name::parse(name)?, remote, progress)?.1) };
     let image = match (here, policy) {
+        (Some(image), _) if by_id => image,
         (Some(image), Pull::Missing | Pull::Never) => image,
         (None, Pull::Never) => {
-            return Err(anyhow!("{}: no such image here", name.within(DOCKER_HUB)))
+            return Err(anyhow!("{name}: no such image here"))
                 .hint(|| "--pull never was given; `rbox pull` fetches it".to_owned());
         }
-        (Some(image), Pull::Newer) => match pull(store, name, remote, progress) {
-            Ok((_, newer)) => newer,
-            // What is there will do.
-            Err(_) => image,
-        },
-        _ => pull(store, name, remote, progress)?.1,
+        // What is there will do.
+        (Some(image), Pull::Newer) => fetch().unwrap_or(image),
+        _ => fetch()?,
     };
     if let Some(layers) = layers(store, &image)? {
-        return Ok((image, layers));
+        return Ok(Chosen { image, layers, in_use });
     }
     pull::unpack(store, &image, progress)?;
     let layers = layers(store, &image)?.context("image: a layer was removed meanwhile")?;
-    Ok((image, layers))
+    Ok(Chosen { image, layers, in_use })
 }
 
 /// The directories of an image's layers; none if one is missing.
@@ -109,4 +130,15 @@ fn layers(store: &Store, image: &Image) -> Result<Option<Vec<PathBuf>>> {
         }
     }
     Ok(Some(found))
+}
+
+/// The bytes of the files of each layer, the lowest first; those that are not unpacked count as they are packed.
+pub fn layer_sizes(store: &Store, image: &Image) -> Result<Vec<u64>> {
+    let unpacked = store.layers();
+    let mut sizes = Vec::new();
+    for (layer, diff_id) in image.manifest.layers.iter().zip(&image.diff_ids) {
+        let about = unpacked.about(diff_id)?;
+        sizes.push(about.map_or(layer.size, |about| about.report.bytes));
+    }
+    Ok(sizes)
 }

@@ -1,9 +1,13 @@
 //! One verb a file: what can be done with containers. Returns data and prints nothing.
 
+pub mod container;
 pub mod create;
 pub mod ids;
 pub mod images;
+pub mod names;
 pub mod record;
+pub mod remove;
 pub mod root;
 pub mod said;
+pub mod scratch;
 pub mod unshare;

@@ -2,39 +2,45 @@
 //!
 //! `RUNTIME/locks/ID` is locked as long as a process is responsible for the container; it is made first and removed
 //! last. `RUNTIME/containers/ID/` has config.json (the bundle) and process.json (its first process).
-//! `RUNTIME/names/NAME` is a symlink to the ID. `DATA/containers/ID/` has the upper layers of overlays and is locked
-//! itself, since several sessions with runtime directories of their own share it. Whoever makes the next container
-//! removes what nobody holds any more.
+//! `RUNTIME/names/NAME` is a symlink to the ID. `DATA/scratch/ID/` has the upper layers of overlays and is locked itself,
+//! since several sessions with runtime directories of their own share it. Whoever makes the next container removes what
+//! nobody holds any more. A container without `--rm` has `DATA/containers/ID/` and `DATA/names/NAME` instead, which stay.
 
-use super::ids::{self, Caller};
-use crate::error::Advise;
+use super::container::{self, Container};
+use super::names;
+use super::scratch::{self, lock};
 use crate::paths;
 use crate::runtime::state::Identity;
-use crate::spec::options::{IdMode, Options};
-use crate::sys::{Alone, Named};
-use crate::userns::write::HelperFailed;
+use crate::sys::Named;
+use crate::time::Time;
 use anyhow::{Context, Result, anyhow, bail};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A container that this process is responsible for. Dropped, its directories are removed.
+/// A container that this process is responsible for. Dropped, its directories are removed, but for those of one that is
+/// kept and was started.
 #[derive(Debug)]
 pub struct Record {
     /// 64 hexadecimal digits.
     pub id: String,
     /// The runtime directory, the bundle.
     pub dir: PathBuf,
+    /// What stays of it afterwards, if it was started.
+    keep: bool,
+    started: AtomicBool,
     runtime: PathBuf,
-    name: Option<PathBuf>,
+    /// Symlinks.
+    names: Vec<PathBuf>,
     scratch: Option<(PathBuf, OwnedFd)>,
     _lock: OwnedFd,
 }
 
 impl Record {
     /// Takes the lock and makes the directory; removes what dead processes left.
-    pub fn create(name: Option<&str>) -> Result<Record> {
+    pub fn create(name: Option<&str>, keep: bool) -> Result<Record> {
         let runtime = paths::runtime_dir()?;
         sweep(&runtime)?;
         let (id, lock) = new_lock(&runtime)?;
@@ -44,11 +50,36 @@ impl Record {
             make_layout(&runtime)?;
             rustix::fs::mkdir(&dir, Mode::RWXU).named(|| format!("mkdir({})", dir.display()))?;
         }
-        let mut record = Record { id, dir, runtime, name: None, scratch: None, _lock: lock };
+        let started = AtomicBool::new(false);
+        let mut record = Record { id, dir, keep, started, runtime, names: Vec::new(), scratch: None, _lock: lock };
+        if keep {
+            // Before its name: a name whose container has no directory is free.
+            record.on_disk()?;
+        }
         if let Some(name) = name {
-            record.name = Some(take_name(&record.runtime, name, &record.id)?);
+            record.names = names::take(&record.runtime, name, &record.id, keep)?;
         }
         Ok(record)
+    }
+
+    /// Writes container.json: from now on the container can be found, and its image is in use. Aside, then renamed.
+    pub fn describe(&mut self, container: &Container, spec: &oci_spec::runtime::Spec) -> Result<()> {
+        let dir = self.on_disk()?;
+        if self.keep {
+            fs_err::write(dir.join(container::SPEC), serde_json::to_vec(spec)?)?;
+        }
+        let aside = dir.join(".container.json");
+        fs_err::write(&aside, serde_json::to_vec(container)?)?;
+        Ok(fs_err::rename(aside, dir.join(container::ABOUT))?)
+    }
+
+    /// Writes down how it ended, if anything of it stays.
+    pub fn ended(&self, status: u8) -> Result<()> {
+        let Some((dir, _)) = self.scratch.as_ref().filter(|_| self.keep) else { return Ok(()) };
+        let aside = dir.join(".exit.json");
+        let exit = serde_json::json!({ "status": status, "finished": Time::now() });
+        fs_err::write(&aside, exit.to_string())?;
+        Ok(fs_err::rename(aside, dir.join(container::EXIT))?)
     }
 
     /// Writes config.json.
@@ -60,6 +91,7 @@ impl Record {
     pub fn started(&self, identity: &Identity) -> Result<()> {
         let aside = self.dir.join(".process.json");
         fs_err::write(&aside, serde_json::to_vec(identity)?)?;
+        self.started.store(true, Ordering::Relaxed);
         Ok(fs_err::rename(aside, self.dir.join(PROCESS))?)
     }
 
@@ -72,31 +104,49 @@ impl Record {
 
     /// A new directory on disk for an overlay's upper and work directory.
     pub fn scratch(&mut self) -> Result<PathBuf> {
-        let base = paths::data_dir()?.join("containers");
-        fs_err::create_dir_all(&base)?;
-        if self.scratch.is_none() {
-            sweep_scratch(&base)?;
-            self.scratch = Some(new_scratch(&base.join(&self.id))?);
+        let dir = self.on_disk()?;
+        for number in 0.. {
+            let own = dir.join(number.to_string());
+            match rustix::fs::mkdir(&own, Mode::RWXU) {
+                Ok(()) => return Ok(own),
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno).named(|| format!("mkdir({})", own.display())).map_err(Into::into),
+            }
         }
-        let dir = self.scratch.as_ref().map(|(dir, _)| dir.clone()).context("no scratch directory")?;
-        let number = fs_err::read_dir(&dir)?.count();
-        let own = dir.join(number.to_string());
-        fs_err::create_dir(&own)?;
-        Ok(own)
+        bail!("no scratch directory")
+    }
+
+    /// The container's directory on disk, made with its first use.
+    fn on_disk(&mut self) -> Result<PathBuf> {
+        if let Some((dir, _)) = &self.scratch {
+            return Ok(dir.clone());
+        }
+        let [kept, rest] = container::places()?;
+        let base = if self.keep { kept } else { rest };
+        fs_err::create_dir_all(&base)?;
+        if !self.keep {
+            scratch::sweep(&base)?;
+        }
+        let made = scratch::make(&base.join(&self.id))?;
+        let dir = made.0.clone();
+        self.scratch = Some(made);
+        Ok(dir)
     }
 }
 
 const CONFIG: &str = "config.json";
 const ROOT: &str = "rootfs";
-const PROCESS: &str = "process.json";
+/// Its first process.
+pub const PROCESS: &str = "process.json";
 
 impl Drop for Record {
     fn drop(&mut self) {
+        let stays = self.keep && self.started.load(Ordering::Relaxed);
         // What cannot be removed now is removed by the next one: the lock's file is still there then.
-        if self.scratch.as_ref().is_some_and(|(scratch, _)| remove_scratch(scratch).is_err()) {
+        if !stays && self.scratch.as_ref().is_some_and(|(scratch, _)| scratch::remove(scratch).is_err()) {
             return;
         }
-        if let Some(name) = &self.name {
+        for name in self.names.iter().filter(|name| !stays || name.starts_with(&self.runtime)) {
             let _ = rustix::fs::unlink(name);
         }
         let _ = remove_record(&self.runtime, &self.id);
@@ -131,7 +181,7 @@ fn by_prefix(all: &Path, prefix: &str) -> Result<Option<String>> {
 }
 
 /// The names in a directory, which may be missing.
-fn ids_in(dir: &Path) -> Result<Vec<String>> {
+pub fn ids_in(dir: &Path) -> Result<Vec<String>> {
     match fs_err::read_dir(dir) {
         Ok(entries) => entries
             .map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()))
@@ -142,45 +192,8 @@ fn ids_in(dir: &Path) -> Result<Vec<String>> {
     }
 }
 
-/// A name is taken by a symlink, which exists or not: two at once cannot have it both. One whose container is no more
-/// does not count.
-fn take_name(runtime: &Path, name: &str, id: &str) -> Result<PathBuf> {
-    let _turn = lock_names(runtime)?;
-    let link = runtime.join("names").join(name);
-    loop {
-        match rustix::fs::symlink(id, &link) {
-            Ok(()) => return Ok(link),
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno).named(|| format!("symlink({})", link.display())).map_err(Into::into),
-        }
-        let holder = fs_err::read_link(&link).map(|id| id.display().to_string()).unwrap_or_default();
-        if is_held(runtime, &holder)? {
-            return Err(anyhow!("the container name \"{name}\" is already in use by container {holder}"))
-                .hint(|| "choose another name, or end that container".to_owned());
-        }
-        gone(rustix::fs::unlink(&link), &link)?;
-    }
-}
-
-/// One at a time changes names that another one has.
-fn lock_names(runtime: &Path) -> Result<OwnedFd> {
-    let dir = runtime.join("names");
-    let open = || rustix::fs::open(&dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let fd = match open() {
-        Err(Errno::NOENT) => {
-            make_layout(runtime)?;
-            open()
-        }
-        opened => opened,
-    };
-    let fd = fd.named(|| format!("open({})", dir.display()))?;
-    rustix::io::retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::LockExclusive))
-        .named(|| format!("flock({})", dir.display()))?;
-    Ok(fd)
-}
-
 /// True if a process is responsible for the container.
-fn is_held(runtime: &Path, id: &str) -> Result<bool> {
+pub fn is_held(runtime: &Path, id: &str) -> Result<bool> {
     match lock(&lock_file(runtime, id), OFlags::empty()) {
         Ok(held) => Ok(held.is_none()),
         Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => Ok(false),
@@ -201,7 +214,7 @@ fn sweep(runtime: &Path) -> Result<()> {
 
 fn remove_dead(runtime: &Path, id: &str) -> Result<()> {
     let names = runtime.join("names");
-    let turn = lock_names(runtime)?;
+    let turn = names::lock(runtime)?;
     for name in ids_in(&names)? {
         let link = names.join(name);
         if fs_err::read_link(&link).is_ok_and(|of| of == Path::new(id)) {
@@ -210,55 +223,10 @@ fn remove_dead(runtime: &Path, id: &str) -> Result<()> {
     }
     drop(turn);
     // Without a home there was no place for any.
-    if let Ok(data) = paths::data_dir() {
-        sweep_scratch(&data.join("containers"))?;
+    if let Ok([_, rest]) = container::places() {
+        scratch::sweep(&rest)?;
     }
     remove_record(runtime, id)
-}
-
-/// Makes a directory for upper layers, and locks it. A sweep may come in between; then it is made again.
-fn new_scratch(dir: &Path) -> Result<(PathBuf, OwnedFd)> {
-    loop {
-        fs_err::create_dir(dir)?;
-        match lock(dir, OFlags::DIRECTORY) {
-            Ok(Some(held)) if dir.exists() => return Ok((dir.to_owned(), held)),
-            Ok(_) => {}
-            Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Removes upper layers of containers that are no more.
-fn sweep_scratch(base: &Path) -> Result<()> {
-    for id in ids_in(base)? {
-        let dir = base.join(&id);
-        if let Ok(Some(_held)) = lock(&dir, OFlags::DIRECTORY) {
-            let _ = remove_scratch(&dir);
-        }
-    }
-    Ok(())
-}
-
-/// Removes a tree as root of a user namespace with all of the caller's ids: files in it belong to some of them, and the
-/// kernel leaves a work directory of mode 0. Where the ids cannot be mapped, none were when it was filled.
-fn remove_scratch(dir: &Path) -> Result<()> {
-    // Mostly there is nothing in it, or nothing of others.
-    if crate::storage::remove::tree(dir).is_ok() {
-        return Ok(());
-    }
-    let remove = |id_mode| -> Result<()> {
-        let maps = ids::ids(&Options { id_mode, ..Options::default() }, Caller::this())?.maps;
-        crate::userns::run::run(&Alone::check()?, &maps, || {
-            crate::storage::remove::tree(dir)?;
-            Ok(0)
-        })?;
-        Ok(())
-    };
-    remove(IdMode::Auto).or_else(|error| match error.chain().any(|cause| cause.is::<HelperFailed>()) {
-        true => remove(IdMode::Single),
-        false => Err(error),
-    })
 }
 
 /// The lock goes last: as long as it is there the next one finds what is left.
@@ -276,7 +244,7 @@ fn remove_record(runtime: &Path, id: &str) -> Result<()> {
 }
 
 /// Not being there is what is wanted.
-fn gone(result: rustix::io::Result<()>, path: &Path) -> Result<()> {
+pub fn gone(result: rustix::io::Result<()>, path: &Path) -> Result<()> {
     match result {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno).named(|| format!("remove({})", path.display())).map_err(Into::into),
@@ -292,7 +260,7 @@ fn lock_file(runtime: &Path, id: &str) -> PathBuf {
 }
 
 /// The three directories, made once a session.
-fn make_layout(runtime: &Path) -> Result<()> {
+pub fn make_layout(runtime: &Path) -> Result<()> {
     for name in ["names", "containers", "locks"] {
         match rustix::fs::mkdir(runtime.join(name), Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -318,18 +286,6 @@ fn new_lock(runtime: &Path) -> Result<(String, OwnedFd)> {
         if rustix::fs::fstat(&lock).named(|| "fstat(lock)".to_owned())?.st_nlink > 0 {
             return Ok((id, lock));
         }
-    }
-}
-
-/// Takes a lock without waiting; `None` if somebody holds it. Closed on exec, so that no payload keeps it.
-fn lock(path: &Path, flags: OFlags) -> Result<Option<OwnedFd>> {
-    let access = if flags.contains(OFlags::DIRECTORY) { OFlags::RDONLY } else { OFlags::RDWR };
-    let file = rustix::fs::open(path, flags | access | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
-        .named(|| format!("open({})", path.display()))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        Err(errno) => Err(errno).named(|| format!("flock({})", path.display())).map_err(Into::into),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Readers take no lock: the file is replaced as a whole. Writers take turns.
 
-use super::manifest::Descriptor;
+use super::manifest::{Descriptor, NAME};
 use super::reference::Reference;
 use crate::storage::digest::Digest;
 use crate::storage::store::Store;
@@ -10,9 +10,6 @@ use crate::storage::temporary::Temporary;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-
-/// The annotation with the image's name (image-spec, annotations.md), which skopeo and umoci read.
-pub const NAME: &str = "org.opencontainers.image.ref.name";
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -75,6 +72,16 @@ impl<'a> Catalog<'a> {
             let mut named = descriptor.clone();
             named.annotations.insert(NAME.to_owned(), text);
             entries.push(named);
+            Ok(())
+        })
+    }
+
+    /// Takes in an image without a name, unless it is there.
+    pub fn add(&self, descriptor: &Descriptor) -> Result<()> {
+        self.change(|entries| {
+            if !entries.iter().any(|entry| entry.digest == descriptor.digest) {
+                entries.push(descriptor.clone());
+            }
             Ok(())
         })
     }

@@ -17,6 +17,12 @@ pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.
 pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 /// OCI's configuration.
 pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+/// A layer that is not packed, and those that are.
+pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+/// With gzip.
+pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+/// With zstd.
+pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
 /// More cannot be stacked: overlay takes 500, docker makes at most 127.
 const MAX_LAYERS: usize = 500;
@@ -40,6 +46,21 @@ pub struct Descriptor {
     /// Names and whatever else.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// The annotation with an image's name (image-spec, annotations.md), which skopeo and umoci read.
+pub const NAME: &str = "org.opencontainers.image.ref.name";
+
+impl Descriptor {
+    /// Of content alone.
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Descriptor {
+        Descriptor { media_type: media_type.to_owned(), digest, size, platform: None, annotations: BTreeMap::new() }
+    }
+
+    /// In the store's catalog: the name of the image, if it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.annotations.get(NAME).map(String::as_str)
+    }
 }
 
 /// How well an image for an older variant suits.
@@ -118,6 +139,17 @@ pub fn read(bytes: &[u8], media_type: &str) -> Result<Document> {
     ensure!(layers.len() <= MAX_LAYERS, "manifest: {} layers, more than {MAX_LAYERS}", layers.len());
     ensure!(config.size <= MAX_CONFIG, "manifest: a configuration of {} bytes", config.size);
     Ok(Document::Manifest(Manifest { config, layers }))
+}
+
+impl Manifest {
+    /// As OCI's manifest.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let Manifest { config, layers } = self;
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers
+        });
+        Ok(serde_json::to_vec(&manifest)?)
+    }
 }
 
 impl Platform {

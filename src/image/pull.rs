@@ -97,7 +97,8 @@ fn configuration(store: &Store, client: &Client, manifest: &Manifest) -> Result<
     serde_json::from_slice(&bytes).with_context(|| format!("configuration {digest}"))
 }
 
-fn of_config(config: &ImageConfiguration) -> Platform {
+/// What an image says that it runs on.
+pub fn of_config(config: &ImageConfiguration) -> Platform {
     Platform {
         architecture: config.architecture().to_string(),
         os: config.os().to_string(),

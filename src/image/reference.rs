@@ -183,6 +183,13 @@ impl Reference {
         }
     }
 
+    /// The whole of it, as docker shows it.
+    pub fn familiar(&self) -> String {
+        let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
+        let digest = self.digest.as_ref().map(|digest| format!("@{digest}")).unwrap_or_default();
+        format!("{}{tag}{digest}", self.familiar_name())
+    }
+
     /// What a registry is asked for: the digest if there is one, else the tag.
     pub fn version(&self) -> String {
         match (&self.digest, &self.tag) {

@@ -1,13 +1,13 @@
 //! One image of the store.
 
-use super::catalog::Catalog;
 use super::manifest::{self, Descriptor, Document, Manifest};
 use super::pull::diff_ids;
-use super::reference::Reference;
 use crate::storage::digest::Digest;
 use crate::storage::store::Store;
+use crate::time::Time;
 use anyhow::{Context, Result, bail};
 use oci_spec::image::ImageConfiguration;
+use serde_json::Value;
 
 /// An image with all that is known of it.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub struct Image {
     pub manifest: Manifest,
     /// Its configuration.
     pub config: ImageConfiguration,
+    /// The same, every byte.
+    pub bytes: Vec<u8>,
     /// The digests of its layers without compression, the lowest first.
     pub diff_ids: Vec<Digest>,
 }
@@ -34,12 +36,17 @@ impl Image {
         let config: ImageConfiguration =
             serde_json::from_slice(&bytes).with_context(|| format!("configuration {}", manifest.config.digest))?;
         let diff_ids = diff_ids(&config)?;
-        Ok(Image { descriptor, manifest, config, diff_ids })
+        Ok(Image { descriptor, manifest, config, bytes, diff_ids })
     }
 
-    /// The image of this name, if there is one.
-    pub fn find(store: &Store, name: &Reference) -> Result<Option<Image>> {
-        Catalog::new(store).find(name)?.map(|descriptor| Image::load(store, descriptor)).transpose()
+    /// Its configuration with all keys, also those that no specification has.
+    pub fn raw(&self) -> Result<Value> {
+        Ok(serde_json::from_slice(&self.bytes)?)
+    }
+
+    /// When it was made, if its configuration says so.
+    pub fn created(&self) -> Option<Time> {
+        self.config.created().as_deref().and_then(|text| Time::parse(text).ok())
     }
 
     /// docker's id of an image: the digest of its configuration.

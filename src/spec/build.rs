@@ -2,10 +2,10 @@
 
 use super::host::{Host, Joins};
 use super::options::{Namespace, Options, Userns};
-use super::{annotation, capability, masks, mounts, process, seccomp, sysctl};
+use super::{annotation, capability, masks, mounts, process, seccomp, signal, sysctl};
 use crate::userns::idmap::IdMap;
 use anyhow::{Context, Result, bail};
-use oci_spec::image::ImageConfiguration;
+use oci_spec::image::{Config, ImageConfiguration};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceType, Root, Spec};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ pub fn build(options: &Options, image: Option<&ImageConfiguration>, host: &Host)
         .set_hostname(names.hostname)
         .set_domainname(options.domainname.clone())
         .set_mounts(Some(mounts::build(options, host)?))
-        .set_annotations(annotations(options)?)
+        .set_annotations(annotations(options, image)?)
         .set_linux(Some(linux(options, host, bounding)?))
         .set_hooks(None);
     Ok(spec)
@@ -123,7 +123,7 @@ fn mappings(map: &IdMap) -> Result<Vec<LinuxIdMapping>> {
         .collect()
 }
 
-fn annotations(options: &Options) -> Result<Option<HashMap<String, String>>> {
+fn annotations(options: &Options, image: Option<&Config>) -> Result<Option<HashMap<String, String>>> {
     let mut annotations: HashMap<String, String> = options.annotations.iter().cloned().collect();
     let mut set = |key: &str, value: String| annotations.insert(key.to_owned(), value);
     if options.init {
@@ -135,7 +135,9 @@ fn annotations(options: &Options) -> Result<Option<HashMap<String, String>>> {
     if process::keeps_groups(options)? {
         set(annotation::KEEP_GROUPS, "1".to_owned());
     }
-    if let Some(signal) = options.stop_signal {
+    let of_image = image.and_then(|image| image.stop_signal().as_deref()).filter(|signal| !signal.is_empty());
+    let of_image = of_image.map(|text| signal::parse(text).with_context(|| format!("the image's stop signal {text}")));
+    if let Some(signal) = options.stop_signal.map_or_else(|| of_image.transpose(), |signal| Ok(Some(signal)))? {
         set(annotation::STOP_SIGNAL, signal.to_string());
     }
     Ok((!annotations.is_empty()).then_some(annotations))

@@ -14,6 +14,7 @@ pub mod env;
 pub mod host;
 pub mod idmapping;
 pub mod masks;
+pub mod merged;
 pub mod mount;
 pub mod mounts;
 pub mod name;

@@ -3,7 +3,6 @@
 //! This is the "low" form: what was typed, checked for grammar only. [`build`](super::build) turns it into the
 //! "high" form, the OCI Spec, together with the image's configuration and facts about the host.
 
-use crate::image::reference::Name;
 use std::path::PathBuf;
 
 /// Everything that `rbox run` and `rbox create` can be asked for.
@@ -86,6 +85,8 @@ pub struct Options {
     pub umask: Option<u32>,
     /// `--oom-score-adj`, -1000 to 1000. An unprivileged user can only raise it.
     pub oom_score_adj: Option<i32>,
+    /// `--label`.
+    pub labels: Vec<(String, String)>,
     /// `--label` and `--annotation` alike end in the Spec's annotations.
     pub annotations: Vec<(String, String)>,
     /// `--stop-signal`, a number from 1 to 64.
@@ -104,8 +105,8 @@ pub enum Root {
     },
     /// An image, whose layers are stacked below an upper one.
     Image {
-        /// As it was typed.
-        name: Name,
+        /// A name or the beginning of an id, as it was typed.
+        name: String,
         /// `--pull`.
         pull: Pull,
     },

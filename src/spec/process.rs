@@ -65,22 +65,17 @@ fn env(options: &Options, image: Option<&Config>, hostname: Option<&str>, home: 
     if options.tty {
         env.set("TERM", "xterm");
     }
-    // An entry without `=` is nothing: whoever takes it for "the caller's value" hands the caller's secrets to the
-    // image (CVE-2020-14370).
-    let of_image = image.and_then(|image| image.env().as_deref()).unwrap_or_default();
-    for (name, value) in of_image.iter().filter_map(|entry| entry.split_once('=')).filter(|(name, _)| !name.is_empty())
-    {
-        env.set(name, value);
-    }
-    for name in &options.unset_env {
-        env.unset(name);
-    }
-    for (name, value) in &options.env {
-        env.set(name, value);
-    }
+    env.add(options, image.and_then(|image| image.env().as_deref()).unwrap_or_default());
     if !env.places.contains_key("HOME") {
         env.set("HOME", home);
     }
+    env.entries.into_iter().flatten().collect()
+}
+
+/// The part of the environment that the image and the options say, without what every container has.
+pub fn kept_env(options: &Options, of_image: &[String]) -> Vec<String> {
+    let mut env = Environment::default();
+    env.add(options, of_image);
     env.entries.into_iter().flatten().collect()
 }
 
@@ -91,6 +86,16 @@ struct Environment {
 }
 
 impl Environment {
+    /// What the image says, then what the options say.
+    fn add(&mut self, options: &Options, of_image: &[String]) {
+        // An entry without `=` is nothing: whoever takes it for "the caller's value" hands the caller's secrets to the
+        // image (CVE-2020-14370).
+        let pairs = of_image.iter().filter_map(|entry| entry.split_once('='));
+        pairs.filter(|(name, _)| !name.is_empty()).for_each(|(name, value)| self.set(name, value));
+        options.unset_env.iter().for_each(|name| self.unset(name));
+        options.env.iter().for_each(|(name, value)| self.set(name, value));
+    }
+
     fn set(&mut self, name: &str, value: &str) {
         let entry = Some(format!("{name}={value}"));
         match self.places.get(name) {

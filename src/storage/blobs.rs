@@ -8,6 +8,9 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::io::Errno;
 use std::path::PathBuf;
 
+/// Those that have directories in the layout.
+pub const ALGORITHMS: [Algorithm; 2] = [Algorithm::Sha256, Algorithm::Sha512];
+
 /// The blobs of a store.
 #[derive(Debug, Clone, Copy)]
 pub struct Blobs<'a> {
@@ -32,6 +35,42 @@ impl<'a> Blobs<'a> {
             Ok(stat) => Ok(Some(stat.st_size as u64)),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno).named(|| format!("stat({})", path.display())).map_err(Into::into),
+        }
+    }
+
+    /// All that are there of one algorithm.
+    pub fn all(&self, algorithm: Algorithm) -> Result<Vec<Digest>> {
+        let entries = match fs_err::read_dir(self.store.images().join("blobs").join(algorithm.name())) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut all = Vec::new();
+        for entry in entries {
+            // What has another name is somebody else's.
+            let name = entry?.file_name().into_string().unwrap_or_default();
+            all.extend(format!("{}:{name}", algorithm.name()).parse::<Digest>().ok());
+        }
+        Ok(all)
+    }
+
+    /// Deletes a blob; one that is not there is no error.
+    pub fn remove(&self, digest: &Digest) -> Result<()> {
+        match fs_err::remove_file(self.path(digest)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads a whole blob and says whether its content has its digest.
+    pub fn is_whole(&self, digest: &Digest) -> Result<bool> {
+        let mut file = fs_err::File::open(self.path(digest))?;
+        let mut hasher = Hasher::new(digest.algorithm());
+        let mut buffer = vec![0; super::compression::BUFFER];
+        loop {
+            match std::io::Read::read(&mut file, &mut buffer)? {
+                0 => return Ok(hasher.finish() == *digest),
+                length => hasher.update(&buffer[..length]),
+            }
         }
     }
 

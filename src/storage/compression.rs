@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 use flate2::bufread::MultiGzDecoder;
-use std::io::{BufReader, Cursor, Read, Write};
+use std::io::{BufReader, Chain, Cursor, Read, Write};
 
 /// zstd archives that need more memory than this (2^27 bytes) are refused, as by the zstd program itself.
 const ZSTD_WINDOW_LOG: u32 = 27;
@@ -26,8 +26,8 @@ pub enum Compression {
     Zstd,
 }
 
-/// Unpacks a stream, whatever it is packed with. What comes out is not buffered.
-pub fn decode<'a>(mut source: impl Read + 'a) -> Result<(Compression, Box<dyn Read + 'a>)> {
+/// Tells what a stream is packed with; it comes back from its first byte on.
+pub fn detect<R: Read>(mut source: R) -> Result<(Compression, BufReader<Chain<Cursor<Vec<u8>>, R>>)> {
     let mut start = [0; 6];
     let mut length = 0;
     while length < start.len() {
@@ -38,21 +38,30 @@ pub fn decode<'a>(mut source: impl Read + 'a) -> Result<(Compression, Box<dyn Re
     }
     let start = start[..length].to_vec();
     let is = |magic: &[u8]| start.starts_with(magic);
-    let (gzip, zstd) = (is(GZIP), is(ZSTD));
     for (magic, name) in [(BZIP2, "bzip2"), (XZ, "xz")] {
         if is(magic) {
             bail!("packed with {name}, which no registry takes; pack it with gzip or zstd, or not at all");
         }
     }
-    let source = BufReader::with_capacity(BUFFER, Cursor::new(start).chain(source));
-    Ok(if gzip {
-        (Compression::Gzip, Box::new(MultiGzDecoder::new(source)))
-    } else if zstd {
-        let mut plain = zstd::Decoder::with_buffer(source)?;
-        plain.window_log_max(ZSTD_WINDOW_LOG)?;
-        (Compression::Zstd, Box::new(plain))
-    } else {
-        (Compression::Plain, Box::new(source))
+    let compression = match (is(GZIP), is(ZSTD)) {
+        (true, _) => Compression::Gzip,
+        (_, true) => Compression::Zstd,
+        _ => Compression::Plain,
+    };
+    Ok((compression, BufReader::with_capacity(BUFFER, Cursor::new(start).chain(source))))
+}
+
+/// Unpacks a stream, whatever it is packed with. What comes out is not buffered.
+pub fn decode<'a>(source: impl Read + 'a) -> Result<(Compression, Box<dyn Read + 'a>)> {
+    let (compression, source) = detect(source)?;
+    Ok(match compression {
+        Compression::Gzip => (compression, Box::new(MultiGzDecoder::new(source))),
+        Compression::Zstd => {
+            let mut plain = zstd::Decoder::with_buffer(source)?;
+            plain.window_log_max(ZSTD_WINDOW_LOG)?;
+            (compression, Box::new(plain))
+        }
+        Compression::Plain => (compression, Box::new(source)),
     })
 }
 

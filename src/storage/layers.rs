@@ -6,7 +6,7 @@ use super::temporary::Temporary;
 use super::unpack;
 use super::worker::{self, DIFF, OWNERS, Task, Unpacked};
 use crate::sys::Named;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::io::Errno;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
@@ -35,14 +35,14 @@ impl<'a> Layers<'a> {
     /// The directory of a layer that is there.
     pub fn find(&self, diff_id: &Digest) -> Result<Option<PathBuf>> {
         let dir = self.path(diff_id);
-        let text = match fs_err::read(dir.join(ABOUT)) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let about: Unpacked = serde_json::from_slice(&text).with_context(|| dir.join(ABOUT).display().to_string())?;
+        let Some(about) = about(&dir)? else { return Ok(None) };
         ensure!(about.diff_id == *diff_id, "{}: is layer {}, not {diff_id}", dir.display(), about.diff_id);
         Ok(Some(dir))
+    }
+
+    /// What is known of a layer; `None` if it is not there.
+    pub fn about(&self, diff_id: &Digest) -> Result<Option<Unpacked>> {
+        about(&self.path(diff_id))
     }
 
     /// Where the files of a layer are, given its directory.
@@ -72,7 +72,22 @@ impl<'a> Layers<'a> {
 }
 
 fn path_in(dir: &Path, diff_id: &Digest) -> PathBuf {
-    dir.join(&diff_id.hex()[..NAME_LENGTH])
+    dir.join(name(diff_id))
+}
+
+/// The name of a layer's directory.
+pub fn name(diff_id: &Digest) -> &str {
+    &diff_id.hex()[..NAME_LENGTH]
+}
+
+/// What is known of the layer in a directory; `None` if there is none.
+pub fn about(dir: &Path) -> Result<Option<Unpacked>> {
+    let text = match fs_err::read(dir.join(ABOUT)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    serde_json::from_slice(&text).map(Some).with_context(|| dir.join(ABOUT).display().to_string())
 }
 
 /// A layer in the making. Dropped, nothing of it is left.
@@ -96,19 +111,27 @@ impl Unpacking<'_> {
     }
 
     /// Ends the archive; its digest without compression must be this one.
-    pub fn finish(mut self, diff_id: &Digest) -> Result<Unpacked> {
+    pub fn finish(self, diff_id: &Digest) -> Result<Unpacked> {
+        self.end(Some(diff_id))
+    }
+
+    /// Ends the archive, whatever its digest is.
+    pub fn finish_new(self) -> Result<Unpacked> {
+        self.end(None)
+    }
+
+    fn end(mut self, wanted: Option<&Digest>) -> Result<Unpacked> {
         let worker = self.worker.take().context("unpack: no worker")?;
         let unpacked: Unpacked = worker::result(worker).context("unpack")?;
-        ensure!(
-            unpacked.diff_id == *diff_id,
-            "unpack: the layer should be {diff_id} without its compression, and is {}",
-            unpacked.diff_id
-        );
+        if let Some(wanted) = wanted.filter(|wanted| **wanted != unpacked.diff_id) {
+            let is = &unpacked.diff_id;
+            bail!("unpack: the layer should be {wanted} without its compression, and is {is}");
+        }
         let mut about = fs_err::File::create(self.temporary.path().join(ABOUT))?;
         about.write_all(&serde_json::to_vec(&unpacked)?)?;
         about.sync_all()?;
         fs_err::create_dir_all(&self.layers)?;
-        let path = path_in(&self.layers, diff_id);
+        let path = path_in(&self.layers, &unpacked.diff_id);
         self.temporary.keep_as(&path)?;
         Ok(unpacked)
     }

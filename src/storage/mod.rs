@@ -3,6 +3,7 @@
 pub mod blobs;
 pub mod compression;
 pub mod digest;
+pub mod gc;
 pub mod layers;
 pub mod lock;
 pub mod owners;

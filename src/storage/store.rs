@@ -18,7 +18,7 @@ use anyhow::Result;
 use std::path::{Path, PathBuf};
 
 /// The marker of an OCI image layout (image-layout.md, "oci-layout file").
-const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+pub const LAYOUT_MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 const EMPTY_INDEX: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
 
 /// The store of one user.
@@ -37,7 +37,7 @@ impl Store {
             for dir in [store.images().join("blobs/sha256"), store.layers_dir(), store.locks()] {
                 fs_err::create_dir_all(dir)?;
             }
-            for (name, text) in [("oci-layout", LAYOUT), ("index.json", EMPTY_INDEX)] {
+            for (name, text) in [("oci-layout", LAYOUT_MARKER), ("index.json", EMPTY_INDEX)] {
                 let path = store.images().join(name);
                 if !path.exists() {
                     fs_err::write(path, text)?;
@@ -87,6 +87,15 @@ impl Store {
         layers::Layers::new(self, self.layers_dir().join(key(&self.maps, self.owners)))
     }
 
+    /// The directories of all unpacked layers, for whatever ids.
+    pub fn all_layers(&self) -> Result<Vec<PathBuf>> {
+        let mut all = Vec::new();
+        for ids in entries(&self.layers_dir())? {
+            all.extend(entries(&ids)?);
+        }
+        Ok(all)
+    }
+
     /// Held while something is used that no image or container names yet: nothing is deleted meanwhile.
     pub fn in_use(&self) -> Result<Lock> {
         Lock::take(&self.locks().join("use"), Kind::Shared, |_| {})
@@ -106,6 +115,15 @@ impl Store {
     pub fn for_blob(&self, digest: &Digest, waiting: impl FnOnce(Option<i32>)) -> Result<Lock> {
         let path = self.locks().join(format!("{}-{}", digest.algorithm().name(), digest.hex()));
         Ok(Lock::take(&path, Kind::Exclusive, waiting)?.removed_at_end(&path))
+    }
+}
+
+/// What is in a directory; nothing is in one that is not there.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    match fs_err::read_dir(dir) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -132,6 +132,31 @@ pub fn sweep(store: &Store) -> Result<()> {
     Ok(())
 }
 
+/// A tree that has lost its name and is still to be removed.
+#[derive(Debug)]
+pub struct Condemned {
+    path: PathBuf,
+    /// Locked, so that nobody else begins to remove it.
+    _fd: OwnedFd,
+}
+
+/// Takes a directory's name away: whoever looks for it does not find it from now on.
+pub fn condemn(store: &Store, dir: &Path) -> Result<Condemned> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(dir, flags, Mode::empty()).named(|| format!("open({})", dir.display()))?;
+    lock(&fd)?;
+    let path = store.tmp().join(name()?);
+    rustix::fs::rename(dir, &path).named(|| format!("rename({})", dir.display()))?;
+    Ok(Condemned { path, _fd: fd })
+}
+
+impl Condemned {
+    /// Removes it.
+    pub fn remove(self, store: &Store) -> Result<()> {
+        remove(store, &self.path)
+    }
+}
+
 /// Removes a file or a tree of the store, files of all of the caller's ids among it.
 pub fn remove(store: &Store, path: &Path) -> Result<()> {
     let stat = match rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {

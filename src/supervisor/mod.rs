@@ -37,7 +37,9 @@ pub fn run(created: Created) -> Result<u8> {
         process::kill_children()?;
     }
     drop(pidfile);
-    status
+    let status = status?;
+    created.record.ended(status)?;
+    Ok(status)
 }
 
 /// The loop: bytes, signals, the time limit, the end.

@@ -1,7 +1,7 @@
 //! From text to [`Options`]: each option by the grammar in `spec` that is its own.
 
 use super::ContainerArgs;
-use crate::image::reference::Name;
+use crate::image::find;
 use crate::spec::options::{IdMode, Mount, Options, Pull, Root};
 use crate::spec::{
     annotation, capability, device, env, idmapping, mount, name, namespace, path, security, signal, size, sysctl,
@@ -33,7 +33,8 @@ impl ContainerArgs {
             Some(_) => words.next().context("--rootfs: no directory")?,
             None => {
                 let name = words.next().context("no image")?;
-                options.root = Root::Image { name: Name::parse(&name)?, pull: pull.unwrap_or_default() };
+                find::check(&name)?;
+                options.root = Root::Image { name, pull: pull.unwrap_or_default() };
                 options.command = words.collect();
                 return Ok(());
             }
@@ -59,7 +60,8 @@ impl ContainerArgs {
         options.remove = args.rm.unwrap_or(false);
         options.interactive = args.interactive.unwrap_or(false);
         options.tty = args.tty.unwrap_or(false);
-        options.annotations = each("--label", &args.label, |text| annotation::parse(text, false))?;
+        options.labels = each("--label", &args.label, |text| annotation::parse(text, false))?;
+        options.annotations.clone_from(&options.labels);
         options.annotations.extend(each("--annotation", &args.annotation, |text| annotation::parse(text, true))?);
         options.pidfile = args.pidfile.as_ref().map(|file| path::source(file, cwd));
         options.timeout = one("--timeout", &args.timeout, |text| number(text, 0, u64::MAX))?.unwrap_or(0);

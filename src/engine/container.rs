@@ -1,0 +1,142 @@
+//! What is written down of a container: `container.json` beside its upper layer.
+//!
+//! Containers that are kept are in `DATA/containers/ID/`, those of `--rm` in `DATA/scratch/ID/`; both are locked while
+//! somebody is responsible for them. What changes over a container's life is in files of its own: `exit.json`.
+
+use super::{names, record, scratch};
+use crate::error::Advise;
+use crate::paths;
+use crate::storage::digest::Digest;
+use crate::storage::unpack::Owners;
+use crate::time::Time;
+use crate::userns::idmap::IdMaps;
+use anyhow::{Context, Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// What is written down.
+pub const ABOUT: &str = "container.json";
+/// How its last run ended.
+pub const EXIT: &str = "exit.json";
+/// The bundle's Spec.
+pub const SPEC: &str = "config.json";
+
+/// A container, as it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// When it was made.
+    pub created: Time,
+    /// The image that it runs, if it runs one.
+    pub image: Option<OfImage>,
+    /// What an image made of it would say: the image's configuration with what the options changed.
+    pub config: serde_json::Value,
+    /// What runs.
+    pub args: Vec<String>,
+    /// The ids of its files.
+    pub maps: IdMaps,
+    /// What became of the owners of its layers' files.
+    pub owners: Owners,
+    /// The directories that are stacked for its root, the topmost first; none if a directory itself is the root.
+    pub layers: Vec<PathBuf>,
+    /// `--rootfs` without `:O`: that directory.
+    pub root: Option<PathBuf>,
+}
+
+/// The image of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfImage {
+    /// As it was typed.
+    pub name: String,
+    /// docker's id: the digest of its configuration.
+    pub id: Digest,
+    /// The digest of its manifest.
+    pub manifest: Digest,
+}
+
+/// A container that was found.
+#[derive(Debug)]
+pub struct Found {
+    /// What is known of it.
+    pub container: Container,
+    /// Its directory on disk.
+    pub dir: PathBuf,
+    /// True if a process is responsible for it now.
+    pub live: bool,
+}
+
+impl Found {
+    /// The directory with what the container changed; none if its root is a directory itself.
+    pub fn upper(&self) -> Option<PathBuf> {
+        (!self.container.layers.is_empty()).then(|| self.dir.join("0/upper"))
+    }
+
+    /// Its name, else the beginning of its id.
+    pub fn shown(&self) -> &str {
+        self.container.name.as_deref().unwrap_or(&self.container.id[..12])
+    }
+}
+
+/// Where the directories of containers are: those that are kept, those of `--rm`.
+pub fn places() -> Result<[PathBuf; 2]> {
+    let data = paths::data_dir()?;
+    Ok([data.join("containers"), data.join("scratch")])
+}
+
+/// All containers that have something on disk.
+pub fn all() -> Result<Vec<Found>> {
+    let mut all = Vec::new();
+    for place in places()? {
+        for id in record::ids_in(&place)? {
+            // One that is just being made or removed is none.
+            all.extend(read(&place.join(&id)).with_context(|| format!("container {id}"))?);
+        }
+    }
+    Ok(all)
+}
+
+/// One by its name, its id, or the beginning of its id.
+pub fn find(name: &str) -> Result<Found> {
+    find_if_there(name)?.ok_or_else(|| anyhow!("no such container: {name}")).hint(|| {
+        "a container is kept if it was run without --rm, and a container with --rm that has an image while it runs"
+            .to_owned()
+    })
+}
+
+/// Likewise; `None` if there is none.
+pub fn find_if_there(name: &str) -> Result<Option<Found>> {
+    let data = paths::data_dir()?;
+    if names::is_name(name) {
+        if let Ok(id) = fs_err::read_link(data.join("names").join(name)) {
+            if let Some(found) = read(&data.join("containers").join(id))? {
+                return Ok(Some(found));
+            }
+        }
+    }
+    let mut found = None;
+    for one in all()? {
+        let of_name = one.container.name.as_deref() == Some(name);
+        if of_name || one.container.id == name {
+            return Ok(Some(one));
+        }
+        let is_prefix = !name.is_empty() && one.container.id.starts_with(name);
+        if is_prefix && found.replace(one).is_some() {
+            bail!("{name}: more than one container has an id that starts like this");
+        }
+    }
+    Ok(found)
+}
+
+/// What is written down in a directory; `None` if it has no record.
+pub fn read(dir: &Path) -> Result<Option<Found>> {
+    let text = match fs_err::read(dir.join(ABOUT)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let container = serde_json::from_slice(&text).with_context(|| dir.join(ABOUT).display().to_string())?;
+    Ok(Some(Found { container, dir: dir.to_owned(), live: scratch::is_locked(dir)? }))
+}

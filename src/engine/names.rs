@@ -1,0 +1,84 @@
+//! Names of containers: symlinks to their ids, in the session for those that run and on disk for those that are kept.
+
+use super::container;
+use super::record::{gone, is_held, make_layout};
+use crate::error::Advise;
+use crate::paths;
+use crate::sys::Named;
+use anyhow::{Result, anyhow};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// Takes a name, in this session and, for a container that is kept, for good.
+pub fn take(runtime: &Path, name: &str, id: &str, keep: bool) -> Result<Vec<PathBuf>> {
+    let _turn = lock(runtime)?;
+    let kept = paths::data_dir().map(|data| data.join("names").join(name));
+    let is_kept = |holder: &str| -> Result<bool> { Ok(container::places()?[0].join(holder).is_dir()) };
+    let mut links = Vec::new();
+    if keep {
+        let link = kept?;
+        fs_err::create_dir_all(link.parent().unwrap_or(Path::new("/")))?;
+        links.push(take_link(link, name, id, is_kept)?);
+    } else if let Some(holder) = kept.ok().and_then(|link| fs_err::read_link(link).ok()) {
+        let holder = holder.display().to_string();
+        if is_kept(&holder)? {
+            return Err(taken(name, &holder));
+        }
+    }
+    links.push(take_link(runtime.join("names").join(name), name, id, |holder| is_held(runtime, holder)).inspect_err(
+        |_| {
+            // The error is what is told.
+            for link in &links {
+                let _ = rustix::fs::unlink(link);
+            }
+        },
+    )?);
+    Ok(links)
+}
+
+/// A name is taken by a symlink, which exists or not: two at once cannot have it both. One whose container is no more
+/// does not count.
+fn take_link(link: PathBuf, name: &str, id: &str, counts: impl Fn(&str) -> Result<bool>) -> Result<PathBuf> {
+    loop {
+        match rustix::fs::symlink(id, &link) {
+            Ok(()) => return Ok(link),
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).named(|| format!("symlink({})", link.display())).map_err(Into::into),
+        }
+        let holder = fs_err::read_link(&link).map(|id| id.display().to_string()).unwrap_or_default();
+        if counts(&holder)? {
+            return Err(taken(name, &holder));
+        }
+        gone(rustix::fs::unlink(&link), &link)?;
+    }
+}
+
+fn taken(name: &str, holder: &str) -> anyhow::Error {
+    let taken: Result<()> = Err(anyhow!("the container name \"{name}\" is already in use by container {holder}"))
+        .hint(|| "choose another name, or remove that container: rbox rm".to_owned());
+    taken.err().unwrap_or_else(|| anyhow!("taken"))
+}
+
+/// True for what can be the name of a file in a directory of names.
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains('/')
+}
+
+/// One at a time changes names that another one has.
+pub fn lock(runtime: &Path) -> Result<OwnedFd> {
+    let dir = runtime.join("names");
+    let open = || rustix::fs::open(&dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let fd = match open() {
+        Err(Errno::NOENT) => {
+            make_layout(runtime)?;
+            open()
+        }
+        opened => opened,
+    };
+    let fd = fd.named(|| format!("open({})", dir.display()))?;
+    rustix::io::retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::LockExclusive))
+        .named(|| format!("flock({})", dir.display()))?;
+    Ok(fd)
+}

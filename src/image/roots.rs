@@ -1,0 +1,48 @@
+//! What the store's images, and containers made of them, need.
+
+use super::catalog::Catalog;
+use super::manifest::{self, Descriptor, Document};
+use super::view::Image;
+use crate::storage::digest::Digest;
+use crate::storage::gc::Roots;
+use crate::storage::store::Store;
+use anyhow::Result;
+
+/// Indexes within indexes are not followed further.
+const DEPTH: usize = 4;
+
+/// What the catalog's images and these further manifests need.
+pub fn roots<'a>(store: &Store, further: impl Iterator<Item = &'a Digest>) -> Result<Roots> {
+    let mut roots = Roots::default();
+    for entry in Catalog::new(store).all()? {
+        add(store, &entry, DEPTH, &mut roots);
+    }
+    for digest in further {
+        if !roots.blobs.contains(digest) {
+            let size = store.blobs().size(digest)?.unwrap_or(0);
+            let entry = Descriptor::new("", digest.clone(), size);
+            add(store, &entry, DEPTH, &mut roots);
+        }
+    }
+    Ok(roots)
+}
+
+/// Of what cannot be read nothing can be known: it is what `system check` finds.
+fn add(store: &Store, entry: &Descriptor, depth: usize, roots: &mut Roots) {
+    if !roots.blobs.insert(entry.digest.clone()) || depth == 0 {
+        return;
+    }
+    let Ok(bytes) = store.blobs().read(&entry.digest, super::registry::MAX_MANIFEST) else { return };
+    match manifest::read(&bytes, &entry.media_type) {
+        Ok(Document::Manifest(manifest)) => {
+            roots.blobs.insert(manifest.config.digest.clone());
+            roots.blobs.extend(manifest.layers.iter().map(|layer| layer.digest.clone()));
+            if let Ok(image) = Image::load(store, entry.clone()) {
+                roots.layers.extend(image.diff_ids);
+            }
+        }
+        // Another tool's: all that is below.
+        Ok(Document::Index(entries)) => entries.iter().for_each(|entry| add(store, entry, depth - 1, roots)),
+        Err(_) => {}
+    }
+}

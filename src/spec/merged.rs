@@ -1,0 +1,70 @@
+//! What an image made of a container would say: the image's configuration with what the options changed (moby,
+//! `daemon/commit.go`, `merge`). Pure.
+
+use super::options::Options;
+use super::process;
+use serde_json::{Map, Value, json};
+
+/// The configuration of a container of this image, in the image's own keys; those that rbox does not know stay as they
+/// are. `image`: the value of `config` in the image's configuration, or null.
+pub fn config(options: &Options, image: &Value) -> Value {
+    let mut merged: Map<String, Value> = image.as_object().cloned().unwrap_or_default();
+    let of_image = |key: &str| -> Vec<String> { strings(&image[key]) };
+    merged.insert("Env".to_owned(), process::kept_env(options, &of_image("Env")).into());
+    if let Some(entrypoint) = &options.entrypoint {
+        merged.insert("Entrypoint".to_owned(), json!(entrypoint));
+        merged.remove("Cmd");
+    }
+    if !options.command.is_empty() {
+        merged.insert("Cmd".to_owned(), json!(options.command));
+    }
+    if let Some(user) = &options.user {
+        merged.insert("User".to_owned(), json!(user));
+    }
+    if let Some(dir) = &options.workdir {
+        merged.insert("WorkingDir".to_owned(), json!(dir));
+    }
+    if let Some(signal) = options.stop_signal {
+        merged.insert("StopSignal".to_owned(), json!(signal.to_string()));
+    }
+    if !options.labels.is_empty() {
+        let mut labels = image["Labels"].as_object().cloned().unwrap_or_default();
+        labels.extend(options.labels.iter().map(|(key, value)| (key.clone(), json!(value))));
+        merged.insert("Labels".to_owned(), labels.into());
+    }
+    merged.into()
+}
+
+fn strings(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(|word| word.as_str().map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_over_the_image() {
+        let image = json!({
+            "Env": ["PATH=/bin", "A=1", "B=2", "C"], "Cmd": ["sh"], "Entrypoint": ["/init"], "User": "app",
+            "Labels": { "a": "1", "b": "2" }, "Healthcheck": { "Test": ["NONE"] }, "OnBuild": ["RUN x"]
+        });
+        let mut options = Options {
+            env: vec![("B".to_owned(), "3".to_owned()), ("D".to_owned(), "4".to_owned())],
+            unset_env: vec!["A".to_owned()],
+            labels: vec![("b".to_owned(), "x".to_owned())],
+            command: vec!["ls".to_owned()],
+            ..Options::default()
+        };
+        let merged = config(&options, &image);
+        assert_eq!(merged["Env"], json!(["PATH=/bin", "B=3", "D=4"]));
+        assert_eq!((&merged["Cmd"], &merged["Entrypoint"]), (&json!(["ls"]), &json!(["/init"])));
+        assert_eq!(merged["Labels"], json!({ "a": "1", "b": "x" }));
+        assert_eq!((&merged["Healthcheck"], &merged["OnBuild"]), (&image["Healthcheck"], &image["OnBuild"]));
+        // A new entrypoint drops the image's command.
+        options = Options { entrypoint: Some(vec!["/x".to_owned()]), ..Options::default() };
+        let merged = config(&options, &image);
+        assert_eq!((&merged["Cmd"], &merged["Entrypoint"]), (&Value::Null, &json!(["/x"])));
+        assert_eq!(config(&Options::default(), &Value::Null), json!({ "Env": [] }));
+    }
+}
