@@ -2,6 +2,7 @@
 
 pub mod blobs;
 pub mod compression;
+pub mod copy;
 pub mod digest;
 pub mod layers;
 pub mod lock;
