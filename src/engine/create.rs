@@ -3,6 +3,7 @@
 use super::ids::{self, Caller};
 use super::images::{self, Remote};
 use super::record::{self, Record};
+use super::volumes::{self, Held};
 use super::{root, said};
 use crate::error::Failure;
 use crate::image::pull::Progress;
@@ -36,6 +37,8 @@ pub struct Created {
     /// Why the container has one id, for a user who did not ask for that and was not told yet.
     pub note: Option<Failure>,
     pidfile: Option<PathBuf>,
+    /// Anonymous volumes go after the record, which says that they are in use.
+    _volumes: Held,
 }
 
 /// Makes the container's directories and its Spec; fetches the image if it has to.
@@ -51,6 +54,8 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     };
     check_devices(options)?;
     let image = image(options, maps.as_ref(), remote, progress)?;
+    let config = image.as_ref().map(|(image, _)| &image.config);
+    let options = &*volumes::complete(options, config)?;
     let (layers, accounts) = match (&options.root, &image) {
         (Root::Directory { path, overlay: false }, _) => (vec![], root::accounts(path)?),
         (Root::Directory { path, overlay: true }, _) => (vec![path.clone()], root::accounts(path)?),
@@ -62,6 +67,7 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     };
     let mut record = Record::create(options.name.as_deref())?;
     let overlays = overlays(options, &layers, &mut record)?;
+    let (volumes, held) = volumes::hold(options, &record.id)?;
     let system = rustix::system::uname();
     let host = Host {
         id: record.id.clone(),
@@ -74,17 +80,18 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         root: root_path(options, &record)?,
         layers,
         overlays,
+        volumes,
         joins,
         // A new user namespace has all that the kernel knows, whatever its maker has.
         bounding: capability::EVERY,
         kernel: version(&system.release().to_string_lossy()),
     };
-    let spec = build::build(options, image.as_ref().map(|(image, _)| &image.config), &host)?;
+    let spec = build::build(options, config, &host)?;
     record.write_config(&spec)?;
     let bundle = Bundle::new(&record.dir, spec)?;
     let Options { tty, interactive, timeout, .. } = *options;
     let note = missing.filter(|_| said::first_time(said::ONE_ID)).map(|error| Failure::from(&error));
-    Ok(Created { record, bundle, tty, interactive, timeout, note, pidfile: options.pidfile.clone() })
+    Ok(Created { record, bundle, tty, interactive, timeout, note, pidfile: options.pidfile.clone(), _volumes: held })
 }
 
 impl Created {

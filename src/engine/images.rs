@@ -35,6 +35,11 @@ pub fn store(maps: &IdMaps) -> Result<Store> {
     Store::open(&paths::data_dir()?, maps.clone(), owners)
 }
 
+/// The ids that containers have when nobody asks for others.
+pub fn default_maps() -> Result<IdMaps> {
+    Ok(ids::ids(&Options::default(), Caller::this())?.maps)
+}
+
 /// Opens the store for the ids that containers have when nobody asks for others.
 pub fn default_store(id_mode: IdMode) -> Result<Store> {
     let options = Options { id_mode, ..Options::default() };

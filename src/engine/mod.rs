@@ -7,3 +7,4 @@ pub mod record;
 pub mod root;
 pub mod said;
 pub mod unshare;
+pub mod volumes;

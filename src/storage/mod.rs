@@ -13,4 +13,5 @@ pub mod store;
 pub mod tar;
 pub mod temporary;
 pub mod unpack;
+pub mod usage;
 pub mod worker;
