@@ -179,7 +179,7 @@ fn image(
 ) -> Result<Option<(Image, Vec<PathBuf>)>> {
     let Root::Image { name, pull } = &options.root else { return Ok(None) };
     let store = match maps {
-        Some(maps) => images::store(maps)?,
+        Some(maps) => images::store_with(maps, options.id_overflow)?,
         // Ids of a namespace that is joined: most likely they are the usual ones.
         None => images::default_store(IdMode::Auto)?,
     };

@@ -1,7 +1,7 @@
 //! The Spec's mounts: docker's own ones, then the user's by the depth of their targets.
 
 use super::host::{Content, Host, Overlay, Volume};
-use super::options::{self, Mount, Namespace, Options, Propagation};
+use super::options::{self, Mount, Namespace, Options, Propagation, Root};
 use super::{defaults, tmpfs};
 use crate::runtime::mount_options::COPY_UP;
 use anyhow::{Context, Result, bail};
@@ -14,7 +14,10 @@ pub fn build(options: &Options, host: &Host) -> Result<Vec<SpecMount>> {
     let mut overlays = host.overlays.iter();
     let mut mounts = Vec::new();
     if !host.layers.is_empty() {
-        mounts.push(overlay("/", &host.layers, overlays.next().context("root: no directory for its changes")?)?);
+        // What a kept container changed must survive.
+        let volatile = options.remove || matches!(options.root, Root::Directory { .. });
+        let scratch = overlays.next().context("root: no directory for its changes")?;
+        mounts.push(overlay("/", &host.layers, scratch, volatile)?);
     }
     let users = asked(options, overlays, &host.volumes)?;
     let taken: HashSet<&Path> = users.iter().map(|mount| mount.destination().as_path()).collect();
@@ -128,7 +131,7 @@ fn asked<'a>(
             }
             Mount::Overlay { source, target } => {
                 let scratch = overlays.next().with_context(|| format!("{target}: no directory for :O"))?;
-                overlay(target, std::slice::from_ref(source), scratch)?
+                overlay(target, std::slice::from_ref(source), scratch, true)?
             }
             Mount::Volume(wanted) => {
                 let found = volumes.next().with_context(|| format!("{}: no volume", wanted.target))?;
@@ -187,14 +190,17 @@ fn propagation_word(propagation: Propagation) -> &'static str {
     }
 }
 
-/// An overlay whose changes are thrown away: nothing of it needs to reach the disk (`volatile`). Without root its
-/// attributes are named `user.overlay.*` (`userxattr`).
-fn overlay(target: &str, layers: &[PathBuf], scratch: &Overlay) -> Result<SpecMount> {
+/// An overlay. With `volatile` its changes are thrown away, and nothing of them needs to reach the disk: otherwise each
+/// end is a syncfs(2) of the whole file system (overlayfs.rst, "Volatile mount"). Without root its attributes are named
+/// `user.overlay.*` (`userxattr`).
+fn overlay(target: &str, layers: &[PathBuf], scratch: &Overlay, volatile: bool) -> Result<SpecMount> {
     let layers: Vec<String> = layers.iter().map(|layer| escaped(layer)).collect::<Result<_>>()?;
     let lower = format!("lowerdir={}", layers.join(":"));
     let upper = format!("upperdir={}", escaped(&scratch.upper)?);
     let work = format!("workdir={}", escaped(&scratch.work)?);
-    Ok(mount(target, "overlay", "overlay", &[&lower, &upper, &work, "userxattr", "volatile"]))
+    let mut words: Vec<&str> = vec![&lower, &upper, &work, "userxattr"];
+    words.extend(volatile.then_some("volatile"));
+    Ok(mount(target, "overlay", "overlay", &words))
 }
 
 /// Colons separate lower layers and commas options; the kernel takes a backslash before any character
