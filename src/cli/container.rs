@@ -2,7 +2,7 @@
 
 mod convert;
 
-pub use convert::id_mode;
+pub use convert::{id_mode, id_overflow};
 
 use super::boolean;
 use super::remote::RemoteArgs;
@@ -111,13 +111,18 @@ struct Process {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Files")]
 struct Files {
-    /// Bind mount a directory or file. WORDS: ro, rw, O (changes are thrown away), bind, rbind, private, rprivate,
-    /// slave, rslave, nosuid, nodev, noexec
-    #[arg(short, long, value_name = "SRC:DST[:WORDS]")]
+    /// Bind mount a directory or file, or mount a volume: SRC is a path, or a name; without it the volume is anonymous.
+    /// WORDS: ro, rw, nosuid, nodev, noexec; for a path O (changes are thrown away), bind, rbind, private, rprivate,
+    /// slave, rslave; for a volume nocopy (an empty one is not filled from the image)
+    #[arg(short, long, value_name = "[SRC:]DST[:WORDS]")]
     volume: Vec<String>,
-    /// Attach a filesystem: type=bind,src=…,dst=…[,ro] or type=tmpfs,dst=…[,tmpfs-size=…], or the form of -v
+    /// Attach a filesystem: type=bind,src=…,dst=…[,ro], type=tmpfs,dst=…[,tmpfs-size=…],
+    /// type=volume[,src=NAME],dst=…[,volume-nocopy][,volume-opt=…], or the form of -v
     #[arg(long, value_name = "MOUNT")]
     mount: Vec<String>,
+    /// Mount the volumes and directories that another container has
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    volumes_from: Vec<String>,
     /// Mount a tmpfs directory
     #[arg(long, value_name = "DST[:OPTIONS]")]
     tmpfs: Vec<String>,
@@ -177,6 +182,10 @@ struct Ids {
     /// [default: auto]
     #[arg(long, value_name = "MODE")]
     id_mode: Option<String>,
+    /// What becomes of files in the image whose owner is not mapped: error, or squash: they belong to 65534, or to root
+    /// if that is not mapped, either [default: error]
+    #[arg(long, value_name = "WHAT")]
+    id_overflow: Option<String>,
 }
 
 #[derive(Debug, Default, Args)]

@@ -1,11 +1,11 @@
 //! `rbox pull`.
 
+use super::container::id_overflow;
 use super::progress::{Quiet, Shown};
 use super::remote::RemoteArgs;
 use super::{grammar, output};
 use crate::engine::images;
 use crate::image::reference::Name;
-use crate::spec::options::IdMode;
 use crate::sys::process;
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -19,6 +19,10 @@ struct PullArgs {
     /// Say nothing but the id of the image
     #[arg(short, long)]
     quiet: bool,
+    /// What becomes of files whose owner is not mapped: error, or squash: they belong to 65534, or to root if that is not
+    /// mapped, either [default: error]
+    #[arg(long, value_name = "WHAT")]
+    id_overflow: Option<String>,
     #[command(flatten)]
     remote: RemoteArgs,
 }
@@ -34,7 +38,8 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = PullArgs::from_arg_matches_mut(&mut matches)?;
     let name = Name::parse(&args.image)?;
     let remote = args.remote.remote(&std::env::current_dir().context("current directory")?)?;
-    let store = images::default_store(IdMode::Auto)?;
+    let overflow = args.id_overflow.as_deref().map(id_overflow).transpose()?.unwrap_or_default();
+    let store = images::store_with(&images::default_maps()?, overflow)?;
     let (_, image) = if args.quiet {
         images::pull(&store, &name, &remote, &Quiet)?
     } else {

@@ -121,9 +121,7 @@ fn values_of_all_kinds() {
 #[test]
 fn writable_places_of_a_read_only_root() {
     let options = line("--rootfs /r --read-only --read-only-tmpfs -v /a:/tmp sh").expect("valid");
-    let targets = options.mounts.iter().map(|mount| match mount {
-        Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } | Mount::Overlay { target, .. } => target.as_str(),
-    });
+    let targets = options.mounts.iter().map(Mount::target);
     assert_eq!(targets.collect::<Vec<_>>(), ["/tmp", "/run", "/var/tmp"]);
     assert!(message("--rootfs /r --read-only-tmpfs sh").starts_with("--read-only-tmpfs: only with --read-only"));
 }

@@ -4,6 +4,7 @@ use super::container::{Container, OfImage};
 use super::ids::{self, Caller};
 use super::images::{self, Chosen, Remote};
 use super::record::{self, Record};
+use super::volumes::{self, Held};
 use super::{root, said};
 use crate::error::Failure;
 use crate::image::pull::Progress;
@@ -40,6 +41,8 @@ pub struct Created {
     /// Why the container has one id, for a user who did not ask for that and was not told yet.
     pub note: Option<Failure>,
     pidfile: Option<PathBuf>,
+    /// Anonymous volumes go after the record, which says that they are in use.
+    _volumes: Held,
 }
 
 /// Makes the container's directories and its Spec; fetches the image if it has to.
@@ -56,6 +59,8 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     check_devices(options)?;
     let store = store(options, maps.as_ref())?;
     let chosen = image(options, store.as_ref(), remote, progress)?;
+    let config = chosen.as_ref().map(|chosen| &chosen.image.config);
+    let options = &*volumes::complete(options, config)?;
     let (layers, accounts) = match (&options.root, &chosen) {
         (Root::Directory { path, overlay: false }, _) => (vec![], root::accounts(path)?),
         (Root::Directory { path, overlay: true }, _) => (vec![path.clone()], root::accounts(path)?),
@@ -67,6 +72,7 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     };
     let mut record = Record::create(options.name.as_deref(), !options.remove)?;
     let overlays = overlays(options, &layers, &mut record)?;
+    let (volumes, held) = volumes::hold(options, &record.id)?;
     let system = rustix::system::uname();
     let host = Host {
         id: record.id.clone(),
@@ -79,12 +85,13 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         root: root_path(options, &record)?,
         layers,
         overlays,
+        volumes,
         joins,
         // A new user namespace has all that the kernel knows, whatever its maker has.
         bounding: capability::EVERY,
         kernel: version(&system.release().to_string_lossy()),
     };
-    let spec = build::build(options, chosen.as_ref().map(|chosen| &chosen.image.config), &host)?;
+    let spec = build::build(options, config, &host)?;
     record.write_config(&spec)?;
     if chosen.is_some() || !options.remove {
         record.describe(&described(options, chosen.as_ref(), store.as_ref(), &host, &spec)?, &spec)?;
@@ -94,7 +101,7 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let bundle = Bundle::new(&record.dir, spec)?;
     let Options { tty, interactive, timeout, .. } = *options;
     let note = missing.filter(|_| said::first_time(said::ONE_ID)).map(|error| Failure::from(&error));
-    Ok(Created { record, bundle, tty, interactive, timeout, note, pidfile: options.pidfile.clone() })
+    Ok(Created { record, bundle, tty, interactive, timeout, note, pidfile: options.pidfile.clone(), _volumes: held })
 }
 
 impl Created {
@@ -179,7 +186,7 @@ fn store(options: &Options, maps: Option<&IdMaps>) -> Result<Option<Store>> {
         return Ok(None);
     }
     match maps {
-        Some(maps) => images::store(maps).map(Some),
+        Some(maps) => images::store_with(maps, options.id_overflow).map(Some),
         // Ids of a namespace that is joined: most likely they are the usual ones.
         None => images::default_store(IdMode::Auto).map(Some),
     }

@@ -16,7 +16,7 @@ use crate::image::registry::{Access, Status, status};
 use crate::image::view::Image;
 use crate::image::{credentials, find};
 use crate::paths;
-use crate::spec::options::{IdMode, Options, Pull};
+use crate::spec::options::{IdMode, IdOverflow, Options, Pull};
 use crate::storage::layers::Layers;
 use crate::storage::lock::Lock;
 use crate::storage::store::Store;
@@ -38,9 +38,31 @@ pub struct Remote {
 
 /// Opens the store for containers with these ids. Without a range the owners of files are written down.
 pub fn store(maps: &IdMaps) -> Result<Store> {
+    store_with(maps, IdOverflow::Error)
+}
+
+/// The same; files whose owner is not mapped are an error or not. Layers that were unpacked in the two ways do not mix.
+pub fn store_with(maps: &IdMaps, overflow: IdOverflow) -> Result<Store> {
     let one = maps.uid.ranges().iter().map(|range| range.count).sum::<u32>() == 1;
-    let owners = if one { Owners::Record } else { Owners::Set };
+    let owners = match overflow {
+        _ if one => Owners::Record,
+        IdOverflow::Error => Owners::Set,
+        IdOverflow::Squash => Owners::Overflow(overflow_id(maps)),
+    };
     Store::open(&paths::data_dir()?, maps.clone(), owners)
+}
+
+/// The owner of files whose own one is not mapped: the kernel's overflow id (proc_sys_kernel(5)), which is nobody in all
+/// distributions; root where that is not mapped, either.
+fn overflow_id(maps: &IdMaps) -> u32 {
+    const NOBODY: u32 = 65534;
+    let is_mapped = maps.uid.outside(NOBODY).is_some() && maps.gid.outside(NOBODY).is_some();
+    if is_mapped { NOBODY } else { 0 }
+}
+
+/// The ids that containers have when nobody asks for others.
+pub fn default_maps() -> Result<IdMaps> {
+    Ok(ids::ids(&Options::default(), Caller::this())?.maps)
 }
 
 /// Opens the store for the ids that containers have when nobody asks for others.

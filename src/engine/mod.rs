@@ -11,3 +11,4 @@ pub mod root;
 pub mod said;
 pub mod scratch;
 pub mod unshare;
+pub mod volumes;

@@ -155,16 +155,27 @@ impl Drop for Record {
 
 /// The first process of a running container, by name, id or the beginning of an id.
 pub fn process_of(name: &str) -> Result<i32> {
+    let text = fs_err::read(find(name)?.join(PROCESS)).map_err(|_| anyhow!("container {name} is not running"))?;
+    let identity: Identity = serde_json::from_slice(&text)?;
+    identity.open().with_context(|| format!("container {name} is not running"))?;
+    Ok(identity.pid)
+}
+
+/// The Spec of a container that somebody is responsible for.
+pub fn spec_of(name: &str) -> Result<oci_spec::runtime::Spec> {
+    let text = fs_err::read(find(name)?.join(CONFIG)).map_err(|_| anyhow!("no such container: {name}"))?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// The directory of a container, by name, id or the beginning of an id.
+fn find(name: &str) -> Result<PathBuf> {
     let runtime = paths::runtime_dir()?;
     let all = runtime.join("containers");
     let id = match rustix::fs::readlink(runtime.join("names").join(name), Vec::new()) {
         Ok(id) if !name.contains('/') => id.to_string_lossy().into_owned(),
         _ => by_prefix(&all, name)?.with_context(|| format!("no such container: {name}"))?,
     };
-    let text = fs_err::read(all.join(id).join(PROCESS)).map_err(|_| anyhow!("container {name} is not running"))?;
-    let identity: Identity = serde_json::from_slice(&text)?;
-    identity.open().with_context(|| format!("container {name} is not running"))?;
-    Ok(identity.pid)
+    Ok(all.join(id))
 }
 
 fn by_prefix(all: &Path, prefix: &str) -> Result<Option<String>> {
@@ -181,7 +192,7 @@ fn by_prefix(all: &Path, prefix: &str) -> Result<Option<String>> {
 }
 
 /// The names in a directory, which may be missing.
-pub fn ids_in(dir: &Path) -> Result<Vec<String>> {
+pub(super) fn ids_in(dir: &Path) -> Result<Vec<String>> {
     match fs_err::read_dir(dir) {
         Ok(entries) => entries
             .map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()))
@@ -226,7 +237,8 @@ fn remove_dead(runtime: &Path, id: &str) -> Result<()> {
     if let Ok([_, rest]) = container::places() {
         scratch::sweep(&rest)?;
     }
-    remove_record(runtime, id)
+    remove_record(runtime, id)?;
+    super::volumes::sweep()
 }
 
 /// The lock goes last: as long as it is there the next one finds what is left.
@@ -289,7 +301,7 @@ fn new_lock(runtime: &Path) -> Result<(String, OwnedFd)> {
     }
 }
 
-fn random_id() -> Result<String> {
+pub(super) fn random_id() -> Result<String> {
     let mut bytes = [0u8; 32];
     let mut filled = 0;
     while filled < bytes.len() {

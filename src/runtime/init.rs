@@ -67,13 +67,14 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
     make_rest(alone, later, outside)?;
     rootfs::separate(spec)?;
     let root = rootfs::find(spec, &bundle.dir)?;
-    let mounts = mounts::prepare(own_mounts(spec), as_root)?;
+    let mut mounts = mounts::prepare(own_mounts(spec), as_root)?;
     set_names(bundle)?;
     if bundle.namespaces.makes(CLONE_NEWNET) {
         loopback::set_up()?;
     }
     become_root(bundle, maps, outside)?;
     let root = root.attach(spec)?;
+    mounts::fill(root.as_fd(), &mut mounts)?;
     mounts::attach(root.as_fd(), mounts)?;
     sysctl::write(spec)?;
     let terminal = open_terminal(spec, root.as_fd(), stdio)?;

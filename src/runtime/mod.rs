@@ -21,3 +21,4 @@ pub mod seccomp;
 pub mod state;
 pub mod sync;
 pub mod sysctl;
+pub mod volume;

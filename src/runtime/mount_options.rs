@@ -3,6 +3,11 @@
 use crate::sys::mount::{Attr, Propagation};
 use anyhow::{Result, bail};
 
+/// A word of a bind that other runtimes know nothing of (to mount(8) what begins with `x-` is a comment, and the kernel
+/// reads no options of a bind): if the source is an empty directory, it first gets what the root filesystem has at the
+/// target, as docker fills a new volume.
+pub const COPY_UP: &str = "x-rbox.copyup";
+
 /// What the words of one mount come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountOptions {
@@ -12,6 +17,8 @@ pub struct MountOptions {
     pub set_recursive: Attr,
     /// `bind` or `rbind`.
     pub bind: Option<Bind>,
+    /// [`COPY_UP`].
+    pub copy_up: bool,
     /// The propagation, and whether it reaches below.
     pub propagation: Option<(Propagation, bool)>,
     /// `key=value` and flags for the filesystem.
@@ -35,6 +42,7 @@ impl MountOptions {
             set: Attr::empty(),
             set_recursive: Attr::empty(),
             bind: None,
+            copy_up: false,
             propagation: None,
             data: Vec::new(),
         };
@@ -58,6 +66,7 @@ impl MountOptions {
             "defaults" | "async" | "loud" | "nomand" | "auto" | "noauto" | "user" | "nouser" => {}
             "bind" => self.bind = Some(Bind::Plain),
             "rbind" => self.bind = Some(Bind::Recursive),
+            COPY_UP => self.copy_up = true,
             "private" => self.propagation = Some((Propagation::PRIVATE, false)),
             "rprivate" => self.propagation = Some((Propagation::PRIVATE, true)),
             "slave" => self.propagation = Some((Propagation::DOWNSTREAM, false)),

@@ -4,6 +4,7 @@
 
 use super::devices;
 use super::mount_options::{Bind, MountOptions};
+use super::volume::Unfilled;
 use crate::error::Advise;
 use crate::sys::mount::{self, Attr};
 use crate::sys::path::{self, Missing};
@@ -25,6 +26,8 @@ pub struct Prepared<'a> {
 enum Made {
     /// A detached copy of a bind's source.
     Copy(OwnedFd),
+    /// A bind's source that may have to be filled first.
+    Volume(Unfilled),
     /// A new filesystem, detached.
     Filesystem(OwnedFd),
     /// Only in place, or only as the container's root.
@@ -59,6 +62,9 @@ fn prepare_one(mount: &Mount, as_root: bool) -> Result<Prepared<'_>> {
                 Made::Later
             }
         }
+        _ if options.copy_up => {
+            Made::Volume(Unfilled::find(mount.source().as_deref().context("a bind without a source")?)?)
+        }
         bind => Made::Copy(copy_source(mount, bind == Some(Bind::Recursive))?),
     };
     Ok(Prepared { mount, options, made })
@@ -75,6 +81,18 @@ fn copy_source(mount: &Mount, recursive: bool) -> Result<OwnedFd> {
         }),
         Err((_, error)) => Err(error.into()),
     }
+}
+
+/// Fills what is to be filled from the root filesystem, while nothing is mounted in that.
+pub fn fill(root: BorrowedFd<'_>, mounts: &mut [Prepared<'_>]) -> Result<()> {
+    for prepared in mounts {
+        if let Made::Volume(volume) = &prepared.made {
+            let target = prepared.mount.destination();
+            let filled = volume.fill(root, target).with_context(|| format!("mount {}", target.display()))?;
+            prepared.made = Made::Copy(filled);
+        }
+    }
+    Ok(())
 }
 
 /// Attaches everything below `root` in the Spec's order.
@@ -121,6 +139,7 @@ fn attach_one(root: BorrowedFd<'_>, place: Place<'_>, prepared: Prepared<'_>) ->
             return Ok(None);
         }
         Made::Filesystem(made) => Some(made),
+        Made::Volume(_) => bail!("was not filled"),
         Made::Later => None,
     };
     if mount.typ().as_deref() == Some("overlay") {

@@ -9,6 +9,9 @@ pub const INIT: &str = "rbox.init";
 /// `"1"`: the caller's supplementary groups stay (`--group-add keep-groups`). The name is crun's.
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
+/// Which volumes are mounted where: a JSON object of targets and names. Only rbox itself reads it.
+pub const VOLUMES: &str = "rbox.volumes";
+
 /// The number of the signal that stops the container (image-spec, `conversion.md`).
 pub const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
 

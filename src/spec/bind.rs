@@ -1,6 +1,6 @@
-//! The words that qualify a bind mount, the same in `-v` and `--mount`.
+//! The words that qualify a bind mount or a volume, the same in `-v` and `--mount`.
 
-use super::options::{Mount, Propagation};
+use super::options::{Mount, Propagation, Volume};
 use crate::error::Advise;
 use anyhow::{Result, anyhow, bail};
 use std::path::PathBuf;
@@ -15,6 +15,7 @@ pub struct Words {
     flags: Vec<(&'static str, bool)>,
     overlay: bool,
     relabel: Option<bool>,
+    copy: Option<bool>,
 }
 
 impl Words {
@@ -40,9 +41,8 @@ impl Words {
                 return Err(anyhow!("U: the owners of the host's files are not changed"))
                     .hint(|| "--userns keep-id:uid=N,gid=N makes you that user in the container".to_owned());
             }
-            // A bind is never filled from the image, so there is nothing to leave out.
-            "nocopy" => {}
-            "copy" => bail!("copy: only a volume can be filled from the image"),
+            "nocopy" => self.copy(false)?,
+            "copy" => self.copy(true)?,
             "idmap" => bail!("idmap: id-mapped mounts need privilege over the filesystem, which no user has"),
             "cached" | "delegated" | "consistent" | "default" => {}
             _ => return Ok(false),
@@ -89,6 +89,11 @@ impl Words {
         set(&mut self.relabel, own, "z and Z")
     }
 
+    /// `copy` or `nocopy`.
+    pub fn copy(&mut self, on: bool) -> Result<()> {
+        set(&mut self.copy, on, "copy and nocopy")
+    }
+
     fn flag(&mut self, name: &'static str, on: bool) -> Result<()> {
         match self.flags.iter().find(|(known, _)| *known == name) {
             Some((_, other)) if *other != on => bail!("{name} and its opposite exclude each other"),
@@ -98,10 +103,14 @@ impl Words {
         Ok(())
     }
 
-    /// The mount that the words describe.
+    /// The bind mount that the words describe. One is never filled from the image: `nocopy` has nothing to leave out.
     pub fn mount(self, source: PathBuf, target: String) -> Result<Mount> {
+        if self.copy == Some(true) {
+            bail!("copy: only a volume can be filled from the image");
+        }
         if self.overlay {
-            let rest = Words { overlay: false, relabel: None, readonly: self.readonly.filter(|on| *on), ..self };
+            let rest =
+                Words { overlay: false, relabel: None, copy: None, readonly: self.readonly.filter(|on| *on), ..self };
             if rest != Words::default() {
                 bail!("O excludes all other words: changes go to an upper layer of its own");
             }
@@ -113,8 +122,31 @@ impl Words {
             readonly: self.readonly.unwrap_or(false),
             recursive: self.recursive.unwrap_or(true),
             propagation: self.propagation.unwrap_or_default(),
-            flags: self.flags.iter().filter(|(_, on)| *on).map(|(name, _)| (*name).to_owned()).collect(),
+            flags: self.flags(),
         })
+    }
+
+    /// The volume that the words describe.
+    pub fn volume(self, name: Option<String>, target: String) -> Result<Volume> {
+        if self.overlay {
+            return Err(anyhow!("O: a volume keeps its changes"))
+                .hint(|| "a directory of the host can be mounted so that changes are thrown away".to_owned());
+        }
+        if self.propagation.is_some() || self.recursive.is_some() {
+            bail!("propagation, bind and rbind are for directories of the host: nothing is mounted below a volume");
+        }
+        Ok(Volume {
+            name,
+            target,
+            readonly: self.readonly.unwrap_or(false),
+            nocopy: self.copy == Some(false),
+            flags: self.flags(),
+            ..Volume::default()
+        })
+    }
+
+    fn flags(&self) -> Vec<String> {
+        self.flags.iter().filter(|(_, on)| *on).map(|(name, _)| (*name).to_owned()).collect()
     }
 }
 

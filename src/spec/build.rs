@@ -30,7 +30,7 @@ pub fn build(options: &Options, image: Option<&ImageConfiguration>, host: &Host)
         .set_hostname(names.hostname)
         .set_domainname(options.domainname.clone())
         .set_mounts(Some(mounts::build(options, host)?))
-        .set_annotations(annotations(options, image)?)
+        .set_annotations(annotations(options, image, host)?)
         .set_linux(Some(linux(options, host, bounding)?))
         .set_hooks(None);
     Ok(spec)
@@ -123,7 +123,11 @@ fn mappings(map: &IdMap) -> Result<Vec<LinuxIdMapping>> {
         .collect()
 }
 
-fn annotations(options: &Options, image: Option<&Config>) -> Result<Option<HashMap<String, String>>> {
+fn annotations(
+    options: &Options,
+    image: Option<&Config>,
+    host: &Host,
+) -> Result<Option<HashMap<String, String>>> {
     let mut annotations: HashMap<String, String> = options.annotations.iter().cloned().collect();
     let mut set = |key: &str, value: String| annotations.insert(key.to_owned(), value);
     if options.init {
@@ -134,6 +138,9 @@ fn annotations(options: &Options, image: Option<&Config>) -> Result<Option<HashM
     }
     if process::keeps_groups(options)? {
         set(annotation::KEEP_GROUPS, "1".to_owned());
+    }
+    if let Some(volumes) = mounts::volumes(options, host)? {
+        set(annotation::VOLUMES, volumes);
     }
     let of_image = image.and_then(|image| image.stop_signal().as_deref()).filter(|signal| !signal.is_empty());
     let of_image = of_image.map(|text| signal::parse(text).with_context(|| format!("the image's stop signal {text}")));

@@ -27,6 +27,8 @@ pub struct Host {
     /// Scratch directories, one pair per overlay: that of the root first, if it is one, then one for each
     /// [`Mount::Overlay`](super::options::Mount::Overlay) in the order of the options.
     pub overlays: Vec<Overlay>,
+    /// One for each [`Mount::Volume`](super::options::Mount::Volume) in the order of the options.
+    pub volumes: Vec<Volume>,
     /// The namespaces of other containers that the options name.
     pub joins: Joins,
     /// The caller's capability bounding set, a bit for each number. What is not in it no container can have.
@@ -42,6 +44,31 @@ pub struct Overlay {
     pub upper: PathBuf,
     /// The work directory, on the same filesystem.
     pub work: PathBuf,
+}
+
+/// A volume that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// What is mounted.
+    pub content: Content,
+}
+
+/// What a volume is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A directory of its own, filled from the image as long as it is empty.
+    Directory(PathBuf),
+    /// A directory of the host.
+    Bind {
+        /// Where it is.
+        path: PathBuf,
+        /// Whatever the options say.
+        readonly: bool,
+    },
+    /// A tmpfs with these options.
+    Tmpfs(Vec<String>),
 }
 
 /// What is shared with others. For `container:NAME`: /proc/PID/ns/… of that container's first process.

@@ -2,9 +2,10 @@
 //! `HOST:CONTAINER[:WORDS]`, which is that of `-v`.
 
 use super::bind::Words;
-use super::options::Mount;
+use super::options::{Mount, Volume};
 use super::{csv, path, size, tmpfs, volume};
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Reads one `--mount`. A relative source is one of `cwd`. `selinux`: whether this host enforces labels.
@@ -25,12 +26,11 @@ pub fn parse(text: &str, cwd: &Path, selinux: bool) -> Result<Mount> {
     match kind.map(str::to_ascii_lowercase).as_deref() {
         Some("bind") => bind(rest, cwd, selinux),
         Some("tmpfs") => tmpfs_mount(rest),
-        Some("volume") => volume::no_volumes("type=volume"),
-        None => volume::no_volumes("without type=bind or type=tmpfs the type is volume"),
+        Some("volume") | None => volume_mount(rest, selinux),
         Some(other @ ("image" | "cluster" | "npipe" | "devpts" | "ramfs" | "glob" | "artifact")) => {
-            bail!("type={other}: not there yet: use bind or tmpfs")
+            bail!("type={other}: not there yet: use bind, tmpfs or volume")
         }
-        Some(other) => bail!("type={other}: not a mount type: use bind or tmpfs"),
+        Some(other) => bail!("type={other}: not a mount type: use bind, tmpfs or volume"),
     }
 }
 
@@ -101,6 +101,34 @@ fn tmpfs_mount<'a>(pairs: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> R
         }
     }
     Ok(Mount::Tmpfs { target: path::target(target.context("target is required")?)?, options })
+}
+
+fn volume_mount<'a>(pairs: impl Iterator<Item = (&'a str, Option<&'a str>)>, selinux: bool) -> Result<Mount> {
+    let (mut source, mut target, mut words) = (None, None, Words::default());
+    let (mut options, mut labels) = (BTreeMap::new(), BTreeMap::new());
+    for (key, value) in pairs {
+        match (key, value) {
+            ("source" | "src", Some(value)) => source = Some(value).filter(|value| !value.is_empty()),
+            ("target" | "dst" | "destination", Some(value)) => target = Some(value),
+            ("readonly" | "ro", _) => words.readonly(flag(key, value)?)?,
+            ("readwrite" | "rw", _) => words.readonly(!flag(key, value)?)?,
+            ("volume-nocopy", _) => words.copy(!flag(key, value)?)?,
+            ("volume-driver", Some(value)) => volume::driver(value)?,
+            ("volume-opt", Some(value)) => drop(volume::pair(value).map(|(key, value)| options.insert(key, value))?),
+            ("volume-label", Some(value)) => drop(volume::pair(value).map(|(key, value)| labels.insert(key, value))?),
+            ("volume-subpath", Some(_)) => bail!("volume-subpath: not there yet"),
+            ("consistency", Some("default" | "consistent" | "cached" | "delegated")) => {}
+            ("relabel", Some("shared")) => words.relabel(false, selinux)?,
+            ("relabel", Some("private")) => words.relabel(true, selinux)?,
+            (word, None) if words.read(word, selinux)? => {}
+            _ => return unknown(key, value, "volume"),
+        }
+    }
+    source.map(volume::name).transpose()?;
+    volume::Kind::of(&options)?;
+    let target = path::target(target.context("target is required")?)?;
+    let volume = words.volume(source.map(str::to_owned), target)?;
+    Ok(Mount::Volume(Volume { options, labels, ..volume }))
 }
 
 /// `key`, `key=true` or `key=0`: what Go's ParseBool takes.
@@ -175,12 +203,44 @@ mod tests {
     }
 
     #[test]
+    fn volumes() {
+        let volume =
+            |name: Option<&str>| Volume { name: name.map(str::to_owned), target: "/b".to_owned(), ..Volume::default() };
+        let pairs =
+            |all: &[(&str, &str)]| all.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        for (text, mount) in [
+            ("dst=/b", volume(None)),
+            ("type=volume,src=,dst=/b", volume(None)),
+            ("src=v,dst=/b", volume(Some("v"))),
+            (
+                "type=volume,source=v,target=/b,ro,volume-nocopy",
+                Volume { readonly: true, nocopy: true, ..volume(Some("v")) },
+            ),
+            ("type=volume,dst=/b,volume-nocopy=false,volume-driver=local", volume(None)),
+            (
+                "type=volume,src=v,dst=/b,volume-opt=type=tmpfs,volume-opt=o=size=1m,volume-label=a,volume-label=b=c",
+                Volume {
+                    options: pairs(&[("type", "tmpfs"), ("o", "size=1m")]),
+                    labels: pairs(&[("a", ""), ("b", "c")]),
+                    ..volume(Some("v"))
+                },
+            ),
+        ] {
+            assert_eq!(read(text).expect(text), Mount::Volume(mount), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_refused() {
         for (text, message) in [
-            ("", "without type=bind or type=tmpfs the type is volume: named volumes are not there yet"),
-            ("type=volume,src=v,dst=/b", "type=volume: named volumes are not there yet"),
-            ("type=image,src=v,dst=/b", "type=image: not there yet: use bind or tmpfs"),
-            ("type=x,src=v,dst=/b", "type=x: not a mount type: use bind or tmpfs"),
+            ("type=volume", "target is required"),
+            ("type=volume,src=/v,dst=/b,volume-nocopy=maybe", "invalid value for volume-nocopy: maybe"),
+            ("type=volume,src=v,dst=/b,volume-driver=nfs", "nfs: no such volume driver: local is the only one"),
+            ("type=volume,dst=/b,volume-opt=type=ext4", "type=ext4: mounting it needs root"),
+            ("type=volume,dst=/b,volume-subpath=x", "volume-subpath: not there yet"),
+            ("type=volume,dst=/b,bind-propagation=x", "cannot mix 'bind-*' options with mount type 'volume'"),
+            ("type=image,src=v,dst=/b", "type=image: not there yet: use bind, tmpfs or volume"),
+            ("type=x,src=v,dst=/b", "type=x: not a mount type: use bind, tmpfs or volume"),
             ("type=bind,dst=/b", "source is required"),
             ("type=bind,src=/a", "target is required"),
             ("type=bind,src=/a,dst=b", "b: a path in the container must be absolute"),

@@ -1,11 +1,12 @@
 //! The Spec's mounts: docker's own ones, then the user's by the depth of their targets.
 
-use super::host::{Host, Overlay};
-use super::options::{Mount, Namespace, Options, Propagation};
+use super::host::{Content, Host, Overlay, Volume};
+use super::options::{self, Mount, Namespace, Options, Propagation, Root};
 use super::{defaults, tmpfs};
+use crate::runtime::mount_options::COPY_UP;
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::Mount as SpecMount;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// All mounts in the order in which they are made.
@@ -13,9 +14,12 @@ pub fn build(options: &Options, host: &Host) -> Result<Vec<SpecMount>> {
     let mut overlays = host.overlays.iter();
     let mut mounts = Vec::new();
     if !host.layers.is_empty() {
-        mounts.push(overlay("/", &host.layers, overlays.next().context("root: no directory for its changes")?)?);
+        // What a kept container changed must survive.
+        let volatile = options.remove || matches!(options.root, Root::Directory { .. });
+        let scratch = overlays.next().context("root: no directory for its changes")?;
+        mounts.push(overlay("/", &host.layers, scratch, volatile)?);
     }
-    let users = asked(options, overlays)?;
+    let users = asked(options, overlays, &host.volumes)?;
     let taken: HashSet<&Path> = users.iter().map(|mount| mount.destination().as_path()).collect();
     // What the user puts on /dev, /sys or /proc brings along or leaves out what is below.
     let hidden = |place: &Path| place.ancestors().any(|above| taken.contains(above));
@@ -100,7 +104,12 @@ fn shm(options: &Options, host: &Host) -> Result<Option<SpecMount>> {
 }
 
 /// The user's mounts and devices, those nearer to the root first, as docker sorts them.
-fn asked<'a>(options: &Options, mut overlays: impl Iterator<Item = &'a Overlay>) -> Result<Vec<SpecMount>> {
+fn asked<'a>(
+    options: &Options,
+    mut overlays: impl Iterator<Item = &'a Overlay>,
+    volumes: &[Volume],
+) -> Result<Vec<SpecMount>> {
+    let mut volumes = volumes.iter();
     let mut mounts = Vec::new();
     for wanted in &options.mounts {
         mounts.push(match wanted {
@@ -122,7 +131,11 @@ fn asked<'a>(options: &Options, mut overlays: impl Iterator<Item = &'a Overlay>)
             }
             Mount::Overlay { source, target } => {
                 let scratch = overlays.next().with_context(|| format!("{target}: no directory for :O"))?;
-                overlay(target, std::slice::from_ref(source), scratch)?
+                overlay(target, std::slice::from_ref(source), scratch, true)?
+            }
+            Mount::Volume(wanted) => {
+                let found = volumes.next().with_context(|| format!("{}: no volume", wanted.target))?;
+                volume(wanted, &found.content)
             }
         });
     }
@@ -139,6 +152,33 @@ fn asked<'a>(options: &Options, mut overlays: impl Iterator<Item = &'a Overlay>)
     Ok(mounts)
 }
 
+/// docker binds a volume with all that is mounted below it and makes it read-only in the same way.
+fn volume(wanted: &options::Volume, content: &Content) -> SpecMount {
+    let (path, readonly) = match content {
+        Content::Directory(path) => (path, wanted.readonly),
+        Content::Bind { path, readonly } => (path, wanted.readonly || *readonly),
+        Content::Tmpfs(options) => {
+            let mut options = options.clone();
+            options.extend(wanted.readonly.then(|| "ro".to_owned()));
+            options.extend(wanted.flags.iter().cloned());
+            let merged = tmpfs::merge(&options);
+            return mount(&wanted.target, "tmpfs", "tmpfs", &merged.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+    };
+    let mut words = vec!["rbind", "rprivate"];
+    words.extend(readonly.then_some("rro"));
+    words.extend((matches!(content, Content::Directory(_)) && !wanted.nocopy).then_some(COPY_UP));
+    words.extend(wanted.flags.iter().map(String::as_str));
+    bind(&wanted.target, path, &words)
+}
+
+/// Which volume is where, for whoever reads the Spec later: the targets and the names, as JSON.
+pub fn volumes(options: &Options, host: &Host) -> Result<Option<String>> {
+    let targets = options.mounts.iter().filter(|mount| matches!(mount, Mount::Volume(_))).map(Mount::target);
+    let all: BTreeMap<&str, &str> = targets.zip(host.volumes.iter().map(|volume| volume.name.as_str())).collect();
+    if all.is_empty() { Ok(None) } else { Ok(Some(serde_json::to_string(&all)?)) }
+}
+
 fn propagation_word(propagation: Propagation) -> &'static str {
     match propagation {
         Propagation::Private => "private",
@@ -150,14 +190,17 @@ fn propagation_word(propagation: Propagation) -> &'static str {
     }
 }
 
-/// An overlay whose changes are thrown away: nothing of it needs to reach the disk (`volatile`). Without root its
-/// attributes are named `user.overlay.*` (`userxattr`).
-fn overlay(target: &str, layers: &[PathBuf], scratch: &Overlay) -> Result<SpecMount> {
+/// An overlay. With `volatile` its changes are thrown away, and nothing of them needs to reach the disk: otherwise each
+/// end is a syncfs(2) of the whole file system (overlayfs.rst, "Volatile mount"). Without root its attributes are named
+/// `user.overlay.*` (`userxattr`).
+fn overlay(target: &str, layers: &[PathBuf], scratch: &Overlay, volatile: bool) -> Result<SpecMount> {
     let layers: Vec<String> = layers.iter().map(|layer| escaped(layer)).collect::<Result<_>>()?;
     let lower = format!("lowerdir={}", layers.join(":"));
     let upper = format!("upperdir={}", escaped(&scratch.upper)?);
     let work = format!("workdir={}", escaped(&scratch.work)?);
-    Ok(mount(target, "overlay", "overlay", &[&lower, &upper, &work, "userxattr", "volatile"]))
+    let mut words: Vec<&str> = vec![&lower, &upper, &work, "userxattr"];
+    words.extend(volatile.then_some("volatile"));
+    Ok(mount(target, "overlay", "overlay", &words))
 }
 
 /// Colons separate lower layers and commas options; the kernel takes a backslash before any character

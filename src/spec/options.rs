@@ -3,6 +3,7 @@
 //! This is the "low" form: what was typed, checked for grammar only. [`build`](super::build) turns it into the
 //! "high" form, the OCI Spec, together with the image's configuration and facts about the host.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Everything that `rbox run` and `rbox create` can be asked for.
@@ -39,6 +40,8 @@ pub struct Options {
     pub command: Vec<String>,
     /// `-v`, `--mount` and `--tmpfs` in the order given.
     pub mounts: Vec<Mount>,
+    /// `--volumes-from`.
+    pub volumes_from: Vec<VolumesFrom>,
     /// `--read-only`.
     pub read_only: bool,
     /// `--shm-size` in bytes.
@@ -63,6 +66,8 @@ pub struct Options {
     pub gidmap: Vec<IdMapRequest>,
     /// `--id-mode`.
     pub id_mode: IdMode,
+    /// `--id-overflow`.
+    pub id_overflow: IdOverflow,
     /// `--cap-add`, upper case without `CAP_`, or `ALL`.
     pub cap_add: Vec<String>,
     /// `--cap-drop`, likewise.
@@ -164,6 +169,46 @@ pub enum Mount {
         /// Absolute path in the container.
         target: String,
     },
+    /// A volume, which stays when the container goes, unless it has no name.
+    Volume(Volume),
+}
+
+impl Mount {
+    /// Absolute path in the container.
+    pub fn target(&self) -> &str {
+        match self {
+            Mount::Bind { target, .. } | Mount::Tmpfs { target, .. } | Mount::Overlay { target, .. } => target,
+            Mount::Volume(volume) => &volume.target,
+        }
+    }
+}
+
+/// A volume that is to be mounted; made if there is none of that name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Its name; none for an anonymous one.
+    pub name: Option<String>,
+    /// Absolute path in the container.
+    pub target: String,
+    /// `ro`.
+    pub readonly: bool,
+    /// `nocopy`: an empty one stays empty, whatever the image has there.
+    pub nocopy: bool,
+    /// `nosuid`, `nodev`, `noexec` as asked.
+    pub flags: Vec<String>,
+    /// `volume-opt`, for one that is made.
+    pub options: BTreeMap<String, String>,
+    /// `volume-label`, likewise.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// `--volumes-from CONTAINER[:ro]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumesFrom {
+    /// Name or id.
+    pub container: String,
+    /// Read-only, whatever they are there.
+    pub readonly: bool,
 }
 
 /// Mount propagation of a bind (mount_namespaces(7)).
@@ -258,6 +303,16 @@ pub enum IdMode {
     Range,
     /// The caller's own id alone.
     Single,
+}
+
+/// `--id-overflow`: what becomes of files in an image whose owner is not mapped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IdOverflow {
+    /// The image is refused.
+    #[default]
+    Error,
+    /// They belong to the overflow id, 65534, or to root if that is not mapped, either.
+    Squash,
 }
 
 /// `--security-opt`.

@@ -1,46 +1,168 @@
-//! `-v [SRC:]DST[:WORDS]` (docker-run(1), podman-run(1)).
+//! `-v [SRC:]DST[:WORDS]` (docker-run(1), podman-run(1)), and what else there is to say of volumes.
 
 use super::bind::Words;
-use super::options::Mount;
-use super::path;
+use super::options::{Mount, Volume, VolumesFrom};
+use super::{path, tmpfs};
 use crate::error::Advise;
-use anyhow::{Result, anyhow, bail};
-use std::path::Path;
+use anyhow::{Context, Result, anyhow, bail};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// Reads one `-v`. A relative source is one of `cwd`. `selinux`: whether this host enforces labels.
 pub fn parse(text: &str, cwd: &Path, selinux: bool) -> Result<Mount> {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, words) = match parts[..] {
-        [source, target, words] => (source, target, words),
+        [source, target, words] => (Some(source), target, words),
         // The second part is a path or, after a path alone, the words.
-        [source, target] if target.starts_with('/') || !source.starts_with('/') => (source, target, ""),
-        [_, _] => return no_volumes("a path in the container alone asks for an anonymous volume"),
-        [target] => {
-            path::target(target)?;
-            return no_volumes("a path in the container alone asks for an anonymous volume");
-        }
+        [source, target] if target.starts_with('/') || !source.starts_with('/') => (Some(source), target, ""),
+        [target, words] => (None, target, words),
+        [target] => (None, target, ""),
         _ => bail!("not of the form [SRC:]DST[:WORDS]; --mount takes paths with colons"),
     };
-    if source.is_empty() {
+    if source == Some("") {
         bail!("no source");
     }
     let target = path::target(target)?;
-    if !path::is_path(source) {
-        return no_volumes(&format!("{source} would be the name of a volume"));
-    }
-    let mut bind = Words::default();
+    let mut read = Words::default();
     for word in words.split(',').filter(|word| !word.is_empty()) {
-        if !bind.read(word, selinux)? {
+        if !read.read(word, selinux)? {
             bail!("invalid mode: {word}");
         }
     }
-    bind.mount(path::source(source, cwd), target)
+    match source {
+        Some(source) if path::is_path(source) => read.mount(path::source(source, cwd), target),
+        source => {
+            source.map(name).transpose()?;
+            Ok(Mount::Volume(read.volume(source.map(str::to_owned), target)?))
+        }
+    }
 }
 
-/// The refusal of what docker calls a volume.
-pub fn no_volumes<T>(why: &str) -> Result<T> {
-    Err(anyhow!("{why}: named volumes are not there yet"))
-        .hint(|| "use an absolute path or ./dir as the source, or --tmpfs for what need not stay".to_owned())
+/// Checks the name of a volume (docker: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`).
+pub fn name(text: &str) -> Result<()> {
+    let rest = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) || !text.chars().all(rest) {
+        return Err(anyhow!(
+            "{text} includes invalid characters for a local volume name: only [a-zA-Z0-9][a-zA-Z0-9_.-]* is allowed"
+        ))
+        .hint(|| "a directory of the host is an absolute path or begins with ./".to_owned());
+    }
+    // The kernel's limit for one name (NAME_MAX).
+    if text.len() > 255 {
+        bail!("the name of a volume is at most 255 bytes long");
+    }
+    Ok(())
+}
+
+/// Reads `KEY=VALUE`, or `KEY` alone, of a label or an option of the driver.
+pub fn pair(text: &str) -> Result<(String, String)> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    if key.is_empty() {
+        bail!("no key");
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Checks the name of a driver: there is one.
+pub fn driver(text: &str) -> Result<()> {
+    match text {
+        "local" | "" => Ok(()),
+        _ => bail!("{text}: no such volume driver: local is the only one"),
+    }
+}
+
+/// Reads `--volumes-from CONTAINER[:ro|rw|z]`.
+pub fn from_container(text: &str, selinux: bool) -> Result<VolumesFrom> {
+    let (container, words) = text.split_once(':').unwrap_or((text, ""));
+    if container.is_empty() {
+        bail!("no container");
+    }
+    let mut readonly = false;
+    for word in words.split(',').filter(|word| !word.is_empty()) {
+        match word {
+            "ro" => readonly = true,
+            "rw" => {}
+            "z" | "Z" => Words::default().relabel(word == "Z", selinux)?,
+            _ => bail!("invalid mode: {word}"),
+        }
+    }
+    Ok(VolumesFrom { container: container.to_owned(), readonly })
+}
+
+/// What the options of docker's local driver make of a volume (mount(8)'s words: `type`, `o`, `device`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory of its own.
+    Directory,
+    /// A directory of the host (`type=none,o=bind,device=PATH`).
+    Bind {
+        /// Absolute path.
+        path: PathBuf,
+        /// `o=ro`.
+        readonly: bool,
+    },
+    /// A tmpfs, one for each container (`type=tmpfs`), with these options.
+    Tmpfs(Vec<String>),
+}
+
+impl Kind {
+    /// Reads the options. What needs root on the host is refused.
+    pub fn of(options: &BTreeMap<String, String>) -> Result<Kind> {
+        if let Some(key) = options.keys().find(|key| !matches!(key.as_str(), "type" | "o" | "device")) {
+            return match key.as_str() {
+                "size" => Err(anyhow!("option size: a quota needs root"))
+                    .hint(|| "type=tmpfs with o=size=100m has a size".to_owned()),
+                _ => bail!("invalid option: \"{key}\""),
+            };
+        }
+        let get = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
+        let (kind, device) = (get("type"), get("device"));
+        let words = || get("o").split(',').filter(|word| !word.is_empty());
+        let binds = words().any(|word| matches!(word, "bind" | "rbind"));
+        match kind {
+            "" if options.is_empty() => Ok(Kind::Directory),
+            "none" | "" | "bind" if binds || kind == "bind" => {
+                if !device.starts_with('/') {
+                    bail!("device={device}: an absolute path is wanted");
+                }
+                let mut readonly = false;
+                for word in words() {
+                    match word {
+                        "ro" => readonly = true,
+                        "bind" | "rbind" | "rw" | "defaults" => {}
+                        _ => bail!("o={word}: not there for a bind"),
+                    }
+                }
+                Ok(Kind::Bind { path: device.into(), readonly })
+            }
+            "tmpfs" => Ok(Kind::Tmpfs(words().map(tmpfs::option).collect::<Result<_>>().context("o")?)),
+            "" | "none" => bail!("type=none: only with o=bind and device=PATH"),
+            other => Err(anyhow!("type={other}: mounting it needs root"))
+                .hint(|| "type=none,o=bind,device=PATH takes a directory of the host, type=tmpfs memory".to_owned()),
+        }
+    }
+}
+
+/// The volumes that an image wants, at each of the places where nothing else is to be mounted: anonymous ones, as docker
+/// has it. An image may name any place: what would take the place of rbox's own mounts is refused.
+pub fn of_image(places: &[String], mounts: &[Mount]) -> Result<Vec<Mount>> {
+    let mut wanted: Vec<String> = Vec::new();
+    for place in places {
+        let named = || format!("the image wants a volume on {place:?}");
+        let target = path::target(place).with_context(named)?;
+        if mounts.iter().any(|mount| mount.target() == target) || wanted.contains(&target) {
+            continue;
+        }
+        let guarded = ["/proc", "/sys", "/dev"].iter().any(|own| Path::new(&target).starts_with(own));
+        if guarded || target.contains('\0') {
+            return Err(anyhow!("an image has no business there"))
+                .hint(|| "--mount or --tmpfs with the same place takes precedence".to_owned())
+                .with_context(named);
+        }
+        wanted.push(target);
+    }
+    wanted.sort();
+    Ok(wanted.into_iter().map(|target| Mount::Volume(Volume { target, ..Volume::default() })).collect())
 }
 
 #[cfg(test)]
@@ -85,17 +207,51 @@ mod tests {
     }
 
     #[test]
+    fn volumes() {
+        let volume = |name: Option<&str>, target: &str| Volume {
+            name: name.map(str::to_owned),
+            target: target.to_owned(),
+            ..Volume::default()
+        };
+        for (text, mount) in [
+            ("data:/b", volume(Some("data"), "/b")),
+            ("d:/b:", volume(Some("d"), "/b")),
+            ("Data_1.x-y:/b/../c:rw", volume(Some("Data_1.x-y"), "/c")),
+            ("data:/b:ro,nocopy", Volume { readonly: true, nocopy: true, ..volume(Some("data"), "/b") }),
+            ("data:/b:z,copy,noexec", Volume { flags: vec!["noexec".to_owned()], ..volume(Some("data"), "/b") }),
+            ("/a", volume(None, "/a")),
+            ("/a:ro", Volume { readonly: true, ..volume(None, "/a") }),
+        ] {
+            assert_eq!(read(text).expect(text), Mount::Volume(mount), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_refused() {
+        let invalid = |name: &str| {
+            format!(
+                "{name} includes invalid characters for a local volume name: only [a-zA-Z0-9][a-zA-Z0-9_.-]* is allowed"
+            )
+        };
         for (text, message) in [
             ("", "no path in the container"),
-            ("/a", "a path in the container alone asks for an anonymous volume: named volumes are not there yet"),
-            ("/a:ro", "a path in the container alone asks for an anonymous volume: named volumes are not there yet"),
-            ("data:/b", "data would be the name of a volume: named volumes are not there yet"),
+            ("data", "data: a path in the container must be absolute"),
+            ("_a:/b", &invalid("_a")),
+            (".data:/b", &invalid(".data")),
+            ("a/b:/c", &invalid("a/b")),
+            ("é:/c", &invalid("é")),
+            ("data:/b:O", "O: a volume keeps its changes"),
+            (
+                "data:/b:rslave",
+                "propagation, bind and rbind are for directories of the host: nothing is mounted below a volume",
+            ),
+            ("data:/b:copy,nocopy", "copy and nocopy exclude each other"),
             ("/a:b:ro", "b: a path in the container must be absolute"),
             ("/a:/", "/: the container's root cannot be a mount point of its own"),
             (":/b", "no source"),
             ("/a:/b:ro:x", "not of the form [SRC:]DST[:WORDS]; --mount takes paths with colons"),
             ("/a:/b:ro,rw", "ro and rw exclude each other"),
+            ("/a:/b:copy", "copy: only a volume can be filled from the image"),
             ("/a:/b:slave,rslave", "two kinds of propagation exclude each other"),
             ("/a:/b:exec,noexec", "noexec and its opposite exclude each other"),
             ("/a:/b:z,Z", "z and Z exclude each other"),
@@ -108,5 +264,61 @@ mod tests {
             assert_eq!(crate::error::Failure::from(&error).message, message, "{text}");
         }
         assert!(parse("/a:/b:z", Path::new("/"), true).is_err());
+    }
+
+    #[test]
+    fn options_of_the_driver() {
+        let of = |text: &str| {
+            let pairs = text.split(';').filter(|pair| !pair.is_empty()).map(|text| pair(text).expect("a pair"));
+            Kind::of(&pairs.collect()).map_err(|error| crate::error::Failure::from(&error).message)
+        };
+        let bind = |readonly| Kind::Bind { path: "/srv".into(), readonly };
+        assert_eq!(of(""), Ok(Kind::Directory));
+        assert_eq!(of("type=none;o=bind;device=/srv"), Ok(bind(false)));
+        assert_eq!(of("o=ro,bind;device=/srv"), Ok(bind(true)));
+        let size = vec!["size=1048576".to_owned(), "uid=5".to_owned()];
+        assert_eq!(of("type=tmpfs;device=tmpfs;o=size=1m,uid=5"), Ok(Kind::Tmpfs(size)));
+        for (text, message) in [
+            ("type=none;o=bind;device=srv", "device=srv: an absolute path is wanted"),
+            ("type=none;device=/srv", "type=none: only with o=bind and device=PATH"),
+            ("o=bind,noatime;device=/srv", "o=noatime: not there for a bind"),
+            ("type=nfs;o=addr=1.2.3.4;device=:/x", "type=nfs: mounting it needs root"),
+            ("type=tmpfs;o=foo", "o: invalid tmpfs option foo"),
+            ("size=10m", "option size: a quota needs root"),
+            ("foo=1", "invalid option: \"foo\""),
+        ] {
+            assert_eq!(of(text), Err(message.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn from_containers() {
+        let from = |container: &str, readonly| VolumesFrom { container: container.to_owned(), readonly };
+        for (text, expected) in
+            [("web", from("web", false)), ("web:ro", from("web", true)), ("web:rw,z", from("web", false))]
+        {
+            assert_eq!(from_container(text, false).expect(text), expected);
+        }
+        for text in ["", ":ro", "web:x"] {
+            assert!(from_container(text, false).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn places_that_an_image_names() {
+        let places = |all: &[&str], mounts: &[Mount]| {
+            let all: Vec<String> = all.iter().map(|place| (*place).to_owned()).collect();
+            of_image(&all, mounts).map(|found| found.iter().map(|mount| mount.target().to_owned()).collect::<Vec<_>>())
+        };
+        let own = Mount::Tmpfs { target: "/data".to_owned(), options: vec![] };
+        assert_eq!(
+            places(&["/var/lib/x/", "/data/../data", "/a", "/a/."], &[own]).expect("valid"),
+            ["/a", "/var/lib/x"]
+        );
+        for place in ["", "/", "x", "/..", "/proc", "/a/../proc/self", "/sys/fs", "/dev", "/x\0y"] {
+            assert!(places(&[place], &[]).is_err(), "{place:?}");
+        }
+        let own = Mount::Tmpfs { target: "/dev/shm".to_owned(), options: vec![] };
+        assert!(places(&["/dev/shm"], &[own]).expect("the user's").is_empty());
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod blobs;
 pub mod compression;
+pub mod copy;
 pub mod digest;
 pub mod gc;
 pub mod layers;
@@ -13,4 +14,5 @@ pub mod store;
 pub mod tar;
 pub mod temporary;
 pub mod unpack;
+pub mod usage;
 pub mod worker;

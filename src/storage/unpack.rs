@@ -35,6 +35,8 @@ const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// aufs's own files, which every reader drops.
 const AUFS: &[u8] = b".wh..wh.";
+/// What the attributes that overlay keeps for itself begin with.
+pub const OVERLAY_PREFIX: &str = "user.overlay.";
 /// On a directory: what lower layers have in it is hidden.
 pub const OPAQUE_ATTRIBUTE: &str = "user.overlay.opaque";
 
@@ -335,7 +337,7 @@ impl<W: Write> Unpacker<'_, W> {
             }
         }
         for (name, value) in &entry.xattrs {
-            let is_ours = name.starts_with(b"user.overlay.") || name == owners::ATTRIBUTE.as_bytes();
+            let is_ours = name.starts_with(OVERLAY_PREFIX.as_bytes()) || name == owners::ATTRIBUTE.as_bytes();
             let can_be = !is_ours && (name.starts_with(b"user.") || name == b"security.capability");
             ensure!(value.len() <= MAX_XATTR, "{}: an attribute of {} bytes", shown(name), value.len());
             let set = if can_be {

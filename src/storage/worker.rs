@@ -7,7 +7,7 @@
 use super::compression::{self, BUFFER};
 use super::digest::{Algorithm, Digest, Hasher};
 use super::unpack::{self, Owners, Report};
-use super::{remove, sandbox};
+use super::{remove, sandbox, usage};
 use crate::error::Failure;
 use crate::sys::{Alone, Named, mount};
 use crate::userns::idmap::IdMaps;
@@ -40,6 +40,13 @@ pub enum Task {
         maps: IdMaps,
         /// What becomes of the owners.
         owners: Owners,
+    },
+    /// Counts the bytes of the files below a directory.
+    Measure {
+        /// The directory.
+        dir: PathBuf,
+        /// The ids of files.
+        maps: IdMaps,
     },
     /// Removes everything below a directory.
     Remove {
@@ -109,6 +116,10 @@ fn work(task: Task) -> Result<u8> {
         Task::Unpack { dir, maps, owners } => sandbox::run(&alone, &maps, &dir, || {
             let unpacked = unpack_here(std::io::stdin().lock(), owners)?;
             answer(&Answer::Done(unpacked))?;
+            Ok(0)
+        }),
+        Task::Measure { dir, maps } => sandbox::run(&alone, &maps, &dir, || {
+            answer(&Answer::Done(usage::of_contents(open_root()?.as_fd())?))?;
             Ok(0)
         }),
         Task::Remove { dir, maps } => sandbox::run(&alone, &maps, &dir, || {

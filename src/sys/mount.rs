@@ -28,6 +28,11 @@ pub fn clone_tree_of(fd: BorrowedFd<'_>, recursive: bool) -> Result<OwnedFd> {
     clone_tree_at(fd, Path::new(""), recursive, OpenTreeFlags::AT_EMPTY_PATH)
 }
 
+/// The same for an entry of a directory.
+pub fn clone_tree_in(directory: BorrowedFd<'_>, name: &Path, recursive: bool) -> Result<OwnedFd> {
+    clone_tree_at(directory, name, recursive, OpenTreeFlags::AT_SYMLINK_NOFOLLOW)
+}
+
 fn clone_tree_at(dir: BorrowedFd<'_>, path: &Path, recursive: bool, flags: OpenTreeFlags) -> Result<OwnedFd> {
     let mut flags = flags | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive {

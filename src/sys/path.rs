@@ -37,6 +37,12 @@ pub fn open_in_without_links(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -
         .named(|| format!("openat2({})", path.display()))
 }
 
+/// The same, and so is a mount point on the way (EXDEV).
+pub fn open_in_mount(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd> {
+    open_with(root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV)
+        .named(|| format!("openat2({})", path.display()))
+}
+
 fn open_with(
     root: BorrowedFd<'_>,
     path: &Path,

@@ -2,7 +2,7 @@
 
 use super::ContainerArgs;
 use crate::image::find;
-use crate::spec::options::{IdMode, Mount, Options, Pull, Root};
+use crate::spec::options::{IdMode, IdOverflow, Mount, Options, Pull, Root};
 use crate::spec::{
     annotation, capability, device, env, idmapping, mount, name, namespace, path, security, signal, size, sysctl,
     tmpfs, ulimit, userns, volume,
@@ -101,9 +101,12 @@ impl ContainerArgs {
 
     fn files(&self, options: &mut Options, cwd: &Path) -> Result<()> {
         let args = &self.files;
-        let selinux = args.volume.len() + args.mount.len() > 0 && Path::new("/sys/fs/selinux/enforce").exists();
+        let selinux = args.volume.len() + args.mount.len() + args.volumes_from.len() > 0
+            && Path::new("/sys/fs/selinux/enforce").exists();
         options.mounts = each("-v", &args.volume, |text| volume::parse(text, cwd, selinux))?;
         options.mounts.extend(each("--mount", &args.mount, |text| mount::parse(text, cwd, selinux))?);
+        options.volumes_from =
+            each("--volumes-from", &args.volumes_from, |text| volume::from_container(text, selinux))?;
         options.mounts.extend(each("--tmpfs", &args.tmpfs, tmpfs::parse)?);
         options.read_only = args.read_only.unwrap_or(false);
         if args.read_only_tmpfs.unwrap_or(false) {
@@ -142,6 +145,7 @@ impl ContainerArgs {
             bail!("--userns: excludes --uidmap and --gidmap: each says what is mapped");
         }
         options.userns = one("--userns", &args.userns, userns::parse)?.unwrap_or_default();
+        options.id_overflow = args.id_overflow.as_deref().map(id_overflow).transpose()?.unwrap_or_default();
         options.id_mode = args.id_mode.as_deref().map(id_mode).transpose()?.unwrap_or_default();
         Ok(())
     }
@@ -165,6 +169,15 @@ pub fn id_mode(text: &str) -> Result<IdMode> {
         "range" => Ok(IdMode::Range),
         "single" => Ok(IdMode::Single),
         _ => bail!("--id-mode {text}: not one of auto, range, single"),
+    }
+}
+
+/// Reads `--id-overflow`.
+pub fn id_overflow(text: &str) -> Result<IdOverflow> {
+    match text {
+        "error" => Ok(IdOverflow::Error),
+        "squash" => Ok(IdOverflow::Squash),
+        _ => bail!("--id-overflow {text}: not one of error, squash"),
     }
 }
 
@@ -199,12 +212,7 @@ fn read(file: &str) -> Result<Vec<u8>> {
 /// podman's list, less /dev and /dev/shm, which are there in any case; what the user mounts stays.
 fn add_tmpfs(mounts: &mut Vec<Mount>) {
     for (target, mode) in [("/run", "755"), ("/tmp", "1777"), ("/var/tmp", "1777")] {
-        let taken = mounts.iter().any(|mount| match mount {
-            Mount::Bind { target: known, .. }
-            | Mount::Tmpfs { target: known, .. }
-            | Mount::Overlay { target: known, .. } => known == target,
-        });
-        if !taken {
+        if !mounts.iter().any(|mount| mount.target() == target) {
             let options = ["exec".to_owned(), format!("mode={mode}")].into();
             mounts.push(Mount::Tmpfs { target: target.to_owned(), options });
         }
