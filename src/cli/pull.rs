@@ -1,10 +1,9 @@
 //! `rbox pull`.
 
 use super::progress::{Quiet, Shown};
-use super::remote::RemoteArgs;
+use super::remote::{self, RemoteArgs};
 use super::{grammar, output};
 use crate::engine::images;
-use crate::image::reference::Name;
 use crate::spec::options::IdMode;
 use crate::sys::process;
 use anyhow::{Context, Result};
@@ -32,7 +31,7 @@ pub fn options(command: Command) -> Command {
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
     process::set_plain_umask();
     let args = PullArgs::from_arg_matches_mut(&mut matches)?;
-    let name = Name::parse(&args.image)?;
+    let name = remote::name(&args.image)?;
     let remote = args.remote.remote(&std::env::current_dir().context("current directory")?)?;
     let store = images::default_store(IdMode::Auto)?;
     let (_, image) = if args.quiet {

@@ -1,11 +1,12 @@
 //! The store of images of the caller.
 
 use super::ids::{self, Caller};
-use crate::error::Advise;
+use crate::error::{Advise, Failure};
 use crate::image::credentials;
 use crate::image::manifest::{Descriptor, Platform};
 use crate::image::pull::{self, Progress};
 use crate::image::reference::{DOCKER_HUB, Name, Reference};
+use crate::image::registries::{Place, Registries};
 use crate::image::registry::{Access, Status, status};
 use crate::image::view::Image;
 use crate::paths;
@@ -41,31 +42,113 @@ pub fn default_store(id_mode: IdMode) -> Result<Store> {
     store(&ids::ids(&options, Caller::this())?.maps)
 }
 
-/// Fetches an image. A short name is looked for in one registry after the other.
-pub fn pull(store: &Store, name: &Name, remote: &Remote, progress: &dyn Progress) -> Result<(Reference, Image)> {
-    let registries = [DOCKER_HUB];
-    let mut missing = None;
-    for registry in registries {
-        let reference = name.within(registry);
-        match pull_one(store, &reference, remote, progress) {
-            Ok(descriptor) => return Ok((reference, Image::load(store, descriptor)?)),
-            Err(error) if name.is_short() && status(&error) == Some(Status::NotFound) => missing = Some(error),
-            Err(error) => return Err(error),
+/// The full names that a name may have in the store, in the order in which they count.
+pub fn candidates(name: &Name) -> Result<Vec<Reference>> {
+    if name.is_short() { Ok(Registries::load()?.candidates(name)) } else { Ok(vec![name.within(DOCKER_HUB)]) }
+}
+
+/// The image of this name, and the full name under which it is here.
+pub fn find(store: &Store, name: &Name) -> Result<Option<(Reference, Image)>> {
+    // What most names stand for is found without reading any configuration.
+    let first = name.within(DOCKER_HUB);
+    if let Some(image) = Image::find(store, &first)? {
+        return Ok(Some((first, image)));
+    }
+    for reference in candidates(name)?.into_iter().skip(1) {
+        if let Some(image) = Image::find(store, &reference)? {
+            return Ok(Some((reference, image)));
         }
     }
-    match missing {
-        Some(error) => Err(error),
-        None => bail!("no registry to look into"),
+    Ok(None)
+}
+
+/// Fetches an image. A short name is looked for in one registry after the other.
+pub fn pull(store: &Store, name: &Name, remote: &Remote, progress: &dyn Progress) -> Result<(Reference, Image)> {
+    let registries = Registries::load()?;
+    let sources = registries.sources(name)?;
+    pull_first(store, &registries, &sources, remote, progress)
+}
+
+/// Fetches the first of several names that there is: the next one's turn comes if a registry says that it has none.
+/// One that cannot be reached does not answer for the others: what is meant may be there.
+fn pull_first(
+    store: &Store,
+    registries: &Registries,
+    sources: &[Reference],
+    remote: &Remote,
+    progress: &dyn Progress,
+) -> Result<(Reference, Image)> {
+    if remote.access.credentials.is_some() && sources.len() > 1 {
+        let registries: Vec<&str> = sources.iter().map(|source| source.registry.as_str()).collect();
+        bail!("--creds: for one registry, and the name may be from any of {}: name it", registries.join(", "));
+    }
+    let mut failed = Vec::new();
+    for source in sources {
+        for place in registries.places(source)? {
+            let error = match pull_from(store, source, &place, remote, progress) {
+                Ok(descriptor) => return Ok((source.clone(), Image::load(store, descriptor)?)),
+                Err(error) => error,
+            };
+            let is_missing = matches!(status(&error), Some(Status::NotFound | Status::Denied));
+            let is_final = !place.is_mirror && !is_missing;
+            if place.is_mirror {
+                progress.passed_over(&place.reference, &error);
+            }
+            failed.push((place.reference, error));
+            if is_final {
+                return Err(together(failed)).with_context(|| format!("pull {source}"));
+            }
+        }
+    }
+    let what = sources.first().map(|source| format!("pull {source}")).unwrap_or_default();
+    match failed.len() {
+        0 | 1 => Err(together(failed)).context(what),
+        _ => Err(together(failed)).context("pull: in none of the places"),
     }
 }
 
-fn pull_one(store: &Store, image: &Reference, remote: &Remote, progress: &dyn Progress) -> Result<Descriptor> {
-    let mut access = remote.access.clone();
-    if access.credentials.is_none() {
-        access.credentials = credentials::find(&credentials::files(remote.authfile.as_deref()), image)?;
-    }
+fn pull_from(
+    store: &Store,
+    image: &Reference,
+    place: &Place,
+    remote: &Remote,
+    progress: &dyn Progress,
+) -> Result<Descriptor> {
+    let access = access(remote, place)?;
     let platform = remote.platform.clone().unwrap_or_else(Platform::host);
-    pull::pull(store, image, &access, &platform, progress).with_context(|| format!("pull {image}"))
+    pull::pull(store, image, &place.reference, &access, &platform, progress)
+}
+
+/// Several errors as one: what was tried and why it failed.
+fn together(mut failed: Vec<(Reference, anyhow::Error)>) -> anyhow::Error {
+    if failed.len() == 1 {
+        if let Some((_, error)) = failed.pop() {
+            return error;
+        }
+    }
+    let mut all = Failure::default();
+    let mut words = Vec::new();
+    for (place, error) in failed {
+        let Failure { message, hints, .. } = Failure::from(&error);
+        words.push(format!("{place}: {message}"));
+        for hint in hints {
+            if !all.hints.contains(&hint) {
+                all.hints.push(hint);
+            }
+        }
+    }
+    all.message = words.join("; ");
+    all.into()
+}
+
+/// How a place is spoken to. Credentials that were typed are for the registry that was named, and not for its mirrors.
+pub fn access(remote: &Remote, place: &Place) -> Result<Access> {
+    let mut access = remote.access.clone();
+    access.tls_verify = access.tls_verify.or(place.insecure.then_some(false));
+    if access.credentials.is_none() || place.is_mirror {
+        access.credentials = credentials::find(&credentials::files(remote.authfile.as_deref()), &place.reference)?;
+    }
+    Ok(access)
 }
 
 /// The image for a container and the directories of its layers, the topmost first; fetched and unpacked if need be.
@@ -76,18 +159,19 @@ pub fn for_container(
     remote: &Remote,
     progress: &dyn Progress,
 ) -> Result<(Image, Vec<PathBuf>)> {
-    let here = Image::find(store, &name.within(DOCKER_HUB))?;
-    let image = match (here, policy) {
-        (Some(image), Pull::Missing | Pull::Never) => image,
+    let image = match (find(store, name)?, policy) {
+        (Some((_, image)), Pull::Missing | Pull::Never) => image,
         (None, Pull::Never) => {
             return Err(anyhow!("{}: no such image here", name.within(DOCKER_HUB)))
                 .hint(|| "--pull never was given; `rbox pull` fetches it".to_owned());
         }
-        (Some(image), Pull::Newer) => match pull(store, name, remote, progress) {
-            Ok((_, newer)) => newer,
-            // What is there will do.
-            Err(_) => image,
-        },
+        (Some((reference, image)), Pull::Newer) => {
+            match pull_first(store, &Registries::load()?, &[reference], remote, progress) {
+                Ok((_, newer)) => newer,
+                // What is there will do.
+                Err(_) => image,
+            }
+        }
         _ => pull(store, name, remote, progress)?.1,
     };
     if let Some(layers) = layers(store, &image)? {

@@ -63,7 +63,9 @@ impl Agent {
         let answer = self.ureq.run(configured.build());
         match proxy {
             // It may be the one that cannot be reached. Its address is shown without the name and password in it.
-            Some(proxy) => answer.with_context(|| format!("by way of the proxy {} ({})", proxy.address, proxy.variable)),
+            Some(proxy) => {
+                answer.with_context(|| format!("by way of the proxy {} ({})", proxy.address, proxy.variable))
+            }
             None => Ok(answer?),
         }
     }

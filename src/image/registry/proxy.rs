@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn without_one() {
-        let none_for = "internal.example, .dotted.example,*.starred.example,with.port:5000,10.0.0.0/8,192.168.1.7,fd00::/8";
+        let none_for =
+            "internal.example, .dotted.example,*.starred.example,with.port:5000,10.0.0.0/8,192.168.1.7,fd00::/8";
         let proxies = proxies(&[("https_proxy", "proxy:1"), ("NO_PROXY", none_for)]).expect("valid");
         for (uri, direct) in [
             ("https://internal.example/", true),
@@ -171,7 +172,7 @@ mod tests {
         ] {
             assert_eq!(chosen(&proxies, uri).is_none(), direct, "{uri}");
         }
-        let all = super::Proxies::read(|name| Some(if name.contains("no") { "*" } else { "proxy:1" }.to_owned()));
+        let all = Proxies::read(|name| Some(if name.contains("no") { "*" } else { "proxy:1" }.to_owned()));
         assert_eq!(chosen(&all.expect("valid"), "https://a.example/"), None);
     }
 
