@@ -8,6 +8,7 @@ pub mod man;
 pub mod output;
 pub mod progress;
 pub mod pull;
+pub mod push;
 pub mod remote;
 pub mod run;
 pub mod unshare;
@@ -74,6 +75,7 @@ fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
     match verb {
         "run" => run::main(matches),
         "pull" => pull::main(matches),
+        "push" => push::main(matches),
         "unshare" => unshare::main(matches),
         "completion" => completion::main(matches),
         "man" => man::main(matches),
@@ -97,6 +99,7 @@ pub fn command() -> Command {
         .subcommand_help_heading("Commands")
         .subcommand(verb("run", "Create and run a new container", run::options))
         .subcommand(verb("pull", "Download an image from a registry", pull::options))
+        .subcommand(verb("push", "Upload an image to a registry", push::options))
         .subcommand(verb("unshare", "Run a program in the user namespace of containers", unshare::options))
         .subcommand(verb("completion", "Print the completion script for a shell", completion::options))
         .subcommand(verb("man", "Write the manual pages into a directory", man::options))

@@ -1,7 +1,9 @@
 //! How far a transfer is: bars on a terminal, a line for each layer elsewhere. Always on standard error.
 
 use super::output;
+use crate::error::Failure;
 use crate::image::pull::Progress;
+use crate::image::reference::Reference;
 use crate::storage::digest::Digest;
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::HashMap;
@@ -26,9 +28,16 @@ impl Progress for Quiet {
 pub struct Shown {
     bars: OnceLock<Option<MultiProgress>>,
     running: Mutex<HashMap<Digest, (ProgressBar, u64)>>,
+    /// Layers go away from here.
+    is_push: bool,
 }
 
 impl Shown {
+    /// For what is sent.
+    pub fn pushing() -> Shown {
+        Shown { is_push: true, ..Shown::default() }
+    }
+
     fn bars(&self) -> Option<&MultiProgress> {
         let make = || MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         self.bars.get_or_init(|| std::io::stderr().is_terminal().then(make)).as_ref()
@@ -60,7 +69,11 @@ impl Progress for Shown {
             }
             None => ProgressBar::hidden(),
         };
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(layer.clone(), (bar, size));
+        let before = self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(layer.clone(), (bar, size));
+        if let Some((bar, _)) = before {
+            // Another attempt.
+            bar.finish_and_clear();
+        }
     }
 
     fn advance(&self, layer: &Digest, bytes: u64) {
@@ -75,7 +88,7 @@ impl Progress for Shown {
                 bar.finish_and_clear();
                 self.line(layer, &format!("done, {}", HumanBytes(size)));
             }
-            None if was_there => self.line(layer, "already here"),
+            None if was_there => self.line(layer, if self.is_push { "already there" } else { "already here" }),
             None => {}
         }
     }
@@ -83,5 +96,19 @@ impl Progress for Shown {
     fn waiting(&self, layer: &Digest, holder: Option<i32>) {
         let whom = holder.map(|pid| format!("process {pid}")).unwrap_or("another rbox".to_owned());
         self.line(layer, &format!("waiting for {whom}, which fetches it"));
+    }
+
+    fn mounted(&self, layer: &Digest, from: &str) {
+        self.line(layer, &format!("already there, mounted from {from}"));
+    }
+
+    fn passed_over(&self, place: &Reference, error: &anyhow::Error) {
+        let line =
+            Failure { message: format!("mirror {place}: {}", Failure::from(error).message), ..Failure::default() };
+        let line = line.render();
+        match self.bars() {
+            Some(bars) => drop(bars.println(line.trim_end())),
+            None => output::error(&line),
+        }
     }
 }

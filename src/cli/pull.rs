@@ -2,10 +2,9 @@
 
 use super::container::id_overflow;
 use super::progress::{Quiet, Shown};
-use super::remote::RemoteArgs;
+use super::remote::{self, RemoteArgs};
 use super::{grammar, output};
 use crate::engine::images;
-use crate::image::reference::Name;
 use crate::sys::process;
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -36,7 +35,7 @@ pub fn options(command: Command) -> Command {
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
     process::set_plain_umask();
     let args = PullArgs::from_arg_matches_mut(&mut matches)?;
-    let name = Name::parse(&args.image)?;
+    let name = remote::name(&args.image)?;
     let remote = args.remote.remote(&std::env::current_dir().context("current directory")?)?;
     let overflow = args.id_overflow.as_deref().map(id_overflow).transpose()?.unwrap_or_default();
     let store = images::store_with(&images::default_maps()?, overflow)?;

@@ -4,10 +4,28 @@ use super::boolean;
 use crate::engine::images::Remote;
 use crate::image::credentials::Credentials;
 use crate::image::manifest::Platform;
+use crate::image::reference::Name;
 use crate::image::registry::Access;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use std::path::{Path, PathBuf};
+
+/// podman's words for places that are no registry.
+const OTHER_PLACES: [&str; 8] =
+    ["containers-storage", "dir", "docker-archive", "docker-daemon", "oci", "oci-archive", "ostree", "sif"];
+
+/// The name of an image in a registry, `docker://` before it or not.
+pub fn name(text: &str) -> Result<Name> {
+    if let Some(name) = text.strip_prefix("docker://") {
+        return Name::parse(name);
+    }
+    match text.split_once(':') {
+        Some((place, _)) if OTHER_PLACES.contains(&place) => {
+            bail!("{text}: {place}: is no registry (docker://{text} would be one's image of that name)")
+        }
+        _ => Name::parse(text),
+    }
+}
 
 /// What is typed.
 #[derive(Debug, Default, Args)]

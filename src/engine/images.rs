@@ -8,13 +8,15 @@ pub mod remove;
 pub mod tag;
 
 use super::ids::{self, Caller};
-use crate::error::Advise;
+use crate::error::{Advise, Failure};
+use crate::image::credentials;
+use crate::image::find::{self, Found};
 use crate::image::manifest::{Descriptor, Platform};
 use crate::image::pull::{self, Progress};
-use crate::image::reference::{DOCKER_HUB, Name, Reference};
+use crate::image::reference::{Name, Reference};
+use crate::image::registries::{Place, Registries};
 use crate::image::registry::{Access, Status, status};
 use crate::image::view::Image;
-use crate::image::{credentials, find};
 use crate::paths;
 use crate::spec::options::{IdMode, IdOverflow, Options, Pull};
 use crate::storage::layers::Layers;
@@ -73,29 +75,91 @@ pub fn default_store(id_mode: IdMode) -> Result<Store> {
 
 /// Fetches an image. A short name is looked for in one registry after the other.
 pub fn pull(store: &Store, name: &Name, remote: &Remote, progress: &dyn Progress) -> Result<(Reference, Image)> {
-    let registries = [DOCKER_HUB];
-    let mut missing = None;
-    for registry in registries {
-        let reference = name.within(registry);
-        match pull_one(store, &reference, remote, progress) {
-            Ok(descriptor) => return Ok((reference, Image::load(store, descriptor)?)),
-            Err(error) if name.is_short() && status(&error) == Some(Status::NotFound) => missing = Some(error),
-            Err(error) => return Err(error),
+    let registries = Registries::load()?;
+    let sources = registries.sources(name)?;
+    pull_first(store, &registries, &sources, remote, progress)
+}
+
+/// Fetches the first of several names that there is: the next one's turn comes if a registry says that it has none.
+/// One that cannot be reached does not answer for the others: what is meant may be there.
+fn pull_first(
+    store: &Store,
+    registries: &Registries,
+    sources: &[Reference],
+    remote: &Remote,
+    progress: &dyn Progress,
+) -> Result<(Reference, Image)> {
+    if remote.access.credentials.is_some() && sources.len() > 1 {
+        let registries: Vec<&str> = sources.iter().map(|source| source.registry.as_str()).collect();
+        bail!("--creds: for one registry, and the name may be from any of {}: name it", registries.join(", "));
+    }
+    let mut failed = Vec::new();
+    for source in sources {
+        for place in registries.places(source)? {
+            let error = match pull_from(store, source, &place, remote, progress) {
+                Ok(descriptor) => return Ok((source.clone(), Image::load(store, descriptor)?)),
+                Err(error) => error,
+            };
+            let is_missing = matches!(status(&error), Some(Status::NotFound | Status::Denied));
+            let is_final = !place.is_mirror && !is_missing;
+            if place.is_mirror {
+                progress.passed_over(&place.reference, &error);
+            }
+            failed.push((place.reference, error));
+            if is_final {
+                return Err(together(failed)).with_context(|| format!("pull {source}"));
+            }
         }
     }
-    match missing {
-        Some(error) => Err(error),
-        None => bail!("no registry to look into"),
+    let what = sources.first().map(|source| format!("pull {source}")).unwrap_or_default();
+    match failed.len() {
+        0 | 1 => Err(together(failed)).context(what),
+        _ => Err(together(failed)).context("pull: in none of the places"),
     }
 }
 
-fn pull_one(store: &Store, image: &Reference, remote: &Remote, progress: &dyn Progress) -> Result<Descriptor> {
-    let mut access = remote.access.clone();
-    if access.credentials.is_none() {
-        access.credentials = credentials::find(&credentials::files(remote.authfile.as_deref()), image)?;
-    }
+fn pull_from(
+    store: &Store,
+    image: &Reference,
+    place: &Place,
+    remote: &Remote,
+    progress: &dyn Progress,
+) -> Result<Descriptor> {
+    let access = access(remote, place)?;
     let platform = remote.platform.clone().unwrap_or_else(Platform::host);
-    pull::pull(store, image, &access, &platform, progress).with_context(|| format!("pull {image}"))
+    pull::pull(store, image, &place.reference, &access, &platform, progress)
+}
+
+/// Several errors as one: what was tried and why it failed.
+fn together(mut failed: Vec<(Reference, anyhow::Error)>) -> anyhow::Error {
+    if failed.len() == 1 {
+        if let Some((_, error)) = failed.pop() {
+            return error;
+        }
+    }
+    let mut all = Failure::default();
+    let mut words = Vec::new();
+    for (place, error) in failed {
+        let Failure { message, hints, .. } = Failure::from(&error);
+        words.push(format!("{place}: {message}"));
+        for hint in hints {
+            if !all.hints.contains(&hint) {
+                all.hints.push(hint);
+            }
+        }
+    }
+    all.message = words.join("; ");
+    all.into()
+}
+
+/// How a place is spoken to. Credentials that were typed are for the registry that was named, and not for its mirrors.
+pub fn access(remote: &Remote, place: &Place) -> Result<Access> {
+    let mut access = remote.access.clone();
+    access.tls_verify = access.tls_verify.or(place.insecure.then_some(false));
+    if access.credentials.is_none() || place.is_mirror {
+        access.credentials = credentials::find(&credentials::files(remote.authfile.as_deref()), &place.reference)?;
+    }
+    Ok(access)
 }
 
 /// An image that a container is to run.
@@ -119,19 +183,22 @@ pub fn for_container(
 ) -> Result<Chosen> {
     let in_use = store.in_use()?;
     let here = find::find(store, name)?;
-    let by_id = here.as_ref().is_some_and(|found| found.name.is_none());
-    let here = here.map(|found| Image::load(store, found.descriptor)).transpose()?;
-    let fetch = || -> Result<Image> { Ok(pull(store, &Name::parse(name)?, remote, progress)?.1) };
     let image = match (here, policy) {
-        (Some(image), _) if by_id => image,
-        (Some(image), Pull::Missing | Pull::Never) => image,
+        // No registry has anything newer of an id.
+        (Some(Found { descriptor, name: None }), _) => Image::load(store, descriptor)?,
+        (Some(found), Pull::Missing | Pull::Never) => Image::load(store, found.descriptor)?,
         (None, Pull::Never) => {
             return Err(anyhow!("{name}: no such image here"))
                 .hint(|| "--pull never was given; `rbox pull` fetches it".to_owned());
         }
-        // What is there will do.
-        (Some(image), Pull::Newer) => fetch().unwrap_or(image),
-        _ => fetch()?,
+        (Some(Found { descriptor, name: Some(reference) }), Pull::Newer) => {
+            match pull_first(store, &Registries::load()?, &[reference], remote, progress) {
+                Ok((_, newer)) => newer,
+                // What is there will do.
+                Err(_) => Image::load(store, descriptor)?,
+            }
+        }
+        _ => pull(store, &Name::parse(name)?, remote, progress)?.1,
     };
     if let Some(layers) = layers(store, &image)? {
         return Ok(Chosen { image, layers, in_use });

@@ -3,6 +3,7 @@
 use super::catalog::Catalog;
 use super::manifest::Descriptor;
 use super::reference::{DOCKER_HUB, Name, Reference};
+use super::registries::Registries;
 use super::view::Image;
 use crate::error::Advise;
 use crate::storage::digest::Digest;
@@ -32,30 +33,24 @@ pub fn check(text: &str) -> Result<()> {
     if is_id(text) { Ok(()) } else { Name::parse(text).map(drop) }
 }
 
-/// The full names that a typed one may stand for here, the likeliest first.
-pub fn candidates(name: &Name) -> Vec<Reference> {
-    let mut all = vec![name.within(DOCKER_HUB)];
-    if name.is_short() {
-        // As podman names what it builds and loads.
-        all.push(name.within("localhost"));
-    }
-    all
+/// The full names that a typed one may stand for here, the likeliest first. Only if that is none of them the
+/// configuration is read.
+pub fn candidates(name: &Name) -> Result<Vec<Reference>> {
+    if name.is_short() { Ok(Registries::load()?.candidates(name)) } else { Ok(vec![name.within(DOCKER_HUB)]) }
 }
 
 /// Finds an image; `None` if there is none of this name or id.
 pub fn find(store: &Store, text: &str) -> Result<Option<Found>> {
     let entries = Catalog::new(store).all()?;
     if !is_id(text) {
-        for name in candidates(&Name::parse(text)?) {
-            let descriptor = match &name.digest {
-                None => entries.iter().find(|entry| entry.name().is_some_and(|known| known == name.to_string())),
-                // Whatever its tag, an image of this repository with that digest.
-                Some(digest) => entries.iter().find(|entry| {
-                    entry.digest == *digest && names_of(entry).is_some_and(|known| known.name() == name.name())
-                }),
-            };
-            if let Some(descriptor) = descriptor {
-                return Ok(Some(Found { descriptor: descriptor.clone(), name: Some(name) }));
+        let typed = Name::parse(text)?;
+        let first = typed.within(DOCKER_HUB);
+        if let Some(descriptor) = by_name(&entries, &first) {
+            return Ok(Some(Found { descriptor, name: Some(first) }));
+        }
+        for name in candidates(&typed)?.into_iter().skip(1) {
+            if let Some(descriptor) = by_name(&entries, &name) {
+                return Ok(Some(Found { descriptor, name: Some(name) }));
             }
         }
     }
@@ -63,8 +58,17 @@ pub fn find(store: &Store, text: &str) -> Result<Option<Found>> {
     Ok(found.map(|descriptor| Found { descriptor, name: None }))
 }
 
-fn names_of(entry: &Descriptor) -> Option<Reference> {
-    entry.name().and_then(|name| Reference::parse(name).ok())
+/// With a digest in it a name means the image of that digest in the repository, whatever its tag.
+fn by_name(entries: &[Descriptor], name: &Reference) -> Option<Descriptor> {
+    let full = name.to_string();
+    let is_it = |entry: &&Descriptor| match (&name.digest, entry.name()) {
+        (None, Some(known)) => known == full,
+        (Some(digest), Some(known)) => {
+            entry.digest == *digest && Reference::parse(known).is_ok_and(|known| known.name() == name.name())
+        }
+        _ => false,
+    };
+    entries.iter().find(is_it).cloned()
 }
 
 /// docker's id is the digest of the configuration; the manifest's is known by its digest, too.

@@ -4,6 +4,7 @@ use super::catalog::Catalog;
 use super::manifest::{self, Descriptor, Document, Manifest, Platform};
 use super::reference::Reference;
 use super::registry::{Access, Client};
+use super::transfers::{self, Stop};
 use super::view::Image;
 use crate::error::Advise;
 use crate::storage::digest::Digest;
@@ -12,11 +13,7 @@ use crate::storage::temporary;
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::ImageConfiguration;
 use std::io::Read;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-/// Layers that are fetched at the same time: one waits for the network while another is unpacked.
-const AT_ONCE: usize = 3;
 /// A layer is not longer.
 const MAX_LAYER: u64 = 1 << 40;
 const CHUNK: usize = 256 * 1024;
@@ -31,20 +28,29 @@ pub trait Progress: Sync {
     fn end(&self, layer: &Digest, was_there: bool);
     /// Somebody else fetches it: process, if known.
     fn waiting(&self, layer: &Digest, holder: Option<i32>);
+    /// A registry had it in another repository of its own.
+    fn mounted(&self, layer: &Digest, from: &str) {
+        let _ = (layer, from);
+    }
+    /// A mirror could not be used; the next place is.
+    fn passed_over(&self, place: &Reference, error: &anyhow::Error) {
+        let _ = (place, error);
+    }
 }
 
-/// Fetches what is missing of an image and gives it its name. Returns its manifest's descriptor.
+/// Fetches what is missing of an image from a place and gives it its name. Returns its manifest's descriptor.
 pub fn pull(
     store: &Store,
     image: &Reference,
+    from: &Reference,
     access: &Access,
     platform: &Platform,
     progress: &dyn Progress,
 ) -> Result<Descriptor> {
     let _in_use = store.in_use()?;
     temporary::sweep(store)?;
-    let client = Client::connect(image, access)?;
-    let mut fetched = client.manifest(&image.version())?;
+    let client = Client::connect(from, access)?;
+    let mut fetched = client.manifest(&from.version())?;
     let manifest = match manifest::read(&fetched.bytes, &fetched.media_type)? {
         Document::Manifest(manifest) => manifest,
         Document::Index(index) => {
@@ -108,7 +114,7 @@ pub fn of_config(config: &ImageConfiguration) -> Platform {
 }
 
 /// An image for one platform alone has no index to choose from.
-fn check_platform(config: &ImageConfiguration, wanted: &Platform) -> Result<()> {
+pub fn check_platform(config: &ImageConfiguration, wanted: &Platform) -> Result<()> {
     let own = of_config(config);
     ensure!(
         (&own.os, &own.architecture) == (&wanted.os, &wanted.architecture),
@@ -143,27 +149,10 @@ fn layers(
             todo.push(pair);
         }
     }
-    todo.reverse();
-    let queue = Mutex::new(todo);
-    let stop = AtomicBool::new(false);
-    let take = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    let failed = Mutex::new(None);
-    let worker = || {
-        while let (false, Some((descriptor, diff_id))) = (stop.load(Ordering::Relaxed), take()) {
-            let result = layer(store, client, descriptor, diff_id, progress, &stop);
-            if let Err(error) = result.with_context(|| format!("layer {}", descriptor.digest)) {
-                // The others fail because of this one.
-                if !stop.swap(true, Ordering::Relaxed) {
-                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                }
-            }
-        }
-    };
-    std::thread::scope(|scope| (0..AT_ONCE.min(layers.len())).for_each(|_| drop(scope.spawn(worker))));
-    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
+    transfers::all(&todo, |(descriptor, diff_id), stop| {
+        layer(store, client, descriptor, diff_id, progress, stop)
+            .with_context(|| format!("layer {}", descriptor.digest))
+    })
 }
 
 /// One layer: its blob into the store and its files into a directory, at the same time.
@@ -173,7 +162,7 @@ fn layer(
     descriptor: &Descriptor,
     diff_id: &Digest,
     progress: &dyn Progress,
-    stop: &AtomicBool,
+    stop: &Stop,
 ) -> Result<()> {
     let Descriptor { digest, size, .. } = descriptor;
     ensure!(*size <= MAX_LAYER, "{size} bytes, more than {MAX_LAYER}");
@@ -195,7 +184,7 @@ fn layer(
     };
     progress.begin(digest, *size);
     let mut pass = |bytes: &[u8]| -> Result<()> {
-        ensure!(!stop.load(Ordering::Relaxed), "stopped, since another layer failed");
+        stop.check()?;
         progress.advance(digest, bytes.len() as u64);
         files.as_mut().map_or(Ok(()), |files| files.write(bytes))
     };

@@ -51,6 +51,22 @@ impl Name {
         self.registry.is_none()
     }
 
+    /// What was typed between the registry and the tag.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// True if neither a tag nor a digest was typed.
+    pub fn is_bare(&self) -> bool {
+        self.tag.is_none() && self.digest.is_none()
+    }
+
+    /// The full name of another repository, with this one's tag and digest.
+    pub fn of(&self, other: &Name) -> Reference {
+        let (tag, digest) = (self.tag.clone(), self.digest.clone());
+        Name { tag, digest, ..other.clone() }.within(DOCKER_HUB)
+    }
+
     /// The full name in the registry that was typed, or else in this one.
     pub fn within(&self, registry: &str) -> Reference {
         let registry = self.registry.clone().unwrap_or_else(|| registry.to_owned());

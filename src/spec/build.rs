@@ -123,11 +123,7 @@ fn mappings(map: &IdMap) -> Result<Vec<LinuxIdMapping>> {
         .collect()
 }
 
-fn annotations(
-    options: &Options,
-    image: Option<&Config>,
-    host: &Host,
-) -> Result<Option<HashMap<String, String>>> {
+fn annotations(options: &Options, image: Option<&Config>, host: &Host) -> Result<Option<HashMap<String, String>>> {
     let mut annotations: HashMap<String, String> = options.annotations.iter().cloned().collect();
     let mut set = |key: &str, value: String| annotations.insert(key.to_owned(), value);
     if options.init {

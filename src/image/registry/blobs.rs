@@ -1,12 +1,12 @@
-//! Blobs: layers and configurations.
+//! Blobs: layers and configurations, as they come.
 
-use super::client::{Client, HttpError, Status, resolve, retry, status};
+use super::answer::{Status, status};
+use super::client::Client;
 use crate::storage::digest::Digest;
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow};
 use std::io::Read;
 use std::time::Duration;
-use ureq::http::{Method, Response, StatusCode, Uri};
-use ureq::{Body, SendBody};
+use ureq::http::{Method, StatusCode};
 
 /// A connection that breaks is taken up again this often without any byte in between.
 const ATTEMPTS: u32 = 5;
@@ -77,71 +77,6 @@ impl Client {
             Err(error) if status(&error) == Some(Status::NotFound) => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    /// Pushes a blob: mounted from another repository of the registry if that has it, else sent.
-    pub fn push_blob(
-        &self,
-        digest: &Digest,
-        size: u64,
-        mount_from: Option<&str>,
-        open: impl Fn() -> Result<Box<dyn Read>>,
-    ) -> Result<()> {
-        let mount = mount_from.map(|from| format!("?mount={digest}&from={from}")).unwrap_or_default();
-        let mut begun = self.send(&Method::POST, &self.address(&format!("blobs/uploads/{mount}")), &[], &[])?;
-        match begun.status() {
-            StatusCode::CREATED if mount_from.is_some() => return Ok(()),
-            StatusCode::ACCEPTED => {}
-            _ => bail!(self.explained(HttpError::of(&mut begun)).context(format!("push blob {digest}"))),
-        }
-        let location = begun.headers().get("location").and_then(|value| value.to_str().ok());
-        let start: Uri = self.address("blobs/uploads/").parse()?;
-        let to = resolve(&start, location.context("push: the registry names no place for the blob")?)?;
-        self.check_scheme(&to).with_context(|| format!("push to {to}"))?;
-        ensure!(self.is_own(&to) || to.scheme_str() == Some("https"), "push to {to}: another host, by plain HTTP");
-        let separator = if to.query().is_some() { '&' } else { '?' };
-        let url = format!("{to}{separator}digest={digest}");
-        let authorization = if self.is_own(&to) { self.push_authorization()? } else { None };
-        let mut request = self
-            .agent()
-            .put(&url)
-            .header("Content-Type", "application/octet-stream")
-            .header("Content-Length", size.to_string());
-        if let Some(authorization) = authorization {
-            request = request.header("Authorization", authorization);
-        }
-        let mut source = open()?;
-        let mut sent =
-            request.send(SendBody::from_reader(&mut source)).with_context(|| format!("push blob {digest}"))?;
-        if sent.status() == StatusCode::CREATED {
-            return Ok(());
-        }
-        bail!(self.explained(HttpError::of(&mut sent)).context(format!("push blob {digest}")))
-    }
-
-    /// A request with a small body, authenticated for pushing and tried again where that may help.
-    pub(super) fn send(
-        &self,
-        method: &Method,
-        url: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Result<Response<Body>> {
-        let attempt = || {
-            let mut request = ureq::http::Request::builder().method(method).uri(url);
-            for (name, value) in headers {
-                request = request.header(*name, *value);
-            }
-            if let Some(authorization) = self.push_authorization()? {
-                request = request.header("Authorization", authorization);
-            }
-            let mut response = self.agent().run(request.body(body)?)?;
-            if response.status().is_server_error() {
-                return Err(HttpError::of(&mut response).into());
-            }
-            Ok(response)
-        };
-        retry(attempt)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Manifests and indexes, by tag or digest.
 
-use super::client::{Client, HttpError};
+use super::answer::retry;
+use super::client::{Client, Content, Request};
 use crate::storage::digest::{Digest, Hasher};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use ureq::http::Method;
 
 /// Registries take no larger ones (distribution-spec, "Pushing Manifests").
@@ -59,14 +60,18 @@ impl Client {
         }
     }
 
-    /// Pushes a manifest under a tag or its digest.
-    pub fn put_manifest(&self, version: &str, bytes: &[u8], media_type: &str) -> Result<()> {
+    /// Pushes a manifest under a tag or its digest. The registry must have read the same bytes.
+    pub fn put_manifest(&self, version: &str, bytes: &[u8], media_type: &str, digest: &Digest) -> Result<()> {
         let url = self.address(&format!("manifests/{version}"));
-        let mut response = self.send(&Method::PUT, &url, &[("Content-Type", media_type)], bytes)?;
-        if response.status().is_success() {
-            return Ok(());
+        let (scope, headers) = (self.push_scope(), [("Content-Type", media_type)]);
+        let request = Request { method: Method::PUT, headers: &headers, body: Content::Bytes(bytes), scope: &scope };
+        let response = retry(|| self.exchange(&request, &url)).with_context(|| format!("manifest {version}"))?;
+        // Not every registry says it.
+        if let Some(got) = response.headers().get("docker-content-digest") {
+            let got = String::from_utf8_lossy(got.as_bytes());
+            ensure!(got == digest.to_string(), "manifest {version}: {digest} was sent, and the registry has {got}");
         }
-        bail!(self.explained(HttpError::of(&mut response)).context(format!("manifest {version}")))
+        Ok(())
     }
 }
 

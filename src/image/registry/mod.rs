@@ -2,17 +2,25 @@
 //!
 //! | file | what it is |
 //! | --- | --- |
-//! | `client.rs` | requests: redirects, retries, authentication, what never leaves for another host |
+//! | `client.rs` | requests: redirects, authentication, what never leaves for another host |
+//! | `address.rs`, `answer.rs` | where an answer leads; what it says when it is none, and when to ask again |
+//! | `agent.rs`, `proxy.rs`, `tls.rs` | HTTP: time limits, the proxy on the way, which certificates count |
 //! | `challenge.rs`, `token.rs` | what a registry asks for before it answers, and how that is had |
-//! | `tls.rs` | which certificates count |
-//! | `manifests.rs`, `blobs.rs` | the two kinds of things that a repository has |
+//! | `manifests.rs`, `blobs.rs`, `uploads.rs` | the two kinds of things that a repository has |
 
+mod address;
+mod agent;
+mod answer;
 mod blobs;
 mod challenge;
 mod client;
 mod manifests;
+mod proxy;
 mod tls;
 mod token;
+mod uploads;
 
-pub use client::{Access, Client, Status, status};
+pub use answer::{Status, status};
+pub use client::{Access, Client};
 pub use manifests::{Fetched, MAX_MANIFEST};
+pub use uploads::Pushed;

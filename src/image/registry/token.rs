@@ -1,12 +1,14 @@
 //! Tokens for a repository (distribution-spec's companion "Token Authentication Specification").
 
-use super::client::{Client, HttpError, TIMEOUT};
+use super::agent::{Time, encoded, with_query};
+use super::answer::HttpError;
+use super::client::Client;
 use crate::image::credentials::Credentials;
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use ureq::http::Uri;
+use ureq::http::{Request, Uri};
 
 /// A token is not longer; it must fit in a header.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -23,29 +25,32 @@ pub fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 
-/// Gets a token: `Bearer …`.
+/// Gets a token: `Bearer …`. `scope`: what for; several with spaces between, or none to show who one is.
 pub fn bearer(client: &Client, realm: &str, service: Option<&str>, scope: &str) -> Result<String> {
     let uri: Uri = realm.parse().with_context(|| format!("token service {realm:?}: not an address"))?;
     client.check_scheme(&uri).with_context(|| format!("token service {realm}"))?;
     let trusted = client.trusts(&uri);
-    let credentials = client.credentials().filter(|_| trusted);
-    let mut query = vec![("scope", scope)];
-    query.extend(service.map(|service| ("service", service)));
-    let request = match credentials {
+    let mut parameters: Vec<(&str, &str)> = service.map(|service| ("service", service)).into_iter().collect();
+    let request = match client.credentials().filter(|_| trusted) {
         Some(Credentials::Identity(token)) => {
-            query.extend([("grant_type", "refresh_token"), ("client_id", "rbox"), ("refresh_token", token)]);
-            let form = query.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
-            client.agent().post(realm).config().timeout_global(Some(TIMEOUT)).build().send_form(form)
+            parameters.extend([("scope", scope), ("grant_type", "refresh_token")]);
+            parameters.extend([("client_id", "rbox"), ("refresh_token", token)]);
+            let form: Vec<String> = parameters.iter().map(|(key, value)| format!("{key}={}", encoded(value))).collect();
+            let head = Request::post(&uri).header("Content-Type", "application/x-www-form-urlencoded");
+            client.agent().run(head.body(form.join("&").as_bytes())?, Time::Short)
         }
         credentials => {
-            let mut request = client.agent().get(realm).config().timeout_global(Some(TIMEOUT)).build();
-            for (key, value) in query {
-                request = request.query(key, value);
-            }
+            parameters.extend(scope.split(' ').filter(|scope| !scope.is_empty()).map(|scope| ("scope", scope)));
+            let mut authorization = None;
             if let Some(Credentials::Password { user, password }) = credentials {
-                request = request.query("account", user).header("Authorization", basic(user, password));
+                parameters.push(("account", user));
+                authorization = Some(basic(user, password));
             }
-            request.call()
+            let mut head = Request::get(with_query(&uri, &parameters));
+            if let Some(authorization) = authorization {
+                head = head.header("Authorization", authorization);
+            }
+            client.agent().run(head.body(())?, Time::Short)
         }
     };
     let mut response = request.with_context(|| format!("token service {realm}"))?;
@@ -59,7 +64,8 @@ pub fn bearer(client: &Client, realm: &str, service: Option<&str>, scope: &str) 
         }
         return Err(error).with_context(|| format!("token service {realm}"));
     }
-    let text = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec()?;
+    let text = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
+    let text = text.with_context(|| format!("token service {realm}: of at most {MAX_ANSWER} bytes"))?;
     let answer: Answer = serde_json::from_slice(&text).with_context(|| format!("token service {realm}"))?;
     let token = answer.token.or(answer.access_token).with_context(|| format!("token service {realm}: no token"))?;
     Ok(format!("Bearer {token}"))
