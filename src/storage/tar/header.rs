@@ -19,19 +19,21 @@ pub enum Format {
     Gnu,
 }
 
-const NAME: std::ops::Range<usize> = 0..100;
-const MODE: std::ops::Range<usize> = 100..108;
-const UID: std::ops::Range<usize> = 108..116;
-const GID: std::ops::Range<usize> = 116..124;
-const SIZE: std::ops::Range<usize> = 124..136;
-const MTIME: std::ops::Range<usize> = 136..148;
-const CHECKSUM: std::ops::Range<usize> = 148..156;
-const TYPE: usize = 156;
-const LINK: std::ops::Range<usize> = 157..257;
-const MAGIC: std::ops::Range<usize> = 257..265;
-const MAJOR: std::ops::Range<usize> = 329..337;
-const MINOR: std::ops::Range<usize> = 337..345;
-const PREFIX: std::ops::Range<usize> = 345..500;
+pub const NAME: std::ops::Range<usize> = 0..100;
+pub const MODE: std::ops::Range<usize> = 100..108;
+pub const UID: std::ops::Range<usize> = 108..116;
+pub const GID: std::ops::Range<usize> = 116..124;
+pub const SIZE: std::ops::Range<usize> = 124..136;
+pub const MTIME: std::ops::Range<usize> = 136..148;
+pub const CHECKSUM: std::ops::Range<usize> = 148..156;
+pub const TYPE: usize = 156;
+pub const LINK: std::ops::Range<usize> = 157..257;
+pub const MAGIC: std::ops::Range<usize> = 257..265;
+pub const MAJOR: std::ops::Range<usize> = 329..337;
+pub const MINOR: std::ops::Range<usize> = 337..345;
+pub const PREFIX: std::ops::Range<usize> = 345..500;
+/// The most that fits in the fields of a device's numbers.
+pub const DEVICE_NUMBER_MAX: u32 = 0o7777777;
 const STAR_PREFIX: std::ops::Range<usize> = 345..476;
 const STAR_TRAILER: std::ops::Range<usize> = 508..512;
 /// GNU's old sparse files: four pieces, a flag that more follow, the real size.

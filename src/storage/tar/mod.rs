@@ -1,4 +1,4 @@
-//! Reading tar streams as the registries' own tools do (Go's archive/tar), from input that nobody trusts.
+//! Reading and writing tar streams as the registries' own tools do (Go's archive/tar), from input that nobody trusts.
 //!
 //! Formats: V7, ustar (POSIX.1-1988), pax (POSIX.1-2001) with GNU's sparse files 0.0, 0.1 and 1.0, star's trailer, and
 //! GNU with long names, base-256 numbers and its old sparse files. Where parsers differ, what Go does counts, because
@@ -11,16 +11,21 @@
 //! | `pax.rs` | the records of an extended header |
 //! | `sparse.rs` | where the data of a sparse file goes |
 //! | `reader.rs` | the sequence of entries |
+//! | `writer.rs` | the same, the other way |
 
 mod header;
 mod pax;
 mod reader;
 mod sparse;
+mod writer;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod writer_tests;
 
 pub use reader::Reader;
+pub use writer::Writer;
 
 use std::fmt;
 

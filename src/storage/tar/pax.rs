@@ -2,7 +2,7 @@
 //! Header").
 
 /// The prefix of the keys that carry extended attributes.
-const XATTR: &[u8] = b"SCHILY.xattr.";
+pub const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// What the records of one entry say.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -101,6 +101,35 @@ fn take(records: &mut Records, key: &[u8], value: &[u8]) -> Result<(), &'static 
     Ok(())
 }
 
+/// Adds a record.
+pub fn write(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    // The space, the equals sign and the newline; and the digits of the length, which count themselves.
+    let rest = key.len() + value.len() + 3;
+    let mut length = rest;
+    while rest + length.to_string().len() != length {
+        length = rest + length.to_string().len();
+    }
+    records.extend_from_slice(format!("{length} ").as_bytes());
+    records.extend_from_slice(key);
+    records.push(b'=');
+    records.extend_from_slice(value);
+    records.push(b'\n');
+}
+
+/// The text of a time: the inverse of what is read.
+pub fn time_text((seconds, nanos): (i64, u32)) -> String {
+    if nanos == 0 {
+        return seconds.to_string();
+    }
+    let (sign, seconds, nanos) = match seconds {
+        0.. => ("", seconds.unsigned_abs(), nanos),
+        // -1.25 is a quarter before -1.
+        _ => ("-", seconds.unsigned_abs() - 1, 1_000_000_000 - nanos),
+    };
+    let text = format!("{sign}{seconds}.{nanos:09}");
+    text.trim_end_matches('0').to_owned()
+}
+
 /// Decimal digits only.
 pub fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
@@ -179,6 +208,21 @@ mod tests {
             ("99999999999999999999", None),
         ] {
             assert_eq!(time(text.as_bytes()), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for value in [(0, 0), (5, 1), (-1, 0), (-2, 750_000_000), (-1, 999_999_999), (1 << 40, 120_000_000)] {
+            assert_eq!(time(time_text(value).as_bytes()), Some(value), "{}", time_text(value));
+        }
+        // Around every length at which the length itself grows a digit.
+        for length in (0..20).chain(85..110).chain(985..1010).chain([9_990, 9_991, 99_985, 99_990]) {
+            let mut bytes = Vec::new();
+            write(&mut bytes, b"path", &vec![b'x'; length + 1]);
+            write(&mut bytes, b"uid", b"7");
+            let records = read(&bytes).expect("valid");
+            assert_eq!((records.path.map(|path| path.len()), records.uid), (Some(length + 1), Some(7)));
         }
     }
 

@@ -6,7 +6,7 @@ use super::{BLOCK, Entry, Error, Kind, Piece, sparse};
 use std::io::Read;
 
 /// A pax header or a long name is not longer than this (Go's archive/tar, maxSpecialFileSize).
-const MAX_EXTENSION: u64 = 1 << 20;
+pub const MAX_EXTENSION: u64 = 1 << 20;
 
 /// Reads entries from a stream. What is not read of an entry's data is skipped by the next call.
 pub struct Reader<R> {
