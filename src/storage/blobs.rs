@@ -1,6 +1,6 @@
 //! Content by digest, as files of an OCI image layout.
 
-use super::digest::{Digest, Hasher};
+use super::digest::{Algorithm, Digest, Hasher};
 use super::store::Store;
 use super::temporary::Temporary;
 use crate::sys::Named;
@@ -64,8 +64,16 @@ impl<'a> Blobs<'a> {
 
     /// Begins a blob of this digest.
     pub fn writer(&self, digest: &Digest) -> Result<Writer<'a>> {
-        let hasher = Hasher::new(digest.algorithm());
-        Ok(Writer { blobs: *self, digest: digest.clone(), hasher, file: Temporary::file(self.store)?, length: 0 })
+        self.begin(Hasher::new(digest.algorithm()), Some(digest.clone()))
+    }
+
+    /// Begins a blob whose digest (sha256) is what comes out.
+    pub fn writer_of_new(&self) -> Result<Writer<'a>> {
+        self.begin(Hasher::new(Algorithm::Sha256), None)
+    }
+
+    fn begin(&self, hasher: Hasher, digest: Option<Digest>) -> Result<Writer<'a>> {
+        Ok(Writer { blobs: *self, digest, hasher, file: Temporary::file(self.store)?, length: 0 })
     }
 }
 
@@ -73,7 +81,8 @@ impl<'a> Blobs<'a> {
 #[derive(Debug)]
 pub struct Writer<'a> {
     blobs: Blobs<'a>,
-    digest: Digest,
+    /// What it has to be, if that is known.
+    digest: Option<Digest>,
     hasher: Hasher,
     file: Temporary<'a>,
     length: u64,
@@ -93,18 +102,31 @@ impl Writer<'_> {
         self.length
     }
 
-    /// Checks the digest, makes the bytes durable and gives them their name.
-    pub fn finish(self) -> Result<()> {
+    /// Checks the digest, makes the bytes durable and gives them their name, which is what comes back.
+    pub fn finish(self) -> Result<Digest> {
         let got = self.hasher.finish();
-        if got != self.digest {
-            bail!("{}: what came has another digest: {got}", self.digest);
+        match self.digest {
+            Some(wanted) if wanted != got => bail!("{wanted}: what came has another digest: {got}"),
+            _ => {}
         }
         self.file.sync()?;
-        let path = self.blobs.path(&self.digest);
+        let path = self.blobs.path(&got);
         if let Some(parent) = path.parent() {
             // sha512 has a directory of its own.
             fs_err::create_dir_all(parent)?;
         }
-        self.file.keep(&path)
+        self.file.keep(&path)?;
+        Ok(got)
+    }
+}
+
+impl std::io::Write for Writer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Writer::write(self, bytes).map_err(std::io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }

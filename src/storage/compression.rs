@@ -1,8 +1,8 @@
-//! What a layer may be packed with, told from its first bytes as docker does: media types lie.
+//! What a layer may be packed with; when it is read, told from its first bytes as docker does: media types lie.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use flate2::bufread::MultiGzDecoder;
-use std::io::{BufReader, Cursor, Read};
+use std::io::{BufReader, Cursor, Read, Write};
 
 /// zstd archives that need more memory than this (2^27 bytes) are refused, as by the zstd program itself.
 const ZSTD_WINDOW_LOG: u32 = 27;
@@ -56,10 +56,78 @@ pub fn decode<'a>(mut source: impl Read + 'a) -> Result<(Compression, Box<dyn Re
     })
 }
 
+/// The level of gzip if none is asked for, as the gzip program has it.
+const GZIP_LEVEL: i32 = 6;
+/// Likewise for zstd.
+const ZSTD_LEVEL: i32 = 3;
+
+/// Packs what is written to it.
+pub enum Encoder<W: Write> {
+    /// As it comes.
+    Plain(W),
+    /// Without a time or a name in the header: the same bytes in, the same bytes out.
+    Gzip(flate2::write::GzEncoder<W>),
+    /// With a checksum at the end.
+    Zstd(zstd::Encoder<'static, W>),
+}
+
+impl<W: Write> Encoder<W> {
+    /// Packs for `sink`, which gets large pieces. `level`: 0 to 9 for gzip, 1 to 19 for zstd, whose higher ones need
+    /// memory that readers may refuse; the usual one if none is given.
+    pub fn new(sink: W, compression: Compression, level: Option<i32>) -> Result<Encoder<W>> {
+        let within = |range: std::ops::RangeInclusive<i32>, usual: i32| {
+            let level = level.unwrap_or(usual);
+            ensure!(range.contains(&level), "compression level {level}: not {} to {}", range.start(), range.end());
+            Ok(level)
+        };
+        Ok(match compression {
+            Compression::Plain => {
+                ensure!(level.is_none(), "compression level: there is no compression");
+                Encoder::Plain(sink)
+            }
+            Compression::Gzip => {
+                let level = flate2::Compression::new(within(0..=9, GZIP_LEVEL)? as u32);
+                Encoder::Gzip(flate2::write::GzEncoder::new(sink, level))
+            }
+            Compression::Zstd => {
+                let mut encoder = zstd::Encoder::new(sink, within(1..=19, ZSTD_LEVEL)?)?;
+                encoder.include_checksum(true)?;
+                Encoder::Zstd(encoder)
+            }
+        })
+    }
+
+    /// Writes what is left and the end of the stream, and gives the sink back.
+    pub fn finish(self) -> std::io::Result<W> {
+        match self {
+            Encoder::Plain(sink) => Ok(sink),
+            Encoder::Gzip(encoder) => encoder.finish(),
+            Encoder::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Encoder::Plain(sink) => sink.write(bytes),
+            Encoder::Gzip(encoder) => encoder.write(bytes),
+            Encoder::Zstd(encoder) => encoder.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Encoder::Plain(sink) => sink.flush(),
+            Encoder::Gzip(encoder) => encoder.flush(),
+            Encoder::Zstd(encoder) => encoder.flush(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
 
     /// Gives one byte at a time.
     struct Slow<'a>(&'a [u8]);
@@ -101,5 +169,42 @@ mod tests {
         packed.truncate(packed.len() - 1);
         let (_, mut plain) = decode(packed.as_slice()).expect("known");
         assert!(plain.read_to_end(&mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn what_is_packed_unpacks() {
+        let bytes: Vec<u8> = (0..300_000u32).flat_map(|number| (number / 9).to_le_bytes()).collect();
+        for compression in [Compression::Plain, Compression::Gzip, Compression::Zstd] {
+            let pack = || {
+                let mut encoder = Encoder::new(Vec::new(), compression, None).expect("a level");
+                for piece in bytes.chunks(70_001) {
+                    encoder.write_all(piece).expect("memory");
+                }
+                encoder.finish().expect("memory")
+            };
+            let packed = pack();
+            assert_eq!(packed, pack(), "{compression:?} is the same each time");
+            let (found, mut reader) = decode(packed.as_slice()).expect("known");
+            let mut unpacked = Vec::new();
+            reader.read_to_end(&mut unpacked).expect("whole");
+            assert_eq!(found, compression);
+            assert!(unpacked == bytes, "{compression:?}");
+            assert!(compression == Compression::Plain || packed.len() < bytes.len() / 2, "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn levels() {
+        for (compression, level, well) in [
+            (Compression::Gzip, 0, true),
+            (Compression::Gzip, 9, true),
+            (Compression::Gzip, 10, false),
+            (Compression::Gzip, -1, false),
+            (Compression::Zstd, 19, true),
+            (Compression::Zstd, 20, false),
+            (Compression::Plain, 1, false),
+        ] {
+            assert_eq!(Encoder::new(Vec::new(), compression, Some(level)).is_ok(), well, "{compression:?} {level}");
+        }
     }
 }
