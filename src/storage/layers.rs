@@ -55,6 +55,12 @@ impl<'a> Layers<'a> {
         dir.join(OWNERS)
     }
 
+    /// The directory of the layer that has its files there; `None` if that is no layer of this store.
+    pub fn with_files(&self, files: &Path) -> Option<PathBuf> {
+        let dir = files.parent().filter(|_| files.file_name().is_some_and(|name| name == DIFF))?;
+        (dir.parent() == Some(&self.dir)).then(|| dir.to_owned())
+    }
+
     /// Begins to unpack a layer.
     pub fn unpack(&self) -> Result<Unpacking<'a>> {
         let temporary = Temporary::directory(self.store)?;

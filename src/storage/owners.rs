@@ -34,6 +34,35 @@ pub fn attribute(uid: u32, gid: u32) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The owner that the value of an attribute names; `None` if it is damaged or names none, as umoci's "leave it as it
+/// is" (2^32 - 1) does. Containers can write what they like there.
+pub fn of_attribute(value: &[u8]) -> Option<(u32, u32)> {
+    let mut ids = [0u32; 2];
+    let mut rest = value.iter();
+    while let Some(key) = rest.next() {
+        // A variable-length number, of which 32 bits count.
+        let (mut id, mut shift) = (0u64, 0);
+        loop {
+            let byte = rest.next()?;
+            id |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+            if shift > 28 {
+                return None;
+            }
+        }
+        let field = match key {
+            0x08 => 0,
+            0x10 => 1,
+            _ => return None,
+        };
+        ids[field] = u32::try_from(id).ok().filter(|id| *id != u32::MAX)?;
+    }
+    Some((ids[0], ids[1]))
+}
+
 /// What the image says of one file and the disk does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recorded {
@@ -125,6 +154,21 @@ mod tests {
         assert_eq!(attribute(0, 42), Some(vec![0x10, 42]));
         assert_eq!(attribute(1000, 100), Some(vec![0x08, 0xe8, 0x07, 0x10, 100]));
         assert_eq!(attribute(u32::MAX, 0), Some(vec![0x08, 0xff, 0xff, 0xff, 0xff, 0x0f]));
+        for ids in [(1, 0), (0, 42), (1000, 100), (127, 128), (u32::MAX - 1, 1 << 28)] {
+            assert_eq!(of_attribute(&attribute(ids.0, ids.1).expect("not root's")), Some(ids));
+        }
+        assert_eq!(of_attribute(b""), Some((0, 0)));
+        for damaged in [
+            &b"\x08"[..],
+            b"x",
+            b"\x08\xff",
+            b"\x18\x01",
+            b"\x08\xff\xff\xff\xff\x0f",
+            b"\x08\xff\xff\xff\xff\xff\xff\x01",
+            b"\x08\x80\x80\x80\x80\x7f",
+        ] {
+            assert_eq!(of_attribute(damaged), None, "{}", damaged.escape_ascii());
+        }
     }
 
     #[test]

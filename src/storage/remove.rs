@@ -2,7 +2,7 @@
 
 use crate::sys::{self, Named};
 use anyhow::{Result, bail};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,8 +13,12 @@ use std::path::Path;
 pub fn kind(parent: BorrowedFd<'_>, name: &OsStr) -> sys::Result<(FileType, bool)> {
     let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
         .named(|| format!("stat({})", name.to_string_lossy()))?;
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    Ok((kind, kind == FileType::CharacterDevice && stat.st_rdev == 0))
+    Ok((FileType::from_raw_mode(stat.st_mode), is_whiteout(&stat)))
+}
+
+/// True for a character device 0/0.
+pub fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
 /// Opens an entry that is a directory, to read and change it.

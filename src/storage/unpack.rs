@@ -24,15 +24,17 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// What no image needs and no disk should have to bear.
-const MAX_ENTRIES: u64 = 10_000_000;
+pub const MAX_ENTRIES: u64 = 10_000_000;
 /// The kernel's limit for a path (PATH_MAX, with the NUL).
-const MAX_PATH: usize = 4095;
+pub const MAX_PATH: usize = 4095;
 /// The kernel's limit for an attribute's value (xattr(7)).
-const MAX_XATTR: usize = 64 * 1024;
+pub const MAX_XATTR: usize = 64 * 1024;
 const CHUNK: usize = 256 * 1024;
 
-const WHITEOUT: &[u8] = b".wh.";
-const OPAQUE: &[u8] = b".wh..wh..opq";
+/// Before the name of a file that is deleted.
+pub const WHITEOUT: &[u8] = b".wh.";
+/// In a directory that hides what lower layers have in it.
+pub const OPAQUE: &[u8] = b".wh..wh..opq";
 /// aufs's own files, which every reader drops.
 const AUFS: &[u8] = b".wh..wh.";
 /// What the attributes that overlay keeps for itself begin with.
@@ -419,7 +421,7 @@ fn clean(path: &[u8]) -> Result<Option<PathBuf>> {
 }
 
 /// A path for a message.
-fn shown(path: &[u8]) -> String {
+pub fn shown(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 

@@ -1,13 +1,17 @@
 //! The part of the store's work that needs other ids: done in a process of its own, which rbox starts from its own
 //! program, because the caller may have threads and a namespace wants one.
 //!
-//! The caller gives a [`Task`] as an argument and gets one line of JSON on standard output. An archive comes through
-//! standard input.
+//! The caller gives a [`Task`] as an argument and gets one line of JSON on standard output; before it, where a task has
+//! more to tell, the pieces of `storage/frames.rs`. An archive comes through standard input.
 
+use super::archive::{self, Form};
 use super::compression::{self, BUFFER};
 use super::digest::{Algorithm, Digest, Hasher};
+use super::frames::{self, Frames};
+use super::pack::Packed;
+use super::tree::Tree;
 use super::unpack::{self, Owners, Report};
-use super::{remove, sandbox, usage};
+use super::{changes, remove, sandbox, usage};
 use crate::error::Failure;
 use crate::sys::{Alone, Named, mount};
 use crate::userns::idmap::IdMaps;
@@ -15,11 +19,11 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, BufWriter, IntoInnerError, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// The first argument of a worker. Not a verb of the command line: nobody types it.
 pub const ROLE: &str = "storage-worker";
@@ -55,6 +59,18 @@ pub enum Task {
         /// The ids of files.
         maps: IdMaps,
     },
+    /// Packs a tree. Answers in pieces: those of the archive, then [`Packed`].
+    Pack {
+        /// The tree.
+        tree: Tree,
+        /// What the archive is for.
+        form: Form,
+    },
+    /// Lists what the upper directory of a tree changes. Answers in pieces: the lines of `storage/changes.rs`.
+    Changes {
+        /// The tree.
+        tree: Tree,
+    },
 }
 
 /// What was unpacked.
@@ -82,29 +98,41 @@ pub fn start(task: &Task) -> Result<Child> {
 /// What a worker that was given all its input says.
 pub fn result<T: for<'a> Deserialize<'a>>(child: Child) -> Result<T> {
     let output = child.wait_with_output()?;
-    match serde_json::from_slice::<Answer<T>>(&output.stdout) {
+    read_answer(&output.stdout, output.status)
+}
+
+/// The answer of a worker that has ended.
+pub fn read_answer<T: for<'a> Deserialize<'a>>(answer: &[u8], status: ExitStatus) -> Result<T> {
+    match serde_json::from_slice::<Answer<T>>(answer) {
         Ok(Answer::Done(done)) => Ok(done),
         Ok(Answer::Failed(failure)) => Err(failure.into()),
-        Err(_) => bail!("a worker of the store ended without an answer: {}", output.status),
+        Err(_) => bail!("a worker of the store ended without an answer: {status}"),
     }
 }
 
+/// The last thing that a worker says.
 #[derive(Debug, Serialize, Deserialize)]
-enum Answer<T> {
+pub enum Answer<T> {
+    /// It is done.
     Done(T),
+    /// It is not.
     Failed(Failure),
 }
 
 /// The worker: does the task that its argument names. Returns the status of the process.
 pub fn main(task: &str) -> Result<u8> {
-    let result = serde_json::from_str(task).map_err(Into::into).and_then(work);
-    result.or_else(|error| {
-        answer(&Answer::<()>::Failed(Failure::from(&error)))?;
+    let task: Task = serde_json::from_str(task)?;
+    let in_pieces = matches!(task, Task::Pack { .. } | Task::Changes { .. });
+    work(task).or_else(|error| {
+        let failure = Failure::from(&error);
+        // If nobody listens any more there is nobody to tell.
+        let _ = if in_pieces { frames::failed(failure) } else { answer(&Answer::<()>::Failed(failure)) };
         Ok(crate::error::FAILED)
     })
 }
 
-fn answer<T: Serialize>(answer: &Answer<T>) -> Result<()> {
+/// Says the last thing.
+pub fn answer<T: Serialize>(answer: &Answer<T>) -> Result<()> {
     let mut out = std::io::stdout().lock();
     serde_json::to_writer(&mut out, answer)?;
     Ok(out.flush()?)
@@ -127,6 +155,42 @@ fn work(task: Task) -> Result<u8> {
             answer(&Answer::Done(()))?;
             Ok(0)
         }),
+        Task::Pack { tree, form } => tree.read(&alone, |stack, ownership| {
+            let sink = Summed { sink: Frames::to_stdout()?, hasher: Hasher::new(Algorithm::Sha256), bytes: 0 };
+            let mut sink = BufWriter::with_capacity(BUFFER, sink);
+            let report = archive::write(stack, ownership, form, tree.has_upper(), &mut sink)?;
+            let Summed { mut sink, hasher, bytes } = sink.into_inner().map_err(IntoInnerError::into_error)?;
+            sink.end()?;
+            answer(&Answer::Done(Packed { diff_id: hasher.finish(), size: bytes, report }))?;
+            Ok(0)
+        }),
+        Task::Changes { tree } => tree.read(&alone, |stack, _| {
+            let mut sink = BufWriter::with_capacity(BUFFER, Frames::to_stdout()?);
+            changes::walk(stack, |change, path| Ok(changes::write_line(&mut sink, change, path)?))?;
+            sink.into_inner().map_err(IntoInnerError::into_error)?.end()?;
+            answer(&Answer::Done(()))?;
+            Ok(0)
+        }),
+    }
+}
+
+/// Computes the digest of what goes out.
+struct Summed<W> {
+    sink: W,
+    hasher: Hasher,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Summed<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let length = self.sink.write(bytes)?;
+        self.hasher.update(&bytes[..length]);
+        self.bytes += length as u64;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.sink.flush()
     }
 }
 
@@ -138,7 +202,7 @@ fn unpack_here(archive: impl Read, owners: Owners) -> Result<Unpacked> {
     let (_, plain) = compression::decode(Counted { source: archive, bytes: &packed })?;
     let mut hashed = Hashed { source: plain, hasher: Hasher::new(Algorithm::Sha256), bytes: 0, packed: &packed };
     let buffered = BufReader::with_capacity(BUFFER, &mut hashed);
-    let report = unpack::unpack(buffered, root.as_fd(), owners, std::io::BufWriter::new(table))?;
+    let report = unpack::unpack(buffered, root.as_fd(), owners, BufWriter::new(table))?;
     let Hashed { hasher, bytes, .. } = hashed;
     // Where it counts: what the layer says is on disk before its name says that it is whole.
     rustix::fs::syncfs(open_root()?).named(|| "syncfs".to_owned())?;

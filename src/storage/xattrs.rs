@@ -1,0 +1,75 @@
+//! The extended attributes of a file that belong to its image.
+
+use super::unpack::MAX_XATTR;
+use crate::sys::Named;
+use anyhow::Result;
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+
+/// The kernel's limit for a list of names (xattr(7)).
+const MAX_LIST: usize = 64 * 1024;
+
+/// Names and values: those of users and file capabilities, without overlay's own. What an archive cannot hold or nobody
+/// can read is counted in `left_out`.
+///
+/// A capability set by root of the user namespace is seen as its first version, without the namespace's root (Linux
+/// 4.14, capabilities(7), "File capability extended attribute versioning"), which is what images have.
+pub fn of_image(file: BorrowedFd<'_>, left_out: &mut u64) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for name in names(file)? {
+        if !(name.starts_with(b"user.") || name == b"security.capability") || name.starts_with(b"user.overlay.") {
+            continue;
+        }
+        if name.contains(&b'=') {
+            // A record of pax ends its key there.
+            *left_out += 1;
+            continue;
+        }
+        match value(file, &name) {
+            Ok(Some(value)) => found.push((name, value)),
+            Ok(None) => {}
+            // Set by root of another namespace, or too long.
+            Err(Errno::OVERFLOW | Errno::RANGE) => *left_out += 1,
+            Err(errno) => return Err(errno).named(|| format!("getxattr({})", String::from_utf8_lossy(&name)))?,
+        }
+    }
+    Ok(found)
+}
+
+/// One attribute; `None` if it is not there.
+pub fn value(file: BorrowedFd<'_>, name: &[u8]) -> std::result::Result<Option<Vec<u8>>, Errno> {
+    let name = OsStr::from_bytes(name);
+    let mut small = [0; 256];
+    match rustix::fs::fgetxattr(file, name, &mut small) {
+        Ok(length) => return Ok(Some(small[..length].to_vec())),
+        Err(Errno::RANGE) => {}
+        Err(Errno::NODATA | Errno::NOTSUP) => return Ok(None),
+        Err(errno) => return Err(errno),
+    }
+    let mut large = vec![0; MAX_XATTR];
+    match rustix::fs::fgetxattr(file, name, &mut large) {
+        Ok(length) => {
+            large.truncate(length);
+            Ok(Some(large))
+        }
+        Err(Errno::NODATA) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn names(file: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>> {
+    let mut small = [0; 1024];
+    let split =
+        |list: &[u8]| list.split(|byte| *byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect();
+    match rustix::fs::flistxattr(file, &mut small) {
+        Ok(length) => return Ok(split(&small[..length])),
+        Err(Errno::NOTSUP) => return Ok(vec![]),
+        Err(Errno::RANGE) => {}
+        Err(errno) => return Err(errno).named(|| "listxattr".to_owned())?,
+    }
+    let mut large = vec![0; MAX_LIST];
+    let length = rustix::fs::flistxattr(file, &mut large).named(|| "listxattr".to_owned())?;
+    Ok(split(&large[..length]))
+}
