@@ -4,7 +4,7 @@ use super::ids::{self, Caller};
 use super::images::{self, Remote};
 use super::record::{self, Record};
 use super::volumes::{self, Held};
-use super::{root, said};
+use super::{overlay, root, said};
 use crate::error::Failure;
 use crate::image::pull::Progress;
 use crate::image::view::Image;
@@ -86,7 +86,8 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         bounding: capability::EVERY,
         kernel: version(&system.release().to_string_lossy()),
     };
-    let spec = build::build(options, config, &host)?;
+    let mut spec = build::build(options, config, &host)?;
+    overlay::adapt(&mut spec, options.overlays, host.ids.as_ref())?;
     record.write_config(&spec)?;
     let bundle = Bundle::new(&record.dir, spec)?;
     let Options { tty, interactive, timeout, .. } = *options;

@@ -3,6 +3,7 @@
 pub mod create;
 pub mod ids;
 pub mod images;
+pub mod overlay;
 pub mod record;
 pub mod root;
 pub mod said;

@@ -229,7 +229,7 @@ fn remove_dead(runtime: &Path, id: &str) -> Result<()> {
 }
 
 /// Makes a directory for upper layers, and locks it. A sweep may come in between; then it is made again.
-fn new_scratch(dir: &Path) -> Result<(PathBuf, OwnedFd)> {
+pub(super) fn new_scratch(dir: &Path) -> Result<(PathBuf, OwnedFd)> {
     loop {
         fs_err::create_dir(dir)?;
         match lock(dir, OFlags::DIRECTORY) {

@@ -14,4 +14,5 @@ pub mod tar;
 pub mod temporary;
 pub mod unpack;
 pub mod usage;
+pub mod whiteout;
 pub mod worker;
