@@ -30,7 +30,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         // The range is there and newuidmap cannot write it: on a nosuid mount, in an outer container, under a tracer.
         Err(error) if options.id_mode == IdMode::Auto && error.chain().any(|cause| cause.is::<HelperFailed>()) => {
             if said::first_time(said::ONE_ID) {
-                note(Failure::from(&error));
+                note(Failure::from(&error), "going on with one id");
             }
             run(&Options { id_mode: IdMode::Single, ..options }, &remote)
         }
@@ -38,15 +38,31 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     }
 }
 
+/// Again, in another way, if the kernel refuses an overlay.
 fn run(options: &Options, remote: &Remote) -> Result<u8> {
+    match run_once(options, remote) {
+        Ok(status) => Ok(status),
+        Err(error) => match engine::overlay::next(&error, options.overlays)? {
+            Some((way, why)) => {
+                if let Some(why) = why {
+                    note(why, "going on without");
+                }
+                run(&Options { overlays: Some(way), ..options.clone() }, remote)
+            }
+            None => Err(error),
+        },
+    }
+}
+
+fn run_once(options: &Options, remote: &Remote) -> Result<u8> {
     let mut created = engine::create::create(options, remote, &Shown::default())?;
     if let Some(why) = created.note.take() {
-        note(why);
+        note(why, "going on with one id");
     }
     supervisor::run(created)
 }
 
-fn note(why: Failure) {
-    let message = format!("note: {}; going on with one id", why.message);
+fn note(why: Failure, next: &str) {
+    let message = format!("note: {}; {next}", why.message);
     output::error(&Failure { message, ..why }.render());
 }

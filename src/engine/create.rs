@@ -5,7 +5,7 @@ use super::ids::{self, Caller};
 use super::images::{self, Chosen, Remote};
 use super::record::{self, Record};
 use super::volumes::{self, Held};
-use super::{root, said};
+use super::{overlay, root, said};
 use crate::error::Failure;
 use crate::image::pull::Progress;
 use crate::runtime::bundle::Bundle;
@@ -91,7 +91,8 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         bounding: capability::EVERY,
         kernel: version(&system.release().to_string_lossy()),
     };
-    let spec = build::build(options, config, &host)?;
+    let mut spec = build::build(options, config, &host)?;
+    overlay::adapt(&mut spec, options.overlays, host.ids.as_ref())?;
     record.write_config(&spec)?;
     if chosen.is_some() || !options.remove {
         record.describe(&described(options, chosen.as_ref(), store.as_ref(), &host, &spec)?, &spec)?;

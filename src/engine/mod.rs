@@ -5,6 +5,7 @@ pub mod create;
 pub mod ids;
 pub mod images;
 pub mod names;
+pub mod overlay;
 pub mod push;
 pub mod record;
 pub mod remove;

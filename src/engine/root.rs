@@ -1,6 +1,8 @@
 //! What the engine must know of a root filesystem before there is a Spec.
 
-use crate::storage::layers;
+use super::overlay;
+use crate::spec::options::Overlays;
+use crate::storage::{layers, whiteout};
 use crate::sys::{self, Named, path};
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::{FileType, OFlags};
@@ -29,13 +31,15 @@ pub fn accounts(rootfs: &Path) -> Result<Accounts> {
 
 /// Reads them from layers, the topmost first, as an overlay of them would show them.
 pub fn accounts_in_layers(layers: &[PathBuf]) -> Result<Accounts> {
+    // Where the kernel has no overlay, whiteouts may be files.
+    let files = std::cell::LazyCell::new(|| overlay::found() != Overlays::Kernel);
     let read = |file: &str| -> Result<Option<String>> {
         for layer in layers {
             let root = open(layer)?;
             if let Some(found) = text(read(&root, file).with_context(|| named(layer))?) {
                 return Ok(Some(found));
             }
-            if hides(&root, file)? {
+            if hides(&root, file)? || (*files && deletes(&root, file)) {
                 break;
             }
         }
@@ -62,6 +66,17 @@ fn hides(root: &OwnedFd, file: &str) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// The same for whiteouts that are files.
+fn deletes(root: &OwnedFd, file: &str) -> bool {
+    let on_the_way = Path::new(file).ancestors().filter_map(|path| Some((path.parent()?, path.file_name()?)));
+    on_the_way.into_iter().any(|(parent, name)| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        path::open_in_without_links(root.as_fd(), parent, flags).is_ok_and(|parent| {
+            [whiteout::file_for(name), whiteout::OPAQUE.into()].iter().any(|file| whiteout::has(parent.as_fd(), file))
+        })
+    })
 }
 
 fn read(root: &OwnedFd, file: &str) -> Result<Option<Vec<u8>>> {

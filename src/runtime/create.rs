@@ -3,7 +3,9 @@
 //! Runs in: the host's namespaces, with the caller's own ids and no privilege.
 
 use super::bundle::Bundle;
+use super::fuse::{self, Server};
 use super::init::{self, Inside};
+use super::overlay::Refused;
 use super::state::Identity;
 use super::sync::{self, Message, Sync};
 use super::{hooks, joiner};
@@ -11,7 +13,7 @@ use crate::error::{Advise, FAILED, Failure};
 use crate::sys::clone::{self, CLONE_NEWPID, CLONE_NEWUSER, Child, Side};
 use crate::sys::{Alone, CallError, ids, process};
 use crate::userns::write::{self, Writer};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use oci_spec::runtime::{ContainerState, State};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -59,6 +61,8 @@ pub struct Container {
     waiting: Option<Sync>,
     /// The master side of the terminal, if one was asked for.
     pub terminal: Option<OwnedFd>,
+    /// Who serves its overlays. To be dropped when the first process has ended.
+    pub servers: Vec<Server>,
 }
 
 /// Kills a process and collects it at the end of this value: for the time in which an error must not leave it running.
@@ -122,6 +126,8 @@ pub fn create(alone: &Alone, id: &str, bundle: &Bundle, stdio: &Stdio, start: St
         Err((errno, error)) => return Err(error).maybe_hint(|| write::clone_refused(errno)),
     };
     drop(inside_end);
+    // Ends after the first process does.
+    let mut servers: Vec<Server> = Vec::new();
     let mut made = Made { joiner: None, init: None };
     let mut identity = None;
     if by_joiner {
@@ -137,8 +143,21 @@ pub fn create(alone: &Alone, id: &str, bundle: &Bundle, stdio: &Stdio, start: St
         outside_end.send(&Message::Mapped, None).or_else(|error| prefer_theirs(&outside_end, error))?;
     }
     let mut terminal = None;
-    while let Some((message, fd)) = outside_end.receive()? {
+    let mut namespace = None;
+    loop {
+        let said = || servers.last().and_then(Server::last_words);
+        let Some((message, fd)) = outside_end.receive().maybe_hint(said)? else { break };
         match message {
+            Message::Namespace => namespace = fd,
+            Message::Serve(target) => {
+                ensure!(!by_gate, "fuse-overlayfs ends with its maker, which this container is to outlive");
+                let namespace = namespace.take().context("handshake: no user namespace")?;
+                let device = fd.context("handshake: no connection")?;
+                let mut mounts = bundle.spec.mounts().iter().flatten();
+                let mount = mounts.find(|mount| *mount.destination() == target).context("handshake: no such mount")?;
+                servers.push(fuse::serve(alone, &namespace, device, mount)?);
+                outside_end.send(&Message::Serving, None)?;
+            }
             Message::Map => {
                 let (Some((maps, writer)), Some(joiner)) = (writer, &made.joiner) else {
                     bail!("handshake: nothing to map")
@@ -168,7 +187,7 @@ pub fn create(alone: &Alone, id: &str, bundle: &Bundle, stdio: &Stdio, start: St
     let identity = identity.context("handshake: ended before there was a first process")??;
     let init = made.init.take().context("handshake: ended before there was a first process")?;
     let waiting = by_gate.then_some(outside_end);
-    Ok(Container { init, identity, waiting, terminal })
+    Ok(Container { init, identity, waiting, terminal, servers })
 }
 
 /// The state that hooks and callers see (runtime-spec runtime.md, "State").
@@ -211,8 +230,11 @@ fn become_container(
     let Err(error) = joined().and_then(|()| init::run(alone, inside, &outside));
     let failure = Failure::from(&error);
     // If nobody listens any more there is nobody to tell.
-    let _ = outside.send(&Message::Failed(failure.clone()), None);
-    process::exit_now(if failure.exit == 0 { FAILED } else { failure.exit });
+    let exit = if failure.exit == 0 { FAILED } else { failure.exit };
+    let is_overlay = error.chain().any(|cause| cause.is::<Refused>());
+    let message = if is_overlay { Message::NoOverlay(failure) } else { Message::Failed(failure) };
+    let _ = outside.send(&message, None);
+    process::exit_now(exit);
 }
 
 /// If a step failed because the first process gave up before, its own reason is the better one.

@@ -73,9 +73,9 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
         loopback::set_up()?;
     }
     become_root(bundle, maps, outside)?;
-    let root = root.attach(spec)?;
+    let root = root.attach(spec, outside)?;
     mounts::fill(root.as_fd(), &mut mounts)?;
-    mounts::attach(root.as_fd(), mounts)?;
+    mounts::attach(root.as_fd(), mounts, outside)?;
     sysctl::write(spec)?;
     let terminal = open_terminal(spec, root.as_fd(), stdio)?;
     let hooks = spec.hooks().as_ref();

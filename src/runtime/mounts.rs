@@ -4,6 +4,8 @@
 
 use super::devices;
 use super::mount_options::{Bind, MountOptions};
+use super::overlay;
+use super::sync::Sync;
 use super::volume::Unfilled;
 use crate::error::Advise;
 use crate::sys::mount::{self, Attr};
@@ -96,7 +98,7 @@ pub fn fill(root: BorrowedFd<'_>, mounts: &mut [Prepared<'_>]) -> Result<()> {
 }
 
 /// Attaches everything below `root` in the Spec's order.
-pub fn attach(root: BorrowedFd<'_>, mounts: Vec<Prepared<'_>>) -> Result<()> {
+pub fn attach(root: BorrowedFd<'_>, mounts: Vec<Prepared<'_>>, outside: &Sync) -> Result<()> {
     let mut dev = None;
     let mut readonly = Vec::new();
     for prepared in mounts {
@@ -105,7 +107,7 @@ pub fn attach(root: BorrowedFd<'_>, mounts: Vec<Prepared<'_>>) -> Result<()> {
         set.set(Attr::MOUNT_ATTR_RDONLY, set.contains(Attr::MOUNT_ATTR_RDONLY) && is_tmpfs(prepared.mount));
         let place = place(root, dev.as_ref().map(|fd: &OwnedFd| fd.as_fd()), target);
         let attached = place
-            .and_then(|place| attach_one(root, place, prepared))
+            .and_then(|place| attach_one(root, place, prepared, outside))
             .with_context(|| format!("mount {}", target.display()))?;
         let Some(attached) = attached else { continue };
         if set.contains(Attr::MOUNT_ATTR_RDONLY) {
@@ -128,7 +130,12 @@ fn is_tmpfs(mount: &Mount) -> bool {
 }
 
 /// Returns the mount if it is a filesystem of its own.
-fn attach_one(root: BorrowedFd<'_>, place: Place<'_>, prepared: Prepared<'_>) -> Result<Option<OwnedFd>> {
+fn attach_one(
+    root: BorrowedFd<'_>,
+    place: Place<'_>,
+    prepared: Prepared<'_>,
+    outside: &Sync,
+) -> Result<Option<OwnedFd>> {
     let Prepared { mount, options, made } = prepared;
     let target = mount.destination().as_path();
     let made = match made {
@@ -142,11 +149,17 @@ fn attach_one(root: BorrowedFd<'_>, place: Place<'_>, prepared: Prepared<'_>) ->
         Made::Volume(_) => bail!("was not filled"),
         Made::Later => None,
     };
-    if mount.typ().as_deref() == Some("overlay") {
+    if overlay::is_overlay(mount) {
+        if let Some(made) = overlay::detached(mount, &options, outside)? {
+            place.attach(root, made.as_fd(), Missing::Directory)?;
+            finish(made.as_fd(), &options, target)?;
+            return Ok(None);
+        }
         let directory = path::place_in(root, target, Missing::Directory)?;
         rustix::process::fchdir(&directory)?;
-        mount::overlay_here(&options.joined()).hint(|| OVERLAY_HINT.to_owned())?;
+        mount::overlay_here(&options.joined()).map_err(overlay::refused)?;
         let attached = path::open_in(root, target, OFlags::PATH | OFlags::DIRECTORY)?;
+        overlay::check(attached.as_fd())?;
         finish(attached.as_fd(), &options, target)?;
         return Ok(None);
     }
@@ -226,9 +239,6 @@ fn other_kind(missing: Missing) -> anyhow::Error {
 fn a_link(target: &Path) -> anyhow::Error {
     anyhow::anyhow!("{}: a symlink in the root filesystem where a directory must be", target.display())
 }
-
-/// Why an overlay may be refused.
-pub const OVERLAY_HINT: &str = "an overlay without root needs Linux 5.11 and an upper directory on a file system with user xattrs\n(not NFS, not another overlay)";
 
 /// A new filesystem of the kernel's.
 fn fresh(mount: &Mount, options: &MountOptions) -> Result<OwnedFd> {

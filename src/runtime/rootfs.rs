@@ -3,8 +3,8 @@
 //! Runs in: the container's namespaces.
 
 use super::mount_options::MountOptions;
-use super::mounts::OVERLAY_HINT;
-use crate::error::Advise;
+use super::overlay as stack;
+use super::sync::Sync;
 use crate::sys::Named;
 use crate::sys::mount::{self, Attr, Propagation};
 use crate::sys::path;
@@ -68,7 +68,7 @@ pub fn find(spec: &Spec, bundle: &Path) -> Result<Found> {
 
 impl Found {
     /// Attaches the root: it must be a mount for pivot_root(2) to take it. Returns its descriptor.
-    pub fn attach(self, spec: &Spec) -> Result<OwnedFd> {
+    pub fn attach(self, spec: &Spec, outside: &Sync) -> Result<OwnedFd> {
         let parent = match self.source {
             Source::Overlay(parent) => parent,
             Source::Tree(tree) => {
@@ -76,43 +76,24 @@ impl Found {
                 return Ok(tree);
             }
         };
-        let words = overlay(spec).and_then(|mount| mount.options().as_deref()).unwrap_or_default();
-        let options = MountOptions::parse(words).context("rootfs")?;
-        let (base, options) = shortened(&options);
+        let wanted = overlay(spec).context("rootfs: no overlay")?;
+        let options = MountOptions::parse(wanted.options().as_deref().unwrap_or_default()).context("rootfs")?;
+        if let Some(made) = stack::detached(wanted, &options, outside).context("rootfs")? {
+            mount::attach(made.as_fd(), self.place.as_fd(), &self.path).context("rootfs")?;
+            return Ok(made);
+        }
+        let (base, options) = stack::text(&options);
         if let Some(base) = &base {
             rustix::process::chdir(base).named(|| format!("chdir({})", base.display())).context("rootfs")?;
         }
         let target = mount::path_of(self.place.as_fd());
-        mount::overlay(&target, &options).hint(|| OVERLAY_HINT.to_owned()).context("rootfs")?;
+        mount::overlay(&target, &options).map_err(stack::refused).context("rootfs")?;
         // The descriptor is below the new mount; the directory's name leads on top of it.
         let name = self.path.file_name().unwrap_or_default();
-        mount::place_at(parent.as_fd(), Path::new(name)).context("rootfs")
+        let root = mount::place_at(parent.as_fd(), Path::new(name)).context("rootfs")?;
+        stack::check(root.as_fd()).context("rootfs")?;
+        Ok(root)
     }
-}
-
-/// mount(2) takes one page of options, which whole paths of many layers do not fit in: they are named from the directory
-/// that they have in common. Returns that directory.
-fn shortened(options: &MountOptions) -> (Option<PathBuf>, String) {
-    let lower = options.data.iter().find(|(key, _)| key == "lowerdir").and_then(|(_, value)| value.as_deref());
-    // Names with escapes stay as they are.
-    let Some(layers) = lower.filter(|lower| !lower.contains('\\')) else { return (None, options.joined()) };
-    let layers: Vec<&Path> = layers.split(':').map(Path::new).collect();
-    let Some(base) = layers[0]
-        .ancestors()
-        .skip(1)
-        .find(|base| base.is_absolute() && layers.iter().all(|layer| layer.starts_with(base)))
-    else {
-        return (None, options.joined());
-    };
-    let names: Vec<&str> =
-        layers.iter().filter_map(|layer| layer.strip_prefix(base).ok()).filter_map(Path::to_str).collect();
-    let mut short = options.clone();
-    for (key, value) in &mut short.data {
-        if key == "lowerdir" {
-            *value = Some(names.join(":"));
-        }
-    }
-    (Some(base.to_owned()), short.joined())
 }
 
 /// Covers the masked paths and makes the read-only ones read-only, and the root if the Spec says so.
@@ -202,26 +183,4 @@ pub fn pivot(spec: &Spec, root: BorrowedFd<'_>) -> Result<()> {
     };
     let rec = if wanted.is_some_and(|word| word.starts_with('r')) { Propagation::REC } else { Propagation::empty() };
     Ok(mount::set_propagation(Path::new("/"), kind | rec)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shortened_words(lower: &str) -> (Option<PathBuf>, String) {
-        shortened(&MountOptions::parse(&[format!("lowerdir={lower}"), "upperdir=/u".to_owned()]).expect("valid"))
-    }
-
-    #[test]
-    fn layers_are_named_from_what_they_have_in_common() {
-        for (lower, base, options) in [
-            ("/a/l/1/diff:/a/l/2/diff", Some("/a/l"), "lowerdir=1/diff:2/diff,upperdir=/u"),
-            ("/a/l/1", Some("/a/l"), "lowerdir=1,upperdir=/u"),
-            ("/a:/b/c", Some("/"), "lowerdir=a:b/c,upperdir=/u"),
-            ("/a\\:b", None, "lowerdir=/a\\:b,upperdir=/u"),
-            ("a:b", None, "lowerdir=a:b,upperdir=/u"),
-        ] {
-            assert_eq!(shortened_words(lower), (base.map(PathBuf::from), options.to_owned()));
-        }
-    }
 }

@@ -4,6 +4,8 @@
 //! outside (create.rs)                        inside (init.rs)
 //! clone ────────────────────────────────────▶ opens what is to be bound, then waits
 //! newuidmap, newgidmap         ── Mapped ───▶ becomes root of the user namespace; mounts
+//! starts fuse-overlayfs       ◀── Namespace, Serve ── only for an overlay that the kernel refuses; waits
+//!                              ── Serving ──▶ looks whether it answers
 //! createRuntime hooks         ◀── Mounted ──  only if there are such hooks; waits
 //!                              ── Hooked ───▶ pivots, seals, gives up privileges
 //! keeps the terminal          ◀── Terminal ─  only with a terminal; carries its descriptor
@@ -22,10 +24,12 @@
 //! ```
 //! An end that is closed without a message means that the other side died: inside, everybody ends then.
 
-use crate::error::Failure;
+use super::overlay::Refused;
+use crate::error::{Advise, Failure};
 use crate::sys::{self, fd};
 use anyhow::{Result, bail};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 /// Enough for an error chain with paths of 4096 bytes and hints.
 const MAX_MESSAGE: usize = 16 * 1024;
@@ -51,6 +55,12 @@ pub enum Message {
     Recorded,
     /// My end is no longer bound to yours.
     Released,
+    /// My user namespace comes along, for whoever serves an overlay.
+    Namespace,
+    /// A connection for the Spec's overlay on this target comes along.
+    Serve(PathBuf),
+    /// Somebody serves it, or has died of it.
+    Serving,
     /// The kernel refuses the namespaces.
     Refused {
         /// The call.
@@ -60,6 +70,8 @@ pub enum Message {
     },
     /// What went wrong.
     Failed(Failure),
+    /// What went wrong with an overlay that may be had in another way.
+    NoOverlay(Failure),
 }
 
 /// One end of the connection.
@@ -76,10 +88,14 @@ impl Sync {
     /// Says something, with a descriptor if there is one.
     pub fn send(&self, message: &Message, fd: Option<BorrowedFd<'_>>) -> Result<()> {
         let mut bytes = serde_json::to_vec(message)?;
-        if let (Message::Failed(failure), true) = (message, bytes.len() > MAX_MESSAGE) {
+        if bytes.len() > MAX_MESSAGE {
             // Room for the name of the message.
-            let short: Failure = serde_json::from_slice(&failure.within(MAX_MESSAGE - 64))?;
-            bytes = serde_json::to_vec(&Message::Failed(short))?;
+            let short = |failure: &Failure| serde_json::from_slice(&failure.within(MAX_MESSAGE - 64));
+            bytes = match message {
+                Message::Failed(failure) => serde_json::to_vec(&Message::Failed(short(failure)?))?,
+                Message::NoOverlay(failure) => serde_json::to_vec(&Message::NoOverlay(short(failure)?))?,
+                _ => bytes,
+            };
         }
         Ok(fd::send(self.0.as_fd(), &bytes, fd)?)
     }
@@ -94,6 +110,11 @@ impl Sync {
         }
         match serde_json::from_slice(&buffer[..length])? {
             Message::Failed(failure) => Err(failure.into()),
+            Message::NoOverlay(failure) => {
+                let refused: Result<()> = Err(Refused { said: failure.message }.into());
+                let hinted = failure.hints.into_iter().rev().fold(refused, |error, hint| error.hint(|| hint));
+                hinted.map(|()| None)
+            }
             message => Ok(Some((message, fd))),
         }
     }

@@ -68,6 +68,8 @@ pub struct Options {
     pub id_mode: IdMode,
     /// `--id-overflow`.
     pub id_overflow: IdOverflow,
+    /// How overlays are made; none is as this session has found out. Nobody types it.
+    pub overlays: Option<Overlays>,
     /// `--cap-add`, upper case without `CAP_`, or `ALL`.
     pub cap_add: Vec<String>,
     /// `--cap-drop`, likewise.
@@ -313,6 +315,17 @@ pub enum IdOverflow {
     Error,
     /// They belong to the overflow id, 65534, or to root if that is not mapped, either.
     Squash,
+}
+
+/// How overlays are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overlays {
+    /// By the kernel.
+    Kernel,
+    /// By fuse-overlayfs.
+    Fuse,
+    /// Not at all: what would be stacked is copied.
+    Copies,
 }
 
 /// `--security-opt`.

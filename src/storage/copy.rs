@@ -3,9 +3,8 @@
 //! Runs in: whatever namespaces its caller is in, as root of the ids that the files have. Source and target are
 //! directories that somebody else has filled: every name is resolved by the kernel below them.
 
-use super::layers;
 use super::remove;
-use super::unpack::OVERLAY_PREFIX;
+use super::whiteout::{self, OVERLAY_PREFIX};
 use crate::sys::{Named, path};
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, XattrFlags};
@@ -21,11 +20,19 @@ const CHUNK: usize = 256 * 1024;
 /// Copies everything in the directory `source` into the directory `target`, which gets the owner, mode, attributes and
 /// times of `source`, too. What another filesystem has mounted in `source` stays away.
 ///
-/// `target` may be what a lower layer has left: then `source` is a layer on top, whose whiteouts delete and whose
-/// opaque directories hide what was there. Overlay's own attributes are not copied; others, that the disk or the caller
-/// cannot have, are left out, and a device that the caller cannot make becomes an empty file, as when an image is
-/// unpacked.
+/// Attributes that the disk or the caller cannot have are left out, and a device that the caller cannot make becomes an
+/// empty file, as when an image is unpacked.
 pub fn tree(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
+    copy(source, target, false)
+}
+
+/// The same for a layer on top of those that are in `target` already: its whiteouts delete and its opaque directories
+/// hide what was there, in either form (`whiteout.rs`). Overlay's own attributes are not copied.
+pub fn layer(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
+    copy(source, target, true)
+}
+
+fn copy(source: BorrowedFd<'_>, target: BorrowedFd<'_>, is_layer: bool) -> Result<()> {
     let mut copier = Copier {
         source,
         target,
@@ -34,6 +41,7 @@ pub fn tree(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
         directories: Vec::new(),
         left: vec![PathBuf::from(".")],
         clones: true,
+        is_layer,
     };
     while let Some(directory) = copier.left.pop() {
         copier.directory(&directory).with_context(|| shown(&directory))?;
@@ -53,6 +61,8 @@ struct Copier<'a> {
     left: Vec<PathBuf>,
     /// Until a file system says that it cannot share blocks.
     clones: bool,
+    /// What begins with `.wh.` deletes.
+    is_layer: bool,
 }
 
 impl Copier<'_> {
@@ -65,7 +75,12 @@ impl Copier<'_> {
         };
         let stat = stat_of(source.as_fd())?;
         let target = path::open_in_mount(self.target, path, flags)?;
-        if layers::is_opaque(&source)? {
+        let hides = || {
+            Ok::<_, anyhow::Error>(
+                whiteout::is_opaque(&source)? || whiteout::has(source.as_fd(), OsStr::new(whiteout::OPAQUE)),
+            )
+        };
+        if self.is_layer && hides()? {
             remove::contents(target.as_fd())?;
         }
         chown(&stat, |uid, gid| rustix::fs::fchown(&target, uid, gid))?;
@@ -88,6 +103,12 @@ impl Copier<'_> {
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind == FileType::CharacterDevice && stat.st_rdev == 0 {
             return remove::entry(target, name);
+        }
+        if let Some(hidden) = name.as_bytes().strip_prefix(whiteout::PREFIX.as_bytes()).filter(|_| self.is_layer) {
+            return match hidden.starts_with(whiteout::PREFIX.as_bytes()) {
+                true => Ok(()),
+                false => remove::entry(target, OsStr::from_bytes(hidden)),
+            };
         }
         if kind == FileType::Directory {
             if identity(&stat) != self.itself {
@@ -348,7 +369,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 
-    fn copy(from: &Path, to: &Path) -> Result<()> {
+    fn plain(from: &Path, to: &Path) -> Result<()> {
         let place = |path| crate::sys::mount::place(path).expect("there");
         tree(place(from).as_fd(), place(to).as_fd())
     }
@@ -380,7 +401,7 @@ mod tests {
             rustix::fs::utimensat(rustix::fs::CWD, from.join(name), &old, AtFlags::SYMLINK_NOFOLLOW).expect("times");
         }
         fs_err::set_permissions(from.join("closed"), PermissionsExt::from_mode(0o555)).expect("a mode");
-        copy(&from, &to).expect("copied");
+        plain(&from, &to).expect("copied");
 
         let about = |path: &Path| fs_err::symlink_metadata(path).expect("there");
         for name in ["closed/file", "closed/deep/hard", "closed/deep", "closed", "link", "fifo", "sparse", ""] {
@@ -405,6 +426,11 @@ mod tests {
         fs_err::set_permissions(to.join("closed"), PermissionsExt::from_mode(0o755)).expect("a mode");
     }
 
+    fn on_top(from: &Path, to: &Path) -> Result<()> {
+        let place = |path| crate::sys::mount::place(path).expect("there");
+        layer(place(from).as_fd(), place(to).as_fd())
+    }
+
     #[test]
     fn a_layer_on_top() {
         let dir = tempfile::tempdir().expect("a directory");
@@ -415,14 +441,15 @@ mod tests {
         for name in ["from/merged/new", "from/file", "from/hidden/new", "to/merged/old", "to/hidden/old", "to/dir"] {
             fs_err::write(dir.path().join(name), name).expect("made");
         }
-        let opaque = rustix::fs::setxattr(
-            from.join("hidden"),
-            super::super::unpack::OPAQUE_ATTRIBUTE,
-            b"y",
-            XattrFlags::empty(),
-        );
+        let opaque = rustix::fs::setxattr(from.join("hidden"), whiteout::OPAQUE_ATTRIBUTE, b"y", XattrFlags::empty());
         opaque.expect("attributes");
-        copy(&from, &to).expect("copied");
+        for name in ["files/old", "files/sub/old"] {
+            fs_err::create_dir_all(to.join(name)).expect("made");
+        }
+        fs_err::create_dir_all(from.join("files/sub")).expect("made");
+        fs_err::write(from.join("files/.wh.old"), "").expect("made");
+        fs_err::write(from.join("files/sub/.wh..wh..opq"), "").expect("made");
+        on_top(&from, &to).expect("copied");
         let names = |path: &str| {
             let mut names: Vec<String> = fs_err::read_dir(to.join(path))
                 .expect("there")
@@ -431,7 +458,8 @@ mod tests {
             names.sort();
             names.join(" ")
         };
-        assert_eq!(names("."), "dir file hidden merged");
+        assert_eq!(names("."), "dir file files hidden merged");
+        assert_eq!((names("files").as_str(), names("files/sub").as_str()), ("sub", ""));
         assert_eq!((names("merged").as_str(), names("hidden").as_str(), names("dir").as_str()), ("new old", "new", ""));
         assert_eq!(fs_err::read_to_string(to.join("file")).expect("a file"), "from/file");
     }
@@ -441,7 +469,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         fs_err::write(dir.path().join("file"), "x").expect("made");
         fs_err::create_dir_all(dir.path().join("a/copy")).expect("made");
-        copy(dir.path(), &dir.path().join("a/copy")).expect("copied");
+        plain(dir.path(), &dir.path().join("a/copy")).expect("copied");
         assert_eq!(fs_err::read_dir(dir.path().join("a/copy/a")).expect("there").count(), 0);
     }
 }

@@ -3,13 +3,10 @@
 use super::digest::Digest;
 use super::store::Store;
 use super::temporary::Temporary;
-use super::unpack;
 use super::worker::{self, DIFF, OWNERS, Task, Unpacked};
-use crate::sys::Named;
+use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, bail, ensure};
-use rustix::io::Errno;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
@@ -70,6 +67,13 @@ impl<'a> Layers<'a> {
             owners: self.store.owners(),
         };
         Ok(Unpacking { layers: self.dir.clone(), temporary, worker: Some(worker::start(&task)?) })
+    }
+
+    /// Copies layers, the lowest first, into a new directory `name` in `dir`, as an overlay of them would show them.
+    pub fn flatten(layers: Vec<PathBuf>, dir: &Path, name: &str, maps: IdMaps) -> Result<()> {
+        let mut child = worker::start(&Task::Copy { layers, dir: dir.to_owned(), name: name.to_owned(), maps })?;
+        drop(child.stdin.take());
+        worker::result(child)
     }
 
     fn path(&self, diff_id: &Digest) -> PathBuf {
@@ -160,14 +164,4 @@ impl Drop for Unpacking<'_> {
     }
 }
 
-/// True for a directory that hides what is below it in lower layers.
-pub fn is_opaque(directory: &impl AsFd) -> Result<bool> {
-    let mut value = [0; 1];
-    // By way of /proc, for a descriptor that only names the directory has no attributes.
-    let path = format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd());
-    match rustix::fs::getxattr(path, unpack::OPAQUE_ATTRIBUTE, &mut value) {
-        Ok(length) => Ok(length == 1 && value == *b"y"),
-        Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE) => Ok(false),
-        Err(errno) => Err(errno).named(|| format!("getxattr({})", unpack::OPAQUE_ATTRIBUTE)).map_err(Into::into),
-    }
-}
+pub use super::whiteout::is_opaque;

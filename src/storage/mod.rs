@@ -23,5 +23,6 @@ pub mod temporary;
 pub mod tree;
 pub mod unpack;
 pub mod usage;
+pub mod whiteout;
 pub mod worker;
 pub mod xattrs;

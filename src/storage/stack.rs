@@ -9,7 +9,7 @@
 //! is opaque or to the first entry that is none; a whiteout hides what is below it.
 
 use super::remove;
-use super::unpack::OPAQUE_ATTRIBUTE;
+use super::whiteout::OPAQUE_ATTRIBUTE;
 use crate::sys::{Named, path};
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};

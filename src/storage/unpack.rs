@@ -11,6 +11,7 @@
 use super::owners::{self, Recorded};
 use super::remove::{self, kind, open_directory};
 use super::tar::{Entry, Kind, Reader};
+use super::whiteout::{self, OVERLAY_PREFIX, set_opaque};
 use crate::error::Advise;
 use crate::sys::Named;
 use crate::sys::path::{self, Missing};
@@ -32,15 +33,11 @@ pub const MAX_XATTR: usize = 64 * 1024;
 const CHUNK: usize = 256 * 1024;
 
 /// Before the name of a file that is deleted.
-pub const WHITEOUT: &[u8] = b".wh.";
+pub const WHITEOUT: &[u8] = whiteout::PREFIX.as_bytes();
 /// In a directory that hides what lower layers have in it.
-pub const OPAQUE: &[u8] = b".wh..wh..opq";
+pub const OPAQUE: &[u8] = whiteout::OPAQUE.as_bytes();
 /// aufs's own files, which every reader drops.
 const AUFS: &[u8] = b".wh..wh.";
-/// What the attributes that overlay keeps for itself begin with.
-pub const OVERLAY_PREFIX: &str = "user.overlay.";
-/// On a directory: what lower layers have in it is hidden.
-pub const OPAQUE_ATTRIBUTE: &str = "user.overlay.opaque";
 
 /// What happens to the owners of files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -75,6 +72,7 @@ pub fn unpack(source: impl Read, root: BorrowedFd<'_>, owners: Owners, table: im
         table,
         parent: None,
         directories: Vec::new(),
+        whiteouts: Vec::new(),
         report: Report::default(),
         buffer: vec![0; CHUNK],
     };
@@ -97,6 +95,8 @@ struct Unpacker<'a, W> {
     parent: Option<(PathBuf, OwnedFd)>,
     /// Whatever is made in a directory changes its times: they are set at the end.
     directories: Vec<(PathBuf, (i64, u32))>,
+    /// Whiteouts that are files: the directory and the name that is deleted.
+    whiteouts: Vec<(PathBuf, OsString)>,
     report: Report,
     buffer: Vec<u8>,
 }
@@ -377,8 +377,9 @@ impl<W: Write> Unpacker<'_, W> {
             Ok((FileType::Directory, _)) => set_opaque(&open_directory(parent.as_fd(), hidden)?)?,
             Ok(_) => {}
             Err(error) if error.errno == Errno::NOENT => {
-                rustix::fs::mknodat(&parent, hidden, FileType::CharacterDevice, Mode::empty(), 0)
-                    .named(|| format!("mknod({}, c 0 0)", shown(hidden.as_bytes())))?;
+                if whiteout::make(parent.as_fd(), hidden)? {
+                    self.whiteouts.push((directory.to_owned(), hidden.to_owned()));
+                }
             }
             Err(error) => return Err(error.into()),
         }
@@ -388,6 +389,7 @@ impl<W: Write> Unpacker<'_, W> {
 
     fn finish(&mut self) -> Result<()> {
         self.table.flush().context("table of owners")?;
+        self.settle()?;
         // Parents after what is below them.
         for (path, mtime) in std::mem::take(&mut self.directories).into_iter().rev() {
             // A later entry may have replaced it.
@@ -398,6 +400,26 @@ impl<W: Write> Unpacker<'_, W> {
                 Err(error) if matches!(error.errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+        Ok(())
+    }
+
+    /// What a layer deletes and makes again stays; a directory of it hides those below. Where whiteouts are files, they
+    /// do not give way by themselves.
+    fn settle(&mut self) -> Result<()> {
+        for (directory, name) in std::mem::take(&mut self.whiteouts) {
+            let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { &directory };
+            let parent = match path::open_in_without_links(self.root, directory, OFlags::PATH | OFlags::DIRECTORY) {
+                Err(error) if matches!(error.errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                parent => parent?,
+            };
+            match kind(parent.as_fd(), &name) {
+                Ok((FileType::Directory, _)) => set_opaque(&open_directory(parent.as_fd(), &name)?)?,
+                Ok(_) => {}
+                Err(error) if error.errno == Errno::NOENT => continue,
+                Err(error) => return Err(error.into()),
+            }
+            remove::entry(parent.as_fd(), &whiteout::file_for(&name))?;
         }
         Ok(())
     }
@@ -444,9 +466,4 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> Result<()> {
 fn reopen(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(directory, ".", flags, Mode::empty()).named(|| "open(.)".to_owned())?)
-}
-
-fn set_opaque(directory: &OwnedFd) -> Result<()> {
-    Ok(rustix::fs::fsetxattr(directory, OPAQUE_ATTRIBUTE, b"y", XattrFlags::empty())
-        .named(|| format!("setxattr({OPAQUE_ATTRIBUTE})"))?)
 }

@@ -11,7 +11,7 @@ use super::frames::{self, Frames};
 use super::pack::Packed;
 use super::tree::Tree;
 use super::unpack::{self, Owners, Report};
-use super::{changes, remove, sandbox, usage};
+use super::{changes, copy, remove, sandbox, usage};
 use crate::error::Failure;
 use crate::sys::{Alone, Named, mount};
 use crate::userns::idmap::IdMaps;
@@ -19,6 +19,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
+use std::ffi::OsStr;
 use std::io::{BufReader, BufWriter, IntoInnerError, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -44,6 +45,17 @@ pub enum Task {
         maps: IdMaps,
         /// What becomes of the owners.
         owners: Owners,
+    },
+    /// Copies trees, each on top of the one before as layers are, into a new directory.
+    Copy {
+        /// The lowest first.
+        layers: Vec<PathBuf>,
+        /// An existing directory.
+        dir: PathBuf,
+        /// The name of the new one in it, which it has when all is there.
+        name: String,
+        /// The ids of files.
+        maps: IdMaps,
     },
     /// Counts the bytes of the files below a directory.
     Measure {
@@ -146,6 +158,21 @@ fn work(task: Task) -> Result<u8> {
             answer(&Answer::Done(unpacked))?;
             Ok(0)
         }),
+        Task::Copy { layers, dir, name, maps } => {
+            // Out of sight once the work begins: their descriptors are what stays.
+            let layers: Vec<OwnedFd> = layers.iter().map(|dir| mount::place(dir)).collect::<Result<_, _>>()?;
+            sandbox::run(&alone, &maps, &dir, || {
+                let (aside, whole) = (Path::new("/.copy"), Path::new("/").join(name));
+                // What a killed one left.
+                remove::entry(open_root()?.as_fd(), OsStr::new(".copy"))?;
+                fs_err::create_dir(aside)?;
+                let target = mount::place(aside)?;
+                layers.iter().try_for_each(|layer| copy::layer(layer.as_fd(), target.as_fd()))?;
+                fs_err::rename(aside, whole)?;
+                answer(&Answer::Done(()))?;
+                Ok(0)
+            })
+        }
         Task::Measure { dir, maps } => sandbox::run(&alone, &maps, &dir, || {
             answer(&Answer::Done(usage::of_contents(open_root()?.as_fd())?))?;
             Ok(0)

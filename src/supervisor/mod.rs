@@ -28,7 +28,7 @@ pub fn run(created: Created) -> Result<u8> {
         process::adopt_orphans()?;
     }
     let container = create::create(&alone, &created.record.id, &created.bundle, &stdio, Start::AtOnce)?;
-    let Container { init, identity, terminal, .. } = container;
+    let Container { init, identity, terminal, servers, .. } = container;
     let leash = Leash::on(&init);
     let pidfile = created.started(&identity)?;
     let status = until_end(&init, terminal, &created, &signals);
@@ -37,6 +37,8 @@ pub fn run(created: Created) -> Result<u8> {
         process::kill_children()?;
     }
     drop(pidfile);
+    // Whatever they still write is written before anything is removed.
+    drop(servers);
     let status = status?;
     created.record.ended(status)?;
     Ok(status)

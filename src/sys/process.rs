@@ -172,6 +172,11 @@ pub fn pid() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
 }
 
+/// The number of this process's parent; `None` if it is in another pid namespace.
+pub fn parent() -> Option<i32> {
+    rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get())
+}
+
 /// Reaps a child that has ended: its number and status; `None` when there is none at present.
 pub fn reap_ended() -> Result<Option<(i32, u8)>> {
     use rustix::process::WaitOptions;
