@@ -1,23 +1,33 @@
 //! The command line: what is typed becomes a call of one verb; its error is printed once, here.
 
+pub mod commit;
 pub mod completion;
+pub mod confirm;
 pub mod container;
+pub mod diff;
+pub mod each;
+pub mod export;
+pub mod file;
 pub mod filter;
+pub mod format;
 pub mod human;
+pub mod image;
 pub mod man;
 pub mod output;
 pub mod progress;
 pub mod pull;
 pub mod push;
 pub mod remote;
+pub mod rm;
 pub mod run;
+pub mod system;
 pub mod unshare;
 pub mod usage;
 
 use crate::error::{Advise, Failure};
 use crate::storage::worker;
 use crate::sys::signal;
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -76,6 +86,20 @@ fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
         "run" => run::main(matches),
         "pull" => pull::main(matches),
         "push" => push::main(matches),
+        "rm" => rm::main(matches),
+        "diff" => diff::main(matches),
+        "commit" => commit::main(matches),
+        "export" => export::main(matches),
+        "images" => image::ls::main(matches),
+        "rmi" => image::rm::main(matches),
+        "tag" => image::tag::main(matches),
+        "untag" => image::tag::untag(matches),
+        "history" => image::history::main(matches),
+        "save" => image::save::main(matches),
+        "load" => image::load::main(matches),
+        "import" => image::import::main(matches),
+        "image" => image::main(matches),
+        "system" => system::main(matches),
         "unshare" => unshare::main(matches),
         "completion" => completion::main(matches),
         "man" => man::main(matches),
@@ -85,9 +109,6 @@ fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
 
 /// The grammar. The options of a verb are made only when it is the one: that halves the time of a start.
 pub fn command() -> Command {
-    let verb = |name: &'static str, about: &'static str, options: fn(Command) -> Command| {
-        Command::new(name).about(about).disable_help_flag(true).defer(options)
-    };
     Command::new("rbox")
         .about("Run containers without root")
         .version(VERSION)
@@ -100,9 +121,45 @@ pub fn command() -> Command {
         .subcommand(verb("run", "Create and run a new container", run::options))
         .subcommand(verb("pull", "Download an image from a registry", pull::options))
         .subcommand(verb("push", "Upload an image to a registry", push::options))
+        .subcommand(verb("rm", "Remove containers", rm::options))
+        .subcommand(verb("diff", "Show what a container has changed", diff::options))
+        .subcommand(verb("commit", "Make an image of a container", commit::options))
+        .subcommand(verb("export", "Write a container's files to an archive", export::options))
+        .subcommand(verb("images", "List images", image::ls::options))
+        .subcommand(verb("rmi", "Remove images", image::rm::options))
+        .subcommand(verb("tag", "Give an image another name", image::tag::options))
+        .subcommand(verb("untag", "Take names of an image away", image::tag::untag_options))
+        .subcommand(verb("history", "Show the history of an image", image::history::options))
+        .subcommand(verb("save", "Save images to an archive", image::save::options))
+        .subcommand(verb("load", "Load images from an archive", image::load::options))
+        .subcommand(verb("import", "Make an image of an archive of files", image::import::options))
+        .subcommand(verb("image", "Manage images", image::options))
+        .subcommand(verb("system", "Manage the store as a whole", system::options))
         .subcommand(verb("unshare", "Run a program in the user namespace of containers", unshare::options))
         .subcommand(verb("completion", "Print the completion script for a shell", completion::options))
         .subcommand(verb("man", "Write the manual pages into a directory", man::options))
+}
+
+fn verb(name: &'static str, about: &'static str, options: fn(Command) -> Command) -> Command {
+    Command::new(name).about(about).disable_help_flag(true).defer(options)
+}
+
+/// The grammar of a verb with verbs of its own.
+fn group(command: Command, usage: &'static str) -> Command {
+    let help = Arg::new("help").long("help").action(ArgAction::Help).help("Print usage").help_heading("Help");
+    command
+        .override_usage(usage)
+        .arg(help)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand_value_name("COMMAND")
+        .subcommand_help_heading("Commands")
+}
+
+/// The verb of a group that was typed.
+fn chosen(matches: &mut ArgMatches) -> Result<(String, ArgMatches)> {
+    matches.remove_subcommand().context("no command")
 }
 
 fn version_flag() -> Arg {

@@ -130,6 +130,29 @@ fn pull_from(
     pull::pull(store, image, &place.reference, &access, &platform, progress)
 }
 
+/// Fetches what has gone of an image from where its name says.
+pub fn mend(
+    store: &Store,
+    image: &Descriptor,
+    name: &Reference,
+    remote: &Remote,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let mut failed = Vec::new();
+    for place in Registries::load()?.places(name)? {
+        match pull::mend(store, image, &place.reference, &access(remote, &place)?, progress) {
+            Ok(()) => return Ok(()),
+            Err(error) => failed.push((place.reference, error)),
+        }
+    }
+    Err(together(failed))
+}
+
+/// Unpacks what is missing of an image whose blobs are there.
+pub fn pull_unpack(store: &Store, image: &Image, progress: &dyn Progress) -> Result<()> {
+    pull::unpack(store, image, progress)
+}
+
 /// Several errors as one: what was tried and why it failed.
 fn together(mut failed: Vec<(Reference, anyhow::Error)>) -> anyhow::Error {
     if failed.len() == 1 {
@@ -227,7 +250,7 @@ pub fn layer_sizes(store: &Store, image: &Image) -> Result<Vec<u64>> {
     let mut sizes = Vec::new();
     for (layer, diff_id) in image.manifest.layers.iter().zip(&image.diff_ids) {
         let about = unpacked.about(diff_id)?;
-        sizes.push(about.map_or(layer.size, |about| about.report.bytes));
+        sizes.push(about.map_or(layer.size, |about| about.unpacked.report.bytes));
     }
     Ok(sizes)
 }

@@ -1,5 +1,6 @@
 //! One verb a file: what can be done with containers. Returns data and prints nothing.
 
+pub mod changed;
 pub mod container;
 pub mod create;
 pub mod ids;
@@ -12,5 +13,6 @@ pub mod remove;
 pub mod root;
 pub mod said;
 pub mod scratch;
+pub mod system;
 pub mod unshare;
 pub mod volumes;

@@ -5,7 +5,7 @@
 use super::manifest::{Descriptor, NAME};
 use super::reference::Reference;
 use crate::storage::digest::Digest;
-use crate::storage::store::Store;
+use crate::storage::store::{EMPTY_INDEX, Store};
 use crate::storage::temporary::Temporary;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
@@ -111,6 +111,20 @@ impl<'a> Catalog<'a> {
             entries.retain(|entry| entry.digest != *digest);
             Ok(())
         })
+    }
+
+    /// Puts an index that cannot be read aside, as `index.json.damaged`, and begins an empty one.
+    pub fn begin_anew(&self) -> Result<()> {
+        let _turn = self.store.for_the_index()?;
+        let path = self.path();
+        match fs_err::rename(&path, path.with_extension("json.damaged")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let file = Temporary::file(self.store)?;
+        file.write(EMPTY_INDEX.as_bytes())?;
+        file.sync()?;
+        file.replace(&path)
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Descriptor>) -> Result<()>) -> Result<()> {

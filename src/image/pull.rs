@@ -90,6 +90,30 @@ pub fn pull(
     Ok(descriptor)
 }
 
+/// Fetches what has gone of an image that was here whole, from a place that has it. Returns nothing: its names stay.
+pub fn mend(
+    store: &Store,
+    image: &Descriptor,
+    from: &Reference,
+    access: &Access,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let _in_use = store.in_use()?;
+    let blobs = store.blobs();
+    let client = Client::connect(from, access)?;
+    if !blobs.has(&image.digest, image.size)? {
+        let fetched = client.manifest(&image.digest.to_string())?;
+        ensure!(fetched.digest == image.digest, "manifest {}: what came has another digest", image.digest);
+        blobs.put(&fetched.bytes)?;
+    }
+    let bytes = blobs.read(&image.digest, super::registry::MAX_MANIFEST)?;
+    let Document::Manifest(manifest) = manifest::read(&bytes, &image.media_type)? else {
+        bail!("manifest {}: an index", image.digest);
+    };
+    let config = configuration(store, &client, &manifest)?;
+    layers(store, Some(&client), &manifest.layers, &diff_ids(&config)?, progress)
+}
+
 /// The configuration, from the store or the registry.
 fn configuration(store: &Store, client: &Client, manifest: &Manifest) -> Result<ImageConfiguration> {
     let (digest, size) = (&manifest.config.digest, manifest.config.size);

@@ -34,7 +34,11 @@ pub fn all<T: Sync>(todo: &[T], transfer: impl Fn(&T, &Stop) -> Result<()> + Syn
             }
         }
     };
-    std::thread::scope(|scope| (0..AT_ONCE.min(todo.len())).for_each(|_| drop(scope.spawn(worker))));
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE.min(todo.len())).map(|_| scope.spawn(worker)).collect();
+        // A scope waits for what they do; joining waits for the threads themselves, and a namespace wants none left.
+        workers.into_iter().for_each(|worker| drop(worker.join()));
+    });
     match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
         None => Ok(()),
@@ -55,10 +59,10 @@ mod tests {
             Ok(())
         };
         all(&numbers, note).expect("works");
+        all(&[], note).expect("nothing");
         let mut seen = seen.into_inner().expect("no panic");
         seen.sort_unstable();
         assert_eq!(seen, numbers);
-        all(&[], note).expect("nothing");
     }
 
     #[test]

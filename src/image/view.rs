@@ -39,6 +39,13 @@ impl Image {
         Ok(Image { descriptor, manifest, config, bytes, diff_ids })
     }
 
+    /// What its manifest says that it is; OCI's need not say it.
+    pub fn media_type(&self, store: &Store) -> Result<String> {
+        let bytes = store.blobs().read(&self.descriptor.digest, super::registry::MAX_MANIFEST)?;
+        let raw: Value = serde_json::from_slice(&bytes)?;
+        Ok(raw["mediaType"].as_str().unwrap_or(manifest::OCI_MANIFEST).to_owned())
+    }
+
     /// Its configuration with all keys, also those that no specification has.
     pub fn raw(&self) -> Result<Value> {
         Ok(serde_json::from_slice(&self.bytes)?)

@@ -3,9 +3,11 @@
 use super::digest::Digest;
 use super::store::Store;
 use super::temporary::Temporary;
+use super::unpack::Owners;
 use super::worker::{self, DIFF, OWNERS, Task, Unpacked};
 use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -15,6 +17,18 @@ const ABOUT: &str = "layer.json";
 /// Names of directories are shortened digests, since all of a container's must fit in one page for mount(2): 96 bits,
 /// and the whole digest is compared.
 const NAME_LENGTH: usize = 24;
+
+/// What is known of an unpacked layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// What was unpacked.
+    #[serde(flatten)]
+    pub unpacked: Unpacked,
+    /// The ids of its files.
+    pub maps: IdMaps,
+    /// What became of their owners.
+    pub owners: Owners,
+}
 
 /// The unpacked layers of a store.
 #[derive(Debug)]
@@ -33,12 +47,17 @@ impl<'a> Layers<'a> {
     pub fn find(&self, diff_id: &Digest) -> Result<Option<PathBuf>> {
         let dir = self.path(diff_id);
         let Some(about) = about(&dir)? else { return Ok(None) };
-        ensure!(about.diff_id == *diff_id, "{}: is layer {}, not {diff_id}", dir.display(), about.diff_id);
+        ensure!(
+            about.unpacked.diff_id == *diff_id,
+            "{}: is layer {}, not {diff_id}",
+            dir.display(),
+            about.unpacked.diff_id
+        );
         Ok(Some(dir))
     }
 
     /// What is known of a layer; `None` if it is not there.
-    pub fn about(&self, diff_id: &Digest) -> Result<Option<Unpacked>> {
+    pub fn about(&self, diff_id: &Digest) -> Result<Option<About>> {
         about(&self.path(diff_id))
     }
 
@@ -66,7 +85,7 @@ impl<'a> Layers<'a> {
             maps: self.store.maps().clone(),
             owners: self.store.owners(),
         };
-        Ok(Unpacking { layers: self.dir.clone(), temporary, worker: Some(worker::start(&task)?) })
+        Ok(Unpacking { store: self.store, layers: self.dir.clone(), temporary, worker: Some(worker::start(&task)?) })
     }
 
     /// Copies layers, the lowest first, into a new directory `name` in `dir`, as an overlay of them would show them.
@@ -91,7 +110,7 @@ pub fn name(diff_id: &Digest) -> &str {
 }
 
 /// What is known of the layer in a directory; `None` if there is none.
-pub fn about(dir: &Path) -> Result<Option<Unpacked>> {
+pub fn about(dir: &Path) -> Result<Option<About>> {
     let text = match fs_err::read(dir.join(ABOUT)) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -103,6 +122,7 @@ pub fn about(dir: &Path) -> Result<Option<Unpacked>> {
 /// A layer in the making. Dropped, nothing of it is left.
 #[derive(Debug)]
 pub struct Unpacking<'a> {
+    store: &'a Store,
     layers: PathBuf,
     // The worker must have ended before its directory goes: fields are dropped in order, and `drop` comes first.
     temporary: Temporary<'a>,
@@ -137,13 +157,30 @@ impl Unpacking<'_> {
             let is = &unpacked.diff_id;
             bail!("unpack: the layer should be {wanted} without its compression, and is {is}");
         }
+        let about = About { unpacked, maps: self.store.maps().clone(), owners: self.store.owners() };
+        let text = serde_json::to_vec(&about)?;
+        let unpacked = about.unpacked;
         let mut about = fs_err::File::create(self.temporary.path().join(ABOUT))?;
-        about.write_all(&serde_json::to_vec(&unpacked)?)?;
+        about.write_all(&text)?;
         about.sync_all()?;
         fs_err::create_dir_all(&self.layers)?;
         let path = path_in(&self.layers, &unpacked.diff_id);
         self.temporary.keep_as(&path)?;
         Ok(unpacked)
+    }
+
+    /// Ends the archive and tells what is different in a layer that was unpacked before; nothing is kept.
+    pub fn compare(mut self, dir: &Path) -> Result<Option<String>> {
+        let worker = self.worker.take().context("unpack: no worker")?;
+        worker::result::<Unpacked>(worker).context("unpack")?;
+        let own = self.temporary.path();
+        if fs_err::read(own.join(OWNERS))? != fs_err::read(dir.join(OWNERS))? {
+            return Ok(Some("the table of owners".to_owned()));
+        }
+        let dirs = vec![own.join(DIFF), dir.join(DIFF)];
+        let mut child = worker::start(&Task::Compare { dirs, maps: self.store.maps().clone() })?;
+        drop(child.stdin.take());
+        worker::result(child).context("compare")
     }
 
     fn why(&mut self) -> anyhow::Error {

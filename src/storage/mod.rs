@@ -15,6 +15,7 @@ pub mod owners;
 pub mod ownership;
 pub mod pack;
 pub mod remove;
+pub mod same;
 pub mod sandbox;
 pub mod stack;
 pub mod store;

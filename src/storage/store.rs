@@ -19,7 +19,9 @@ use std::path::{Path, PathBuf};
 
 /// The marker of an OCI image layout (image-layout.md, "oci-layout file").
 pub const LAYOUT_MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
-const EMPTY_INDEX: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+/// A layout without images.
+pub const EMPTY_INDEX: &str =
+    r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
 
 /// The store of one user.
 #[derive(Debug)]

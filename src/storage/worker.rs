@@ -11,7 +11,7 @@ use super::frames::{self, Frames};
 use super::pack::Packed;
 use super::tree::Tree;
 use super::unpack::{self, Owners, Report};
-use super::{changes, copy, remove, sandbox, usage};
+use super::{changes, copy, remove, same, sandbox, usage};
 use crate::error::Failure;
 use crate::sys::{Alone, Named, mount};
 use crate::userns::idmap::IdMaps;
@@ -68,6 +68,13 @@ pub enum Task {
     Remove {
         /// The directory.
         dir: PathBuf,
+        /// The ids of files.
+        maps: IdMaps,
+    },
+    /// Finds the first difference between two trees.
+    Compare {
+        /// The directories.
+        dirs: Vec<PathBuf>,
         /// The ids of files.
         maps: IdMaps,
     },
@@ -180,6 +187,12 @@ fn work(task: Task) -> Result<u8> {
         Task::Remove { dir, maps } => sandbox::run(&alone, &maps, &dir, || {
             remove::contents(open_root()?.as_fd())?;
             answer(&Answer::Done(()))?;
+            Ok(0)
+        }),
+        Task::Compare { dirs, maps } => sandbox::read(&alone, &maps, &dirs, |places| {
+            let [a, b] = places else { bail!("two directories are compared") };
+            let difference = same::difference(mount::place(a)?.as_fd(), mount::place(b)?.as_fd())?;
+            answer(&Answer::Done(difference))?;
             Ok(0)
         }),
         Task::Pack { tree, form } => tree.read(&alone, |stack, ownership| {

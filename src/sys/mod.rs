@@ -90,19 +90,28 @@ pub struct Alone(std::marker::PhantomData<*const ()>);
 impl Alone {
     /// Asks the kernel: `unshare(CLONE_THREAD)` does nothing in a process with one thread and fails in any other
     /// (unshare(2)).
+    ///
+    /// A thread that was joined may still be on its way out of the kernel, which tells nobody when it is gone: it is
+    /// given a moment.
     pub fn check() -> Result<Alone> {
+        const PATIENCE: u32 = 500;
+        for _ in 0..PATIENCE {
+            if Alone::asked() {
+                return Ok(Alone(std::marker::PhantomData));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        Err(Errno::INVAL).named(|| "unshare(CLONE_THREAD): rbox has more than one thread".to_owned())
+    }
+
+    fn asked() -> bool {
         // SAFETY: with CLONE_THREAD alone the call changes nothing; it has no memory arguments.
-        let answer = check(unsafe { libc::syscall(libc::SYS_unshare, libc::CLONE_THREAD) });
-        let alone = match answer {
+        match check(unsafe { libc::syscall(libc::SYS_unshare, libc::CLONE_THREAD) }) {
             Ok(_) => true,
             Err(Errno::INVAL) => false,
             // A seccomp filter, such as docker's, denies the question. A directory has two links and one for each
             // directory in it.
             Err(_) => rustix::fs::stat("/proc/self/task").is_ok_and(|stat| stat.st_nlink == 3),
-        };
-        match alone {
-            true => Ok(Alone(std::marker::PhantomData)),
-            false => Err(Errno::INVAL).named(|| "unshare(CLONE_THREAD): rbox has more than one thread".to_owned()),
         }
     }
 }

@@ -119,7 +119,8 @@ pub fn weigh(garbage: &gc::Garbage) -> Result<Collected> {
         bytes: garbage.blobs.iter().map(|(_, size)| size).sum(),
     };
     for dir in &garbage.layers {
-        weight.bytes += crate::storage::layers::about(dir).ok().flatten().map_or(0, |about| about.report.bytes);
+        weight.bytes +=
+            crate::storage::layers::about(dir).ok().flatten().map_or(0, |about| about.unpacked.report.bytes);
     }
     Ok(weight)
 }

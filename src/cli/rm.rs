@@ -1,0 +1,48 @@
+//! `rbox rm`.
+
+use super::each::each;
+use super::{grammar, output};
+use crate::engine::{container, remove};
+use anyhow::{Result, bail};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+
+/// What is typed.
+#[derive(Debug, Args)]
+struct RmArgs {
+    /// Names or ids of containers
+    #[arg(value_name = "CONTAINER")]
+    containers: Vec<String>,
+    /// Kill a container that runs
+    #[arg(short, long)]
+    force: bool,
+    /// All containers
+    #[arg(short, long)]
+    all: bool,
+    /// Do not complain about containers that are not there
+    #[arg(short, long)]
+    ignore: bool,
+}
+
+/// The grammar.
+pub fn options(command: Command) -> Command {
+    grammar::<RmArgs>(command, "rbox rm [OPTIONS] CONTAINER...")
+}
+
+/// Removes containers and prints what was typed for them.
+pub fn main(mut matches: ArgMatches) -> Result<u8> {
+    let args = RmArgs::from_arg_matches_mut(&mut matches)?;
+    let mut texts = args.containers;
+    match (args.all, texts.is_empty()) {
+        (true, false) => bail!("--all: excludes names"),
+        (false, true) => bail!("no container is named"),
+        (true, true) => texts = container::all()?.into_iter().map(|found| found.container.id).collect(),
+        (false, false) => {}
+    }
+    Ok(each(&texts, |text| {
+        if args.ignore && container::find_if_there(text)?.is_none() {
+            return Ok(());
+        }
+        remove::remove(text, args.force)?;
+        output::print(&format!("{text}\n")).map(drop)
+    }))
+}

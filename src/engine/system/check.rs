@@ -1,0 +1,271 @@
+//! `system check`: whether everything in the store is what its name says.
+
+use crate::engine::container;
+use crate::engine::images::{self, Remote, remove};
+use crate::error::Failure;
+use crate::image::catalog::Catalog;
+use crate::image::manifest::{Descriptor, NAME};
+use crate::image::pull::Progress;
+use crate::image::reference::Reference;
+use crate::image::view::Image;
+use crate::paths;
+use crate::storage::blobs::ALGORITHMS;
+use crate::storage::compression::BUFFER;
+use crate::storage::digest::Digest;
+use crate::storage::layers::{self, About};
+use crate::storage::store::Store;
+use crate::storage::temporary;
+use anyhow::{Context, Result, bail};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Blobs that were read.
+    pub blobs: u64,
+    /// Unpacked layers that were compared with their archives.
+    pub layers: u64,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// What nobody needs, which is no damage: the next image that is removed takes it along.
+    pub unused: remove::Collected,
+}
+
+/// Something that is wrong.
+#[derive(Debug)]
+pub struct Problem {
+    /// Where.
+    pub what: String,
+    /// What.
+    pub why: String,
+    /// It is mended.
+    pub mended: bool,
+    /// What kept it from being mended, if that was tried.
+    pub failure: Option<Failure>,
+}
+
+/// How to go about it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct How {
+    /// Mend what is damaged: fetch it again, unpack it again.
+    pub repair: bool,
+    /// Do not compare unpacked layers with their archives.
+    pub quick: bool,
+}
+
+/// Reads every blob and compares every layer.
+pub fn check(store: &Store, how: How, remote: &Remote, progress: &dyn Progress) -> Result<Report> {
+    let _in_use = store.in_use()?;
+    temporary::sweep(store)?;
+    let mut report = Report::default();
+    let images = images(store, how, &mut report)?;
+    let damaged = blobs(store, &mut report)?;
+    for image in &images {
+        one(store, image, &damaged, how, remote, progress, &mut report);
+    }
+    if !how.quick {
+        unpacked(store, &images, how, progress, &mut report)?;
+    }
+    containers(&mut report);
+    report.unused = remove::garbage(store).and_then(|garbage| remove::weigh(&garbage)).unwrap_or_default();
+    Ok(report)
+}
+
+impl Report {
+    fn found(&mut self, what: String, why: String, mended: Option<Result<()>>) {
+        let failure = match &mended {
+            Some(Err(error)) => Some(Failure::from(error)),
+            _ => None,
+        };
+        self.problems.push(Problem { what, why, mended: matches!(mended, Some(Ok(()))), failure });
+    }
+}
+
+/// An image with all of its names.
+struct Named {
+    descriptor: Descriptor,
+    names: Vec<Reference>,
+}
+
+/// All images; an index that cannot be read is made again from the manifests that are there.
+fn images(store: &Store, how: How, report: &mut Report) -> Result<Vec<Named>> {
+    let catalog = Catalog::new(store);
+    let entries = match catalog.all() {
+        Ok(entries) => entries,
+        Err(error) => {
+            let mended = how.repair.then(|| rebuild(store));
+            report.found("index of images".to_owned(), Failure::from(&error).message, mended);
+            catalog.all().unwrap_or_default()
+        }
+    };
+    let mut images: Vec<Named> = Vec::new();
+    for mut entry in entries {
+        let name = entry.annotations.remove(NAME).and_then(|name| Reference::parse(&name).ok());
+        match images.iter_mut().find(|known| known.descriptor.digest == entry.digest) {
+            Some(known) => known.names.extend(name),
+            None => images.push(Named { descriptor: entry, names: name.into_iter().collect() }),
+        }
+    }
+    Ok(images)
+}
+
+/// Makes the index again. Names are lost: they were nowhere else.
+fn rebuild(store: &Store) -> Result<()> {
+    let catalog = Catalog::new(store);
+    catalog.begin_anew()?;
+    for algorithm in ALGORITHMS {
+        for digest in store.blobs().all(algorithm)? {
+            let size = store.blobs().size(&digest)?.unwrap_or(0);
+            if let Ok(image) = Image::load(store, Descriptor::new("", digest, size)) {
+                let kind = image.media_type(store)?;
+                catalog.add(&Descriptor { media_type: kind, ..image.descriptor })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads all blobs: those whose content has another digest.
+fn blobs(store: &Store, report: &mut Report) -> Result<HashSet<Digest>> {
+    let mut damaged = HashSet::new();
+    for algorithm in ALGORITHMS {
+        for digest in store.blobs().all(algorithm)? {
+            report.blobs += 1;
+            if !store.blobs().is_whole(&digest)? {
+                damaged.insert(digest);
+            }
+        }
+    }
+    Ok(damaged)
+}
+
+/// Whether all blobs of an image are there and whole. Mending takes the damaged ones away and fetches what is missing.
+fn one(
+    store: &Store,
+    image: &Named,
+    damaged: &HashSet<Digest>,
+    how: How,
+    remote: &Remote,
+    progress: &dyn Progress,
+    report: &mut Report,
+) {
+    let what = match image.names.first() {
+        Some(name) => format!("image {name}"),
+        None => format!("image {}", image.descriptor.digest),
+    };
+    let sound = || -> Result<()> {
+        let blobs = store.blobs();
+        let loaded = Image::load(store, image.descriptor.clone())?;
+        for part in [&loaded.manifest.config].into_iter().chain(&loaded.manifest.layers) {
+            match blobs.size(&part.digest)? {
+                None => bail!("blob {}: missing", part.digest),
+                Some(size) if size != part.size => bail!("blob {}: {size} bytes instead of {}", part.digest, part.size),
+                Some(_) if damaged.contains(&part.digest) => bail!("blob {}: damaged", part.digest),
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    };
+    let Err(why) = sound() else { return };
+    let why = Failure::from(&why).message;
+    let mended = how.repair.then(|| -> Result<()> {
+        for digest in damaged {
+            // Nobody can use it. Another image that has it fetches it likewise.
+            if !store.blobs().is_whole(digest).unwrap_or(true) {
+                store.blobs().remove(digest)?;
+            }
+        }
+        let mut failed = None;
+        for name in &image.names {
+            match images::mend(store, &image.descriptor, name, remote, progress) {
+                Ok(()) => return Ok(()),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => bail!("it has no name that a registry knows"),
+        }
+    });
+    report.found(what, why, mended);
+}
+
+/// Unpacks every layer again and compares.
+fn unpacked(store: &Store, images: &[Named], how: How, progress: &dyn Progress, report: &mut Report) -> Result<()> {
+    let mut by_id: BTreeMap<String, (Digest, Digest, Image)> = BTreeMap::new();
+    for image in images {
+        let Ok(image) = Image::load(store, image.descriptor.clone()) else { continue };
+        for (diff_id, layer) in image.diff_ids.iter().zip(&image.manifest.layers) {
+            let entry = (diff_id.clone(), layer.digest.clone(), image.clone());
+            by_id.insert(layers::name(diff_id).to_owned(), entry);
+        }
+    }
+    let busy = in_use();
+    for dir in store.all_layers()? {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // Of no image: it goes with the next one that is removed.
+        let Some((diff_id, blob, image)) = by_id.get(&name) else { continue };
+        report.layers += 1;
+        let about = layers::about(&dir);
+        let why = match &about {
+            Ok(Some(about)) if about.unpacked.diff_id != *diff_id => Some("it is another layer".to_owned()),
+            Ok(Some(about)) => match difference(about, blob, &dir) {
+                Ok(difference) => difference,
+                Err(error) => Some(Failure::from(&error).message),
+            },
+            Ok(None) => Some("what is known of it is missing".to_owned()),
+            Err(error) => Some(Failure::from(error).message),
+        };
+        let Some(why) = why else { continue };
+        let mended = how.repair.then(|| -> Result<()> {
+            if let Some(user) = busy.get(&dir) {
+                bail!("container {user} runs on it");
+            }
+            temporary::condemn(store, &dir)?.remove(store)?;
+            // For other ids it is unpacked when it is needed.
+            match about {
+                Ok(Some(about)) => images::pull_unpack(&opened(&about)?, image, progress),
+                _ => Ok(()),
+            }
+        });
+        report.found(format!("layer {}", dir.display()), why, mended);
+    }
+    Ok(())
+}
+
+fn opened(about: &About) -> Result<Store> {
+    Store::open(&paths::data_dir()?, about.maps.clone(), about.owners)
+}
+
+fn difference(about: &About, blob: &Digest, dir: &Path) -> Result<Option<String>> {
+    let store = opened(about)?;
+    let mut again = store.layers().unpack()?;
+    let mut file = fs_err::File::open(store.blobs().path(blob))?;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return again.compare(dir),
+            length => again.write(&buffer[..length])?,
+        }
+    }
+}
+
+/// The layers on which containers run now, and which.
+fn in_use() -> HashMap<PathBuf, String> {
+    let mut busy = HashMap::new();
+    for found in container::all().unwrap_or_default().into_iter().filter(|found| found.live) {
+        for files in &found.container.layers {
+            busy.extend(files.parent().map(|dir| (dir.to_owned(), found.shown().to_owned())));
+        }
+    }
+    busy
+}
+
+/// Whether the records of containers can be read.
+fn containers(report: &mut Report) {
+    if let Err(error) = container::all().context("containers") {
+        report.found("record".to_owned(), Failure::from(&error).message, None);
+    }
+}
