@@ -2,13 +2,17 @@
 
 pub mod completion;
 pub mod container;
+pub mod login;
+pub mod logout;
 pub mod man;
 pub mod output;
 pub mod progress;
+pub mod prompt;
 pub mod pull;
 pub mod push;
 pub mod remote;
 pub mod run;
+pub mod search;
 pub mod unshare;
 pub mod usage;
 
@@ -74,6 +78,9 @@ fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
         "run" => run::main(matches),
         "pull" => pull::main(matches),
         "push" => push::main(matches),
+        "login" => login::main(matches),
+        "logout" => logout::main(matches),
+        "search" => search::main(matches),
         "unshare" => unshare::main(matches),
         "completion" => completion::main(matches),
         "man" => man::main(matches),
@@ -98,6 +105,9 @@ pub fn command() -> Command {
         .subcommand(verb("run", "Create and run a new container", run::options))
         .subcommand(verb("pull", "Download an image from a registry", pull::options))
         .subcommand(verb("push", "Upload an image to a registry", push::options))
+        .subcommand(verb("login", "Log in to a registry", login::options))
+        .subcommand(verb("logout", "Log out of a registry", logout::options))
+        .subcommand(verb("search", "Search registries for images", search::options))
         .subcommand(verb("unshare", "Run a program in the user namespace of containers", unshare::options))
         .subcommand(verb("completion", "Print the completion script for a shell", completion::options))
         .subcommand(verb("man", "Write the manual pages into a directory", man::options))
