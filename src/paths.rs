@@ -33,6 +33,11 @@ pub fn data_dir() -> Result<PathBuf> {
     own_dir(&base.join("rbox"), uid)
 }
 
+/// True for a directory of the caller's.
+pub fn belongs_to_caller(path: &Path) -> bool {
+    belongs_to(path, rustix::process::geteuid().as_raw())
+}
+
 fn belongs_to(path: &Path, uid: u32) -> bool {
     rustix::fs::stat(path)
         .is_ok_and(|stat| stat.st_uid == uid && FileType::from_raw_mode(stat.st_mode) == FileType::Directory)

@@ -12,14 +12,18 @@ pub mod filter;
 pub mod format;
 pub mod human;
 pub mod image;
+pub mod login;
+pub mod logout;
 pub mod man;
 pub mod output;
 pub mod progress;
+pub mod prompt;
 pub mod pull;
 pub mod push;
 pub mod remote;
 pub mod rm;
 pub mod run;
+pub mod search;
 pub mod system;
 pub mod unshare;
 pub mod usage;
@@ -100,6 +104,9 @@ fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
         "import" => image::import::main(matches),
         "image" => image::main(matches),
         "system" => system::main(matches),
+        "login" => login::main(matches),
+        "logout" => logout::main(matches),
+        "search" => search::main(matches),
         "unshare" => unshare::main(matches),
         "completion" => completion::main(matches),
         "man" => man::main(matches),
@@ -135,6 +142,9 @@ pub fn command() -> Command {
         .subcommand(verb("import", "Make an image of an archive of files", image::import::options))
         .subcommand(verb("image", "Manage images", image::options))
         .subcommand(verb("system", "Manage the store as a whole", system::options))
+        .subcommand(verb("login", "Log in to a registry", login::options))
+        .subcommand(verb("logout", "Log out of a registry", logout::options))
+        .subcommand(verb("search", "Search registries for images", search::options))
         .subcommand(verb("unshare", "Run a program in the user namespace of containers", unshare::options))
         .subcommand(verb("completion", "Print the completion script for a shell", completion::options))
         .subcommand(verb("man", "Write the manual pages into a directory", man::options))

@@ -9,7 +9,7 @@ pub mod tag;
 
 use super::ids::{self, Caller};
 use crate::error::{Advise, Failure};
-use crate::image::credentials;
+use crate::image::credentials::{self, Files};
 use crate::image::find::{self, Found};
 use crate::image::manifest::{Descriptor, Platform};
 use crate::image::pull::{self, Progress};
@@ -180,7 +180,7 @@ pub fn access(remote: &Remote, place: &Place) -> Result<Access> {
     let mut access = remote.access.clone();
     access.tls_verify = access.tls_verify.or(place.insecure.then_some(false));
     if access.credentials.is_none() || place.is_mirror {
-        access.credentials = credentials::find(&credentials::files(remote.authfile.as_deref()), &place.reference)?;
+        access.credentials = credentials::find(&Files::new(remote.authfile.as_deref()), &place.reference)?;
     }
     Ok(access)
 }

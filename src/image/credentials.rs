@@ -1,14 +1,20 @@
-//! Names and passwords for registries, from the files that docker and podman write, and from their helpers
+//! Names and passwords for registries, in the files of docker and podman and with their helpers
 //! (containers-auth.json(5), docker's "Credential stores").
 
+mod account;
+mod helper;
+mod keep;
+
+pub use account::Account;
+pub use keep::{Kept, forget, forget_all, keep};
+
 use super::reference::{DOCKER_HUB, Reference};
+use crate::paths;
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
-use std::io::Write;
+use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// docker's name for its own registry in these files.
 const DOCKER_KEY: &str = "https://index.docker.io/v1/";
@@ -44,53 +50,91 @@ impl Credentials {
     }
 }
 
-/// The files to look into, the first one first.
-pub fn files(authfile: Option<&Path>) -> Vec<PathBuf> {
-    if let Some(file) = authfile {
-        return vec![file.to_owned()];
+/// Where credentials may be.
+#[derive(Debug, Clone, Default)]
+pub struct Files {
+    /// The one file that was named, by `--authfile` or `$REGISTRY_AUTH_FILE`: no other one counts then.
+    named: Option<PathBuf>,
+    /// podman's of this session: `$XDG_RUNTIME_DIR/containers/auth.json`, if that directory is the caller's.
+    session: Option<PathBuf>,
+    /// podman's that stays: `~/.config/containers/auth.json`.
+    own: Option<PathBuf>,
+    /// docker's: `~/.docker/config.json`.
+    docker: Option<PathBuf>,
+}
+
+impl Files {
+    /// Those that the environment and `--authfile` name.
+    pub fn new(authfile: Option<&Path>) -> Files {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        if let Some(named) = authfile.map(Path::to_owned).or_else(|| variable("REGISTRY_AUTH_FILE")) {
+            return Files { named: Some(named), ..Files::default() };
+        }
+        let home = variable("HOME");
+        let config = variable("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config")));
+        let docker = variable("DOCKER_CONFIG").or_else(|| home.map(|home| home.join(".docker")));
+        let session = variable("XDG_RUNTIME_DIR").filter(|dir| paths::belongs_to_caller(dir));
+        Files {
+            named: None,
+            session: session.map(|dir| dir.join("containers/auth.json")),
+            own: config.map(|dir| dir.join("containers/auth.json")),
+            docker: docker.map(|dir| dir.join("config.json")),
+        }
     }
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(file) = variable("REGISTRY_AUTH_FILE") {
-        return vec![file];
+
+    /// All that are looked into, the first one first.
+    fn all(&self) -> impl Iterator<Item = &Path> {
+        [&self.named, &self.session, &self.own, &self.docker].into_iter().filter_map(|file| file.as_deref())
     }
-    let home = variable("HOME");
-    let config = variable("XDG_CONFIG_HOME").or_else(|| home.as_ref().map(|home| home.join(".config")));
-    let docker = variable("DOCKER_CONFIG").or_else(|| home.map(|home| home.join(".docker")));
-    [
-        variable("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json")),
-        config.map(|dir| dir.join("containers/auth.json")),
-        docker.map(|dir| dir.join("config.json")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
 }
 
 /// The credentials for an image, if there are any.
-pub fn find(files: &[PathBuf], image: &Reference) -> Result<Option<Credentials>> {
-    for file in files {
-        let text = match fs_err::metadata(file) {
-            Ok(meta) if meta.len() > MAX_FILE => bail!("{}: longer than {MAX_FILE} bytes", file.display()),
-            Ok(_) => fs_err::read(file)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let config: Value = serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
-        if let Some(found) = find_in(&config, image).with_context(|| file.display().to_string())? {
+pub fn find(files: &Files, image: &Reference) -> Result<Option<Credentials>> {
+    find_for(files, &image.registry, &image.name())
+}
+
+/// The credentials for a registry or a part of it, if there are any.
+pub fn find_account(files: &Files, account: &Account) -> Result<Option<Credentials>> {
+    find_for(files, account.registry(), &account.to_string())
+}
+
+fn find_for(files: &Files, registry: &str, name: &str) -> Result<Option<Credentials>> {
+    for file in files.all() {
+        let Some(config) = read(file)? else { continue };
+        if let Some(found) = find_in(&config, registry, name).with_context(|| file.display().to_string())? {
             return Ok(Some(found));
         }
     }
     Ok(None)
 }
 
-fn find_in(config: &Value, image: &Reference) -> Result<Option<Credentials>> {
-    let keys = keys(image);
+/// A file, if it is there. An empty one is as good as one with nothing in it.
+fn read(file: &Path) -> Result<Option<Map<String, Value>>> {
+    let text = match fs_err::metadata(file) {
+        Ok(meta) if meta.len() > MAX_FILE => bail!("{}: longer than {MAX_FILE} bytes", file.display()),
+        Ok(_) => fs_err::read(file)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    if text.trim_ascii().is_empty() {
+        return Ok(Some(Map::new()));
+    }
+    serde_json::from_slice(&text).map(Some).with_context(|| file.display().to_string())
+}
+
+/// A field of a map within a map; null where either is missing.
+fn field<'a>(config: &'a Map<String, Value>, name: &str) -> &'a Value {
+    config.get(name).unwrap_or(&Value::Null)
+}
+
+fn find_in(config: &Map<String, Value>, registry: &str, name: &str) -> Result<Option<Credentials>> {
+    let keys = keys(registry, name);
     for key in &keys {
-        if let Some(helper) = config["credHelpers"].get(key).and_then(Value::as_str) {
-            return ask(helper, key);
+        if let Some(helper) = field(config, "credHelpers")[key].as_str() {
+            return helper::get(helper, key);
         }
     }
-    if let Some(auths) = config["auths"].as_object() {
+    if let Some(auths) = field(config, "auths").as_object() {
         for key in &keys {
             // Old files have whole addresses for names.
             let entry = auths.iter().find(|(name, _)| *name == key || plain(name) == *key);
@@ -99,22 +143,22 @@ fn find_in(config: &Value, image: &Reference) -> Result<Option<Credentials>> {
             }
         }
     }
-    match config["credsStore"].as_str() {
-        Some(helper) if image.registry == DOCKER_HUB => ask(helper, DOCKER_KEY),
-        Some(helper) => ask(helper, &image.registry),
+    match field(config, "credsStore").as_str() {
+        Some(helper) if registry == DOCKER_HUB => helper::get(helper, DOCKER_KEY),
+        Some(helper) => helper::get(helper, registry),
         None => Ok(None),
     }
 }
 
 /// The names under which credentials may be kept: the repository, what it is in, the registry.
-fn keys(image: &Reference) -> Vec<String> {
-    let mut path = image.name();
+fn keys(registry: &str, name: &str) -> Vec<String> {
+    let mut path = name.to_owned();
     let mut keys = vec![path.clone()];
     while let Some(slash) = path.rfind('/') {
         path.truncate(slash);
         keys.push(path.clone());
     }
-    if image.registry == DOCKER_HUB {
+    if registry == DOCKER_HUB {
         keys.extend(["index.docker.io".to_owned(), DOCKER_KEY.to_owned()]);
     }
     keys
@@ -140,33 +184,14 @@ fn decode(entry: &Value) -> Result<Option<Credentials>> {
     Ok(Some(Credentials::Password { user: user.to_owned(), password: password.trim_end_matches('\0').to_owned() }))
 }
 
-/// `docker-credential-HELPER get`.
-fn ask(helper: &str, key: &str) -> Result<Option<Credentials>> {
-    let name = format!("docker-credential-{helper}");
-    ensure!(!helper.is_empty() && !helper.contains('/'), "{name}: not the name of a helper");
-    let spawned = Command::new(&name).arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-    let mut child = spawned.with_context(|| format!("run {name}"))?;
-    if let Some(mut input) = child.stdin.take() {
-        // One that does not read its input is judged by its answer.
-        let _ = input.write_all(key.as_bytes());
-    }
-    let output = child.wait_with_output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() {
-        // The one error that every helper says in these words.
-        if text.contains("credentials not found") {
-            return Ok(None);
+/// The entry for credentials, as docker and podman write it.
+fn encode(credentials: &Credentials) -> Value {
+    match credentials {
+        Credentials::Password { user, password } => {
+            serde_json::json!({ "auth": STANDARD.encode(format!("{user}:{password}")) })
         }
-        bail!("{name}: {}", text.trim());
+        Credentials::Identity(token) => serde_json::json!({ "identitytoken": token }),
     }
-    let answer: Value = serde_json::from_str(&text).map_err(|_| anyhow::anyhow!("{name}: its answer is no JSON"))?;
-    let get = |field: &str| answer[field].as_str().unwrap_or_default().to_owned();
-    let (user, secret) = (get("Username"), get("Secret"));
-    Ok(match user.as_str() {
-        "" => None,
-        "<token>" => Some(Credentials::Identity(secret)),
-        _ => Some(Credentials::Password { user, password: secret }),
-    })
 }
 
 #[cfg(test)]
@@ -178,8 +203,13 @@ mod tests {
         Some(Credentials::Password { user: user.to_owned(), password: password.to_owned() })
     }
 
+    fn found_or(config: &Value, image: &str) -> Result<Option<Credentials>> {
+        let image = Reference::parse(image).expect(image);
+        find_in(config.as_object().expect("an object"), &image.registry, &image.name())
+    }
+
     fn found(config: &Value, image: &str) -> Option<Credentials> {
-        find_in(config, &Reference::parse(image).expect(image)).expect("valid")
+        found_or(config, image).expect("valid")
     }
 
     #[test]
@@ -206,7 +236,7 @@ mod tests {
     fn damaged_entries_do_not_show_what_they_hold() {
         for auth in ["secret!", &STANDARD.encode("secret")] {
             let config = json!({ "auths": { "quay.io": { "auth": auth } } });
-            let error = find_in(&config, &Reference::parse("quay.io/x").expect("valid")).expect_err("damaged");
+            let error = found_or(&config, "quay.io/x").expect_err("damaged");
             assert!(!format!("{error:#}").contains("secret"), "{error:#}");
         }
         assert_eq!(format!("{:?}", password("name", "secret")), "Some(Credentials)");

@@ -84,6 +84,14 @@ impl Name {
     }
 }
 
+/// What is before the first slash if that is a registry, and the rest.
+pub fn split_registry(text: &str) -> (Option<&str>, &str) {
+    match text.split_once('/') {
+        Some((first, rest)) if is_registry(first) => (Some(first), rest),
+        _ => (None, text),
+    }
+}
+
 fn read(text: &str) -> Result<Name> {
     let (rest, digest) = match text.split_once('@') {
         Some((rest, digest)) => (rest, Some(digest.parse()?)),
@@ -98,10 +106,7 @@ fn read(text: &str) -> Result<Name> {
     if let Some(tag) = tag {
         check_tag(tag)?;
     }
-    let (registry, repository) = match path.split_once('/') {
-        Some((first, rest)) if is_registry(first) => (Some(first), rest),
-        _ => (None, path),
-    };
+    let (registry, repository) = split_registry(path);
     if let Some(registry) = registry {
         check_registry(registry)?;
     }

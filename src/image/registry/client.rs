@@ -165,7 +165,7 @@ impl Client {
         }
     }
 
-    fn challenge(&self) -> Option<Challenge> {
+    pub(super) fn challenge(&self) -> Option<Challenge> {
         self.challenge.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -266,7 +266,7 @@ impl Client {
 
     /// Adds what the user can do.
     fn explained(&self, error: HttpError) -> anyhow::Error {
-        let denied = error.kind() == Status::Denied;
+        let denied = error.kind() == Status::Denied && !self.repository.is_empty();
         let (has, registry) = (self.credentials.is_some(), &self.registry);
         let hinted: Result<()> = Err(error).maybe_hint(|| {
             denied.then(|| match has {

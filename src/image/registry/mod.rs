@@ -6,7 +6,9 @@
 //! | `address.rs`, `answer.rs` | where an answer leads; what it says when it is none, and when to ask again |
 //! | `agent.rs`, `proxy.rs`, `tls.rs` | HTTP: time limits, the proxy on the way, which certificates count |
 //! | `challenge.rs`, `token.rs` | what a registry asks for before it answers, and how that is had |
+//! | `login.rs` | whether credentials are taken |
 //! | `manifests.rs`, `blobs.rs`, `uploads.rs` | the two kinds of things that a repository has |
+//! | `lists.rs`, `search.rs` | what there is |
 
 mod address;
 mod agent;
@@ -14,8 +16,11 @@ mod answer;
 mod blobs;
 mod challenge;
 mod client;
+mod lists;
+mod login;
 mod manifests;
 mod proxy;
+mod search;
 mod tls;
 mod token;
 mod uploads;
@@ -23,4 +28,5 @@ mod uploads;
 pub use answer::{Status, status};
 pub use client::{Access, Client};
 pub use manifests::{Fetched, MAX_MANIFEST};
+pub use search::{Found, search_hub};
 pub use uploads::Pushed;
