@@ -269,6 +269,27 @@ fn what_was_unpacked_is_packed_as_it_was_with_a_range() {
     round_trip(Ids::Range);
 }
 
+#[test]
+fn what_an_archive_has_twice_is_what_it_was_last() {
+    let env = Env::new();
+    let twice =
+        |path: &str| (Entry { uid: 5, gid: 6, device: (1, 3), ..entry(Kind::CharDevice, path.as_bytes()) }, vec![]);
+    let last: Entries = vec![
+        dir("d/"),
+        file("device", ""),
+        (Entry { uid: 9, ..file("owned", "x").0 }, b"x".to_vec()),
+        file("root", "y"),
+    ];
+    let first: Entries = vec![
+        (Entry { uid: 7, ..dir("d/").0 }, vec![]),
+        twice("device"),
+        (Entry { uid: 8, ..file("owned", "x").0 }, b"x".to_vec()),
+        (Entry { uid: 8, ..file("root", "y").0 }, b"y".to_vec()),
+    ];
+    let layer = unpack(&env, Ids::Single, &archive(&[first, last.clone()].concat()));
+    same(&pack(&env, &tree(Ids::Single, None, &[layer]), "Files").0, &last);
+}
+
 /// What a shell does in an overlay of layers, the topmost first, on an upper directory that comes back; `None` where
 /// no overlay can be mounted.
 fn in_overlay(env: &Env, ids: Ids, layers: &[PathBuf], script: &str) -> Option<PathBuf> {
