@@ -12,7 +12,7 @@ use super::remove;
 use super::stack::{Cursor, Found, Node, Stack};
 use super::tar::{Entry, Kind, Writer};
 use super::unpack::{MAX_ENTRIES, MAX_PATH, OPAQUE, WHITEOUT, shown};
-use super::xattrs;
+use super::xattrs::{self, Xattrs};
 use crate::error::Advise;
 use crate::sys::Named;
 use anyhow::{Context, Result, anyhow, ensure};
@@ -92,7 +92,7 @@ struct Level {
 struct Links {
     first: Vec<u8>,
     /// How many may still come.
-    left: u64,
+    left: u32,
 }
 
 struct Packer<'a, W> {
@@ -332,7 +332,7 @@ impl<W: Write> Packer<'_, W> {
         let key = (layer, stat.st_dev, stat.st_ino);
         let path_bytes = path.as_os_str().as_bytes().to_vec();
         let Some(links) = self.links.get_mut(&key) else {
-            self.links.insert(key, Links { first: path_bytes, left: stat.st_nlink as u64 - 1 });
+            self.links.insert(key, Links { first: path_bytes, left: stat.st_nlink as u32 - 1 });
             return Ok(false);
         };
         let link = links.first.clone();
@@ -346,13 +346,7 @@ impl<W: Write> Packer<'_, W> {
     }
 
     /// The owner of something, and the attributes of it that an image can have.
-    fn described(
-        &mut self,
-        layer: usize,
-        path: &Path,
-        stat: &Stat,
-        file: Option<&OwnedFd>,
-    ) -> Result<(Owner, Vec<(Vec<u8>, Vec<u8>)>)> {
+    fn described(&mut self, layer: usize, path: &Path, stat: &Stat, file: Option<&OwnedFd>) -> Result<(Owner, Xattrs)> {
         let mut xattrs = match file {
             Some(file) => xattrs::of_image(file.as_fd(), &mut self.report.attributes)?,
             None => vec![],

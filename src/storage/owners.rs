@@ -75,7 +75,8 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// What is to be written down about an entry. `squashed`: its owner is not on disk.
+    /// What is to be written down about an entry. `squashed`: its owner is not on disk, or something else was written
+    /// down for its path.
     pub fn of(entry: &Entry, uid: u32, gid: u32, squashed: bool) -> Option<Recorded> {
         let device = match entry.kind {
             Kind::CharDevice => Some(('c', entry.device.0, entry.device.1)),

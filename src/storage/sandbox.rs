@@ -43,7 +43,8 @@ fn enter_to_read(dirs: &[PathBuf]) -> Result<Vec<PathBuf>> {
     mount::set_propagation(Path::new("/"), Propagation::PRIVATE | Propagation::REC)?;
     let mut trees = Vec::new();
     for dir in dirs {
-        let tree = mount::clone_tree(dir, false).map_err(|error| match error.errno {
+        let place = mount::place(dir)?;
+        let tree = mount::clone_tree_of(place.as_fd(), false).map_err(|error| match error.errno {
             // Without it something would be seen that was covered.
             Errno::INVAL => anyhow!("{}: something is mounted below it", dir.display()),
             _ => error.into(),

@@ -18,6 +18,7 @@ use crate::sys::path::{self, Missing};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -71,6 +72,7 @@ pub fn unpack(source: impl Read, root: BorrowedFd<'_>, owners: Owners, table: im
         owners,
         table,
         parent: None,
+        replaces: Cell::new(false),
         directories: Vec::new(),
         whiteouts: Vec::new(),
         report: Report::default(),
@@ -93,6 +95,8 @@ struct Unpacker<'a, W> {
     table: W,
     /// The directory that was used last, since entries come sorted.
     parent: Option<(PathBuf, OwnedFd)>,
+    /// This entry's name was there already: what is written down of that is not true of this one.
+    replaces: Cell<bool>,
     /// Whatever is made in a directory changes its times: they are set at the end.
     directories: Vec<(PathBuf, (i64, u32))>,
     /// Whiteouts that are files: the directory and the name that is deleted.
@@ -103,6 +107,7 @@ struct Unpacker<'a, W> {
 
 impl<W: Write> Unpacker<'_, W> {
     fn entry<R: Read>(&mut self, entry: &Entry, reader: &mut Reader<R>) -> Result<()> {
+        self.replaces.set(false);
         let Some(path) = clean(&entry.path)? else {
             // "./" is the root of the layer itself.
             ensure!(entry.kind == Kind::Directory, "the root is no directory");
@@ -163,6 +168,7 @@ impl<W: Write> Unpacker<'_, W> {
         let call = || format!("{what}({})", shown(name.as_bytes()));
         match make() {
             Err(Errno::EXIST) => {
+                self.replaces.set(true);
                 remove::entry(parent, name)?;
                 Ok(make().named(call)?)
             }
@@ -178,18 +184,21 @@ impl<W: Write> Unpacker<'_, W> {
         let make =
             || rustix::fs::mkdirat(parent, name, Mode::RWXU).named(|| format!("mkdir({})", shown(name.as_bytes())));
         match make() {
-            Err(error) if error.errno == Errno::EXIST => match kind(parent, name)? {
-                // The same directory twice, or one that was made for an entry below it: it gets these attributes.
-                (FileType::Directory, _) => {}
-                (_, was_whiteout) => {
-                    remove::entry(parent, name)?;
-                    make()?;
-                    if was_whiteout {
-                        // Deleted and made again in one layer: what is below in other layers stays hidden.
-                        set_opaque(&open_directory(parent, name)?)?;
+            Err(error) if error.errno == Errno::EXIST => {
+                self.replaces.set(true);
+                match kind(parent, name)? {
+                    // The same directory twice, or one that was made for an entry below it: it gets these attributes.
+                    (FileType::Directory, _) => {}
+                    (_, was_whiteout) => {
+                        remove::entry(parent, name)?;
+                        make()?;
+                        if was_whiteout {
+                            // Deleted and made again in one layer: what is below in other layers stays hidden.
+                            set_opaque(&open_directory(parent, name)?)?;
+                        }
                     }
                 }
-            },
+            }
             result => result?,
         }
         let directory = open_directory(parent, name)?;
@@ -319,7 +328,7 @@ impl<W: Write> Unpacker<'_, W> {
                 (Err(errno), _) => return Err(errno).named(|| format!("chown({uid}:{gid})")).map_err(Into::into),
             },
         };
-        if let Some(recorded) = Recorded::of(entry, uid, gid, squashed) {
+        if let Some(recorded) = Recorded::of(entry, uid, gid, squashed || self.replaces.get()) {
             owners::write_line(&mut self.table, path, &recorded).context("table of owners")?;
         }
         Ok(())

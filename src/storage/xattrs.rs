@@ -11,12 +11,15 @@ use std::os::unix::ffi::OsStrExt;
 /// The kernel's limit for a list of names (xattr(7)).
 const MAX_LIST: usize = 64 * 1024;
 
-/// Names and values: those of users and file capabilities, without overlay's own. What an archive cannot hold or nobody
+/// Names and values.
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Those of users and file capabilities, without overlay's own. What an archive cannot hold or nobody
 /// can read is counted in `left_out`.
 ///
 /// A capability set by root of the user namespace is seen as its first version, without the namespace's root (Linux
 /// 4.14, capabilities(7), "File capability extended attribute versioning"), which is what images have.
-pub fn of_image(file: BorrowedFd<'_>, left_out: &mut u64) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+pub fn of_image(file: BorrowedFd<'_>, left_out: &mut u64) -> Result<Xattrs> {
     let mut found = Vec::new();
     for name in names(file)? {
         if !(name.starts_with(b"user.") || name == b"security.capability") || name.starts_with(b"user.overlay.") {

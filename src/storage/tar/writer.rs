@@ -9,6 +9,7 @@ use super::header::{
 };
 use super::reader::MAX_EXTENSION;
 use super::{BLOCK, Entry, Kind, pax};
+use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Result, Write};
 use std::ops::Range;
 
@@ -72,36 +73,41 @@ impl<W: Write> Writer<W> {
         }
         let mtime = (entry.mtime.0, if self.nanoseconds { entry.mtime.1 } else { 0 });
 
-        let mut records = Vec::new();
+        // Sorted by their keys.
+        let mut records = BTreeMap::new();
         let mut block = Block::new(type_flag(entry.kind));
         block.octal(MODE, (entry.mode & 0o7777).into());
         for (field, key, value) in [(UID, "uid", entry.uid), (GID, "gid", entry.gid), (SIZE, "size", size)] {
             if !block.octal(field, value) {
-                pax::write(&mut records, key.as_bytes(), value.to_string().as_bytes());
+                records.insert(key.as_bytes().to_vec(), value.to_string().into_bytes());
             }
         }
         let seconds = u64::try_from(mtime.0).ok().filter(|_| mtime.1 == 0);
         if !seconds.is_some_and(|seconds| block.octal(MTIME, seconds)) {
-            pax::write(&mut records, b"mtime", pax::time_text(mtime).as_bytes());
+            records.insert(b"mtime".to_vec(), pax::time_text(mtime).into_bytes());
             // Whole seconds for whoever reads no pax.
             block.octal(MTIME, u64::try_from(mtime.0).unwrap_or(0));
         }
         block.octal(MAJOR, device.0.into());
         block.octal(MINOR, device.1.into());
-        if !block.path(&path) {
-            pax::write(&mut records, b"path", &path);
-        }
+        let fits_at_once = block.text(NAME, &path);
         if !block.text(LINK, link) {
-            pax::write(&mut records, b"linkpath", link);
+            records.insert(b"linkpath".to_vec(), link.to_vec());
         }
-        let mut xattrs: Vec<&(Vec<u8>, Vec<u8>)> = entry.xattrs.iter().collect();
-        xattrs.sort();
-        for (name, value) in xattrs {
+        for (name, value) in &entry.xattrs {
             if name.is_empty() || name.contains(&0) || name.contains(&b'=') {
                 return Err(invalid("an attribute's name that is empty or has = or a NUL byte"));
             }
-            pax::write(&mut records, &[pax::XATTR, name].concat(), value);
+            records.insert([pax::XATTR, name].concat(), value.clone());
         }
+        // Split only where no pax header is needed at all.
+        if !(fits_at_once || (records.is_empty() && block.split(&path))) {
+            records.insert(b"path".to_vec(), path.clone());
+        }
+        let records = records.iter().fold(Vec::new(), |mut all, (key, value)| {
+            pax::write(&mut all, key, value);
+            all
+        });
         if records.len() as u64 > MAX_EXTENSION {
             return Err(invalid("attributes of more than 1 MiB"));
         }
@@ -135,9 +141,14 @@ impl<W: Write> Writer<W> {
 
     fn extension(&mut self, path: &[u8], records: &[u8]) -> Result<()> {
         let mut block = Block::new(b'x');
-        // Nobody needs this name but readers that know no pax, which make a file of it.
-        let base = path.strip_suffix(b"/").unwrap_or(path).rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        block.clipped(NAME, &[b"PaxHeaders.0/", base].concat());
+        // Nobody needs this name but readers that know no pax, which make a file of it. It is Go's.
+        let base = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        let mut name = [&path[..base], b"PaxHeaders.0/", &path[base..]].concat();
+        name.retain(u8::is_ascii);
+        name.truncate(NAME.len());
+        let name = name.strip_prefix(b"./").unwrap_or(&name);
+        let end = name.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+        block.text(NAME, &name[..end]);
         block.octal(SIZE, records.len() as u64);
         self.sink.write_all(&block.sealed())?;
         self.begin(records.len() as u64);
@@ -174,7 +185,7 @@ fn type_flag(kind: Kind) -> u8 {
     }
 }
 
-/// A header in the making. Its numbers are 0 and its texts empty.
+/// A header in the making. Its numbers are 0 but for the device's, which it has none, and its texts empty.
 struct Block([u8; BLOCK]);
 
 impl Block {
@@ -182,7 +193,7 @@ impl Block {
         let mut block = Block([0; BLOCK]);
         block.0[TYPE] = kind;
         block.0[MAGIC].copy_from_slice(b"ustar\x0000");
-        for field in [MODE, UID, GID, SIZE, MTIME, MAJOR, MINOR] {
+        for field in [MODE, UID, GID, SIZE, MTIME] {
             block.octal(field, 0);
         }
         block
@@ -219,20 +230,18 @@ impl Block {
         self.0[field][..text.len()].copy_from_slice(&text);
     }
 
-    /// The name, and the prefix if it needs one (pax(1), "ustar Interchange Format").
-    fn path(&mut self, path: &[u8]) -> bool {
-        if path.len() <= NAME.len() || !path.is_ascii() {
-            return self.text(NAME, path);
-        }
-        // The first slash from which on the rest fits; it belongs to neither, and the name must not be empty.
-        let from = path.len() - NAME.len() - 1;
-        let slash = path[from..path.len() - 1].iter().position(|byte| *byte == b'/').map(|at| from + at);
+    /// A long path as prefix and name (pax(1), "ustar Interchange Format"): at the last slash that leaves a prefix short
+    /// enough. False if there is none.
+    fn split(&mut self, path: &[u8]) -> bool {
+        // The slash that ends a directory's path is none of those.
+        let last = PREFIX.len().min(path.len().saturating_sub(2));
+        let slash = path[..=last].iter().rposition(|byte| *byte == b'/');
         match slash {
-            Some(slash) if slash > 0 && slash <= PREFIX.len() => {
-                self.text(PREFIX, &path[..slash]);
-                self.text(NAME, &path[slash + 1..])
+            Some(slash) if slash > 0 && path.len() - slash - 1 <= NAME.len() && path.is_ascii() => {
+                self.0[NAME].fill(0);
+                self.text(PREFIX, &path[..slash]) && self.text(NAME, &path[slash + 1..])
             }
-            _ => self.text(NAME, path),
+            _ => false,
         }
     }
 

@@ -141,11 +141,16 @@ fn plain_entries_have_one_block() {
     let bytes = archive(&entries, false);
     assert_eq!(bytes.len(), BLOCK * (3 + 1 + 2), "a pax header where none is needed");
     assert!(bytes.starts_with(b"usr/\0"));
+    assert_eq!(read(&bytes)[2].0.path, long);
     // One byte more, and it does not fit.
     let longer = [vec![b'p'; 155], vec![b'n'; 101]].join(&b'/');
     let bytes = archive(&[(entry(Kind::Regular, &longer), vec![])], false);
     assert_eq!(bytes.len(), BLOCK * (1 + 1 + 1 + 2));
     assert_eq!(read(&bytes)[0].0.path, longer);
+    for path in [&b"\xff"[..], &[b'/'; 101], &[vec![b'p'; 120], b"/\xff".to_vec()].concat()] {
+        let kind = if path.ends_with(b"/") { Kind::Directory } else { Kind::Regular };
+        assert_eq!(read(&archive(&[(entry(kind, path), vec![])], false))[0].0.path, path);
+    }
 }
 
 /// The sizes at which the field and the blocks end, without the data.
