@@ -9,7 +9,7 @@ use super::digest::{Algorithm, Digest, Hasher};
 use super::unpack::{self, Owners, Report};
 use super::{copy, remove, sandbox, usage};
 use crate::error::Failure;
-use crate::sys::{Alone, Named, mount};
+use crate::sys::{Alone, Named, mount, process};
 use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Mode, OFlags};
@@ -131,6 +131,8 @@ fn work(task: Task) -> Result<u8> {
             Ok(0)
         }),
         Task::Copy { layers, dir, name, maps } => {
+            // It has no input whose end would tell. The one thread that starts it waits for it.
+            process::die_with_parent()?;
             // Out of sight once the work begins: their descriptors are what stays.
             let layers: Vec<OwnedFd> = layers.iter().map(|dir| mount::place(dir)).collect::<Result<_, _>>()?;
             sandbox::run(&alone, &maps, &dir, || {
