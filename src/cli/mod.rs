@@ -12,6 +12,7 @@ pub mod remote;
 pub mod run;
 pub mod unshare;
 pub mod usage;
+pub mod volume;
 
 use crate::error::{Advise, Failure};
 use crate::storage::worker;
@@ -75,6 +76,7 @@ fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
         "run" => run::main(matches),
         "pull" => pull::main(matches),
         "unshare" => unshare::main(matches),
+        "volume" => volume::main(matches),
         "completion" => completion::main(matches),
         "man" => man::main(matches),
         _ => Err(anyhow!("{verb}: no such command")),
@@ -98,6 +100,7 @@ pub fn command() -> Command {
         .subcommand(verb("run", "Create and run a new container", run::options))
         .subcommand(verb("pull", "Download an image from a registry", pull::options))
         .subcommand(verb("unshare", "Run a program in the user namespace of containers", unshare::options))
+        .subcommand(verb("volume", "Manage volumes", volume::options))
         .subcommand(verb("completion", "Print the completion script for a shell", completion::options))
         .subcommand(verb("man", "Write the manual pages into a directory", man::options))
 }
