@@ -27,6 +27,7 @@ pub mod search;
 pub mod system;
 pub mod unshare;
 pub mod usage;
+pub mod volume;
 
 use crate::error::{Advise, Failure};
 use crate::storage::worker;
@@ -108,6 +109,7 @@ fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
         "logout" => logout::main(matches),
         "search" => search::main(matches),
         "unshare" => unshare::main(matches),
+        "volume" => volume::main(matches),
         "completion" => completion::main(matches),
         "man" => man::main(matches),
         _ => Err(anyhow!("{verb}: no such command")),
@@ -146,6 +148,7 @@ pub fn command() -> Command {
         .subcommand(verb("logout", "Log out of a registry", logout::options))
         .subcommand(verb("search", "Search registries for images", search::options))
         .subcommand(verb("unshare", "Run a program in the user namespace of containers", unshare::options))
+        .subcommand(verb("volume", "Manage volumes", volume::options))
         .subcommand(verb("completion", "Print the completion script for a shell", completion::options))
         .subcommand(verb("man", "Write the manual pages into a directory", man::options))
 }

@@ -3,14 +3,19 @@
 use super::output;
 use crate::error::{FAILED, Failure};
 use anyhow::Result;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 
 /// Prints help and the version, which clap reports as errors; anything else becomes one of rbox's. `verb` is the first
 /// argument.
 pub fn report(error: &clap::Error, verb: &str) -> Result<u8> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => output::print(&error.render().to_string()),
-        ErrorKind::InvalidSubcommand => Err(failure(error, "rbox").into()),
+        // Of rbox itself, or of a verb with commands of its own.
+        ErrorKind::InvalidSubcommand
+            if error.get(ContextKind::InvalidSubcommand).is_some_and(|word| word.to_string() == verb) =>
+        {
+            Err(failure(error, "rbox").into())
+        }
         _ if verb.starts_with('-') => Err(failure(error, "rbox").into()),
         _ => Err(failure(error, &format!("rbox {verb}")).into()),
     }

@@ -51,9 +51,13 @@ pub fn set_opaque(directory: &OwnedFd) -> sys::Result<()> {
 /// True for a directory that hides what is below it in lower layers.
 pub fn is_opaque(directory: &impl AsFd) -> sys::Result<bool> {
     let mut value = [0; 1];
-    // By way of /proc, for a descriptor that only names the directory has no attributes.
-    let path = format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd());
-    match rustix::fs::getxattr(path, OPAQUE_ATTRIBUTE, &mut value) {
+    // A descriptor that only names the directory has no attributes but by way of /proc, which a sandbox does not have.
+    let by_name = || format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd());
+    let found = match rustix::fs::fgetxattr(directory, OPAQUE_ATTRIBUTE, &mut value) {
+        Err(Errno::BADF) => rustix::fs::getxattr(by_name(), OPAQUE_ATTRIBUTE, &mut value),
+        found => found,
+    };
+    match found {
         Ok(length) => Ok(length == 1 && value == *b"y"),
         Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE) => Ok(false),
         Err(errno) => Err(errno).named(|| format!("getxattr({OPAQUE_ATTRIBUTE})")),

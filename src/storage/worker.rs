@@ -13,7 +13,7 @@ use super::tree::Tree;
 use super::unpack::{self, Owners, Report};
 use super::{changes, copy, remove, same, sandbox, usage};
 use crate::error::Failure;
-use crate::sys::{Alone, Named, mount};
+use crate::sys::{Alone, Named, mount, process};
 use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Mode, OFlags};
@@ -166,6 +166,8 @@ fn work(task: Task) -> Result<u8> {
             Ok(0)
         }),
         Task::Copy { layers, dir, name, maps } => {
+            // It has no input whose end would tell. The one thread that starts it waits for it.
+            process::die_with_parent()?;
             // Out of sight once the work begins: their descriptors are what stays.
             let layers: Vec<OwnedFd> = layers.iter().map(|dir| mount::place(dir)).collect::<Result<_, _>>()?;
             sandbox::run(&alone, &maps, &dir, || {
