@@ -15,6 +15,7 @@ pub mod spec;
 pub mod storage;
 pub mod supervisor;
 pub mod sys;
+pub mod time;
 pub mod userns;
 
 /// musl's allocator asks the kernel for pages with nearly every block of some size and gives them back as soon; on the

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Lowest first.
 const LAYERS: [&[&str]; 10] = [
-    &["error", "seccomp"],
+    &["error", "seccomp", "time"],
     &["sys"],
     &["paths", "userns"],
     &["runtime", "storage"],

@@ -2,6 +2,8 @@
 
 pub mod completion;
 pub mod container;
+pub mod filter;
+pub mod human;
 pub mod man;
 pub mod output;
 pub mod progress;
