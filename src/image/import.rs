@@ -39,6 +39,7 @@ pub fn import(store: &Store, source: impl Read, name: Option<&Reference>, about:
     let blob = blob.finish()?;
     let size = blob.length();
     let descriptor = Descriptor::new(layer_type(kept), blob.finish()?, size);
+    store.layers().note(&unpacked.diff_id, &descriptor.digest)?;
     let layer = Layer { descriptor, diff_id: unpacked.diff_id };
     let image = make::make(store, None, Some(layer), about)?;
     match name {

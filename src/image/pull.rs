@@ -191,7 +191,8 @@ fn layer(
     let Descriptor { digest, size, .. } = descriptor;
     ensure!(*size <= MAX_LAYER, "{size} bytes, more than {MAX_LAYER}");
     let (blobs, unpacked) = (store.blobs(), store.layers());
-    let is_here = || -> Result<bool> { Ok(blobs.has(digest, *size)? && unpacked.find(diff_id)?.is_some()) };
+    // That both are here does not say that one is the other.
+    let is_here = || -> Result<bool> { Ok(blobs.has(digest, *size)? && unpacked.is_of(diff_id, digest)?) };
     if is_here()? {
         progress.end(digest, true);
         return Ok(());
@@ -202,15 +203,12 @@ fn layer(
         progress.end(digest, true);
         return Ok(());
     }
-    let mut files = match unpacked.find(diff_id)? {
-        Some(_) => None,
-        None => Some(unpacked.unpack()?),
-    };
+    let mut files = unpacked.unpack()?;
     progress.begin(digest, *size);
     let mut pass = |bytes: &[u8]| -> Result<()> {
         stop.check()?;
         progress.advance(digest, bytes.len() as u64);
-        files.as_mut().map_or(Ok(()), |files| files.write(bytes))
+        files.write(bytes)
     };
     if blobs.has(digest, *size)? {
         let mut file = fs_err::File::open(blobs.path(digest))?;
@@ -230,9 +228,8 @@ fn layer(
         })?;
         blob.finish()?;
     }
-    if let Some(files) = files {
-        files.finish(diff_id)?;
-    }
+    files.finish(diff_id)?;
+    unpacked.note(diff_id, digest)?;
     progress.end(digest, false);
     Ok(())
 }

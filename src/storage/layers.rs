@@ -56,6 +56,16 @@ impl<'a> Layers<'a> {
         Ok(Some(dir))
     }
 
+    /// True if a layer is there and was seen to be what this blob has.
+    pub fn is_of(&self, diff_id: &Digest, blob: &Digest) -> Result<bool> {
+        Ok(self.find(diff_id)?.is_some_and(|dir| mark(&dir, blob).exists()))
+    }
+
+    /// Writes down that a layer is what this blob has.
+    pub fn note(&self, diff_id: &Digest, blob: &Digest) -> Result<()> {
+        Ok(fs_err::write(mark(&self.path(diff_id), blob), "")?)
+    }
+
     /// What is known of a layer; `None` if it is not there.
     pub fn about(&self, diff_id: &Digest) -> Result<Option<About>> {
         about(&self.path(diff_id))
@@ -102,6 +112,11 @@ impl<'a> Layers<'a> {
 
 fn path_in(dir: &Path, diff_id: &Digest) -> PathBuf {
     dir.join(name(diff_id))
+}
+
+/// The mark that a layer is what a blob has. Without it the blob is unpacked again to see.
+fn mark(dir: &Path, blob: &Digest) -> PathBuf {
+    dir.join(format!("of-{}-{}", blob.algorithm().name(), blob.hex()))
 }
 
 /// The name of a layer's directory.

@@ -24,15 +24,15 @@ pub fn parse(source: &str, start: usize) -> Result<(Vec<Node>, Defined), Fault> 
         defined: Defined::new(),
     };
     match parser.list(true)? {
-        (nodes, End::Text) => Ok((nodes, parser.defined)),
+        (nodes, End::Eof) => Ok((nodes, parser.defined)),
         (_, end) => Err(Fault::new(end.at(), format!("unexpected {}", end.name()))),
     }
 }
 
 /// What ends a list.
 enum End {
-    Text,
-    End(usize),
+    Eof,
+    Closed(usize),
     /// `{{else}}`, whose tokens behind that word are still to come.
     Else(usize),
 }
@@ -40,15 +40,15 @@ enum End {
 impl End {
     fn at(&self) -> usize {
         match self {
-            End::Text => 0,
-            End::End(at) | End::Else(at) => *at,
+            End::Eof => 0,
+            End::Closed(at) | End::Else(at) => *at,
         }
     }
 
     fn name(&self) -> &'static str {
         match self {
-            End::Text => "end of the template",
-            End::End(_) => "{{end}}",
+            End::Eof => "end of the template",
+            End::Closed(_) => "{{end}}",
             End::Else(_) => "{{else}}",
         }
     }
@@ -132,7 +132,7 @@ impl Parser {
             match word.as_str() {
                 "end" => {
                     self.expect(&TokenKind::Close, "end")?;
-                    return Ok((nodes, End::End(at)));
+                    return Ok((nodes, End::Closed(at)));
                 }
                 "else" => return Ok((nodes, End::Else(at))),
                 "break" | "continue" => {
@@ -164,7 +164,7 @@ impl Parser {
                 }
             }
         }
-        Ok((nodes, End::Text))
+        Ok((nodes, End::Eof))
     }
 
     /// The name of a template.
@@ -181,8 +181,8 @@ impl Parser {
         let variables = std::mem::replace(&mut self.variables, vec![String::new()]);
         let loops = std::mem::take(&mut self.loops);
         let nodes = match self.deeper(|parser| parser.list(false))? {
-            (nodes, End::End(_)) => nodes,
-            (_, End::Text) => return Err(Fault::new(at, "{{end}} is missing for this one")),
+            (nodes, End::Closed(_)) => nodes,
+            (_, End::Eof) => return Err(Fault::new(at, "{{end}} is missing for this one")),
             (_, End::Else(at)) => return Err(Fault::new(at, "unexpected {{else}}")),
         };
         self.variables = variables;
@@ -209,16 +209,16 @@ impl Parser {
         self.loops -= usize::from(kind == Kind::Range);
         let missing = || Err(Fault::new(at, format!("{{{{end}}}} is missing for this {place}")));
         let otherwise = match end {
-            End::Text => return missing(),
-            End::End(_) => Vec::new(),
+            End::Eof => return missing(),
+            End::Closed(_) => Vec::new(),
             End::Else(_) => match self.next()? {
                 // `{{else if x}}…{{end}}` is `{{else}}{{if x}}…{{end}}{{end}}`, and so with `with`.
                 Token { kind: TokenKind::Word(word), .. } if word == place && kind != Kind::Range => {
                     vec![Node::Branch(self.deeper(|parser| parser.branch(kind))?)]
                 }
                 Token { kind: TokenKind::Close, .. } => match self.list(false)? {
-                    (nodes, End::End(_)) => nodes,
-                    (_, End::Text) => return missing(),
+                    (nodes, End::Closed(_)) => nodes,
+                    (_, End::Eof) => return missing(),
                     (_, End::Else(at)) => return Err(Fault::new(at, "a second {{else}}: {{end}} is wanted")),
                 },
                 token => return Parser::unexpected(&token, "else"),
@@ -243,7 +243,7 @@ impl Parser {
             let callable = |word: &Word| {
                 let literal =
                     matches!(word.term, Term::Nil | Term::Bool(_) | Term::Integer(_) | Term::Float(_) | Term::Text(_));
-                !literal && !(matches!(word.term, Term::Dot) && word.fields.is_empty())
+                !(literal || matches!(word.term, Term::Dot) && word.fields.is_empty())
             };
             if let Some(word) = words.first().filter(|word| !commands.is_empty() && !callable(word)) {
                 return Err(Fault::new(word.at, "what follows a | must be a function"));

@@ -110,7 +110,7 @@ pub fn shown(json: &Json) -> String {
 /// A map in the order in which Go prints it and ranges over it.
 pub fn sorted(map: &serde_json::Map<String, Json>) -> Vec<(&String, &Json)> {
     let mut entries: Vec<_> = map.iter().collect();
-    entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+    entries.sort_by_key(|(key, _)| *key);
     entries
 }
 
