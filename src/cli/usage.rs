@@ -11,7 +11,9 @@ pub fn report(error: &clap::Error, verb: &str) -> Result<u8> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => output::print(&error.render().to_string()),
         // Of rbox itself, or of a verb with commands of its own.
-        ErrorKind::InvalidSubcommand if error.get(ContextKind::InvalidSubcommand).is_some_and(|word| word.to_string() == verb) => {
+        ErrorKind::InvalidSubcommand
+            if error.get(ContextKind::InvalidSubcommand).is_some_and(|word| word.to_string() == verb) =>
+        {
             Err(failure(error, "rbox").into())
         }
         _ if verb.starts_with('-') => Err(failure(error, "rbox").into()),

@@ -191,7 +191,7 @@ fn lock_names(runtime: &Path) -> Result<OwnedFd> {
 }
 
 /// True if a process is responsible for the container.
-fn is_held(runtime: &Path, id: &str) -> Result<bool> {
+pub(super) fn is_held(runtime: &Path, id: &str) -> Result<bool> {
     match lock(&lock_file(runtime, id), OFlags::empty()) {
         Ok(held) => Ok(held.is_none()),
         Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => Ok(false),

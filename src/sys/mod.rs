@@ -80,6 +80,9 @@ fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
+/// How often is asked whether there is one thread, in tenths of a millisecond.
+const PATIENCE: u32 = 1000;
+
 /// Proof that this process has one thread: whoever makes or joins namespaces borrows it, whoever starts an event loop
 /// consumes it.
 ///
@@ -90,19 +93,28 @@ pub struct Alone(std::marker::PhantomData<*const ()>);
 impl Alone {
     /// Asks the kernel: `unshare(CLONE_THREAD)` does nothing in a process with one thread and fails in any other
     /// (unshare(2)).
+    ///
+    /// A thread that was joined is a moment away from its end: the one who joins is woken before the kernel has counted
+    /// it out, and nothing tells when it has.
     pub fn check() -> Result<Alone> {
+        for _ in 0..PATIENCE {
+            if Alone::ask() {
+                return Ok(Alone(std::marker::PhantomData));
+            }
+            std::thread::sleep(std::time::Duration::from_micros(100));
+        }
+        Err(Errno::INVAL).named(|| "unshare(CLONE_THREAD): rbox has more than one thread".to_owned())
+    }
+
+    fn ask() -> bool {
         // SAFETY: with CLONE_THREAD alone the call changes nothing; it has no memory arguments.
         let answer = check(unsafe { libc::syscall(libc::SYS_unshare, libc::CLONE_THREAD) });
-        let alone = match answer {
+        match answer {
             Ok(_) => true,
             Err(Errno::INVAL) => false,
             // A seccomp filter, such as docker's, denies the question. A directory has two links and one for each
             // directory in it.
             Err(_) => rustix::fs::stat("/proc/self/task").is_ok_and(|stat| stat.st_nlink == 3),
-        };
-        match alone {
-            true => Ok(Alone(std::marker::PhantomData)),
-            false => Err(Errno::INVAL).named(|| "unshare(CLONE_THREAD): rbox has more than one thread".to_owned()),
         }
     }
 }
