@@ -265,7 +265,7 @@ fn span(text: &str) -> Result<i64> {
             _ => bail!("{unit:?} is no unit: ns, us, ms, s, m, h"),
         };
         let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-        ensure!(!(whole.is_empty() && part.is_empty()) && !part.contains('.'), "{number:?} is no number");
+        ensure!(number.matches('.').count() <= 1 && number != "." && !number.is_empty(), "{number:?} is no number");
         // 20 digits overflow nothing here, and nothing that is longer fits the result.
         ensure!(whole.trim_start_matches('0').len() <= 20, "too long");
         let whole: i128 = if whole.is_empty() { 0 } else { whole.parse()? };

@@ -1,7 +1,7 @@
 //! Sizes, ages and times as docker shows and reads them.
 
 use crate::time::{Civil, Time, parse_span};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 /// A size in decimal units with three digits, as lists show it: `0B`, `1.5kB`, `184MB`.
 pub fn size(bytes: u64) -> String {
@@ -80,7 +80,7 @@ pub fn moment(text: &str, now: Time) -> Result<Time> {
             .context(text.to_owned());
     }
     Time::parse_partial(text).map_err(|_| {
-        anyhow::anyhow!("{text:?}: not a point in time: 2006-01-02T15:04:05Z, 2006-01-02, a span before now such as 24h, or seconds since 1970")
+        anyhow!("{text:?}: not a point in time: 2006-01-02T15:04:05Z, 2006-01-02, a span before now such as 24h, or seconds since 1970")
     })
 }
 

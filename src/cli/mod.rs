@@ -3,6 +3,7 @@
 pub mod completion;
 pub mod container;
 pub mod filter;
+pub mod format;
 pub mod human;
 pub mod man;
 pub mod output;
