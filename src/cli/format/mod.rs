@@ -64,14 +64,16 @@ pub fn list(rows: &[Value], columns: &[Column], format: Option<&str>, heading: b
 /// A template that cannot be read or executed: where, and what is wrong. A key that is missing is `<no value>`, as in a Go
 /// map; a field of something that has none is an error.
 pub fn objects(values: &[Value], format: Option<&str>) -> Result<String> {
-    match format.unwrap_or_default().trim_matches(' ') {
+    let format = format.unwrap_or_default();
+    // Blanks around a template are text here, other than in lists; so it is with docker.
+    match format.trim_matches(' ') {
         "" => {
             let mut text = Vec::new();
             values.serialize(&mut Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"    ")))?;
             Ok(String::from_utf8(text)? + "\n")
         }
         "json" => Ok(serde_json::to_string(values)? + "\n"),
-        format => {
+        _ => {
             let template = read(format, 0)?;
             lines(values, |value| execute(&template, value, &Purpose::Object))
         }

@@ -58,7 +58,7 @@ fn a_table_of_ones_own() {
 
 #[test]
 fn a_line_for_each() {
-    assert_eq!(shown(Some("{{.ID}}"), true), "5ed5d8ac2a32\n0f0e\n");
+    assert_eq!(shown(Some(" {{.ID}} "), true), "5ed5d8ac2a32\n0f0e\n");
     assert_eq!(
         shown(Some("{{.Repository}}:{{.Tag}}\\t{{.Count}}"), false),
         "debian:13\t<no value>\nregistry.example/a/long/name:<none>\t7\n"
@@ -101,6 +101,7 @@ fn inspected() {
     let compact = r#"[{"Config":{"Cmd":["sh"],"Env":[],"Labels":{}},"Id":"1"},{"Id":"2"}]"#.to_owned() + "\n";
     assert_eq!(objects(&values, Some("json")).expect("valid"), compact);
     assert_eq!(objects(&values, Some("{{.ID}} {{.Config.Cmd}}")).expect("valid"), "1 [sh]\n2 <no value>\n");
+    assert_eq!(objects(&values[..1], Some(" {{.Id}} ")).expect("valid"), " 1 \n");
     assert_eq!(objects(&[], None).expect("valid"), "[]\n");
     assert_eq!(objects(&[], Some("json")).expect("valid"), "[]\n");
     assert_eq!(objects(&[], Some("{{.ID}}")).expect("valid"), "");
