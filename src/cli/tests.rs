@@ -132,7 +132,7 @@ fn errors_name_the_option() {
         ("--ulimit nofile=x", "--ulimit nofile=x: not a number"),
         ("--name ../x", "--name ../x: not a name: only [a-zA-Z0-9][a-zA-Z0-9_.-]* is allowed"),
         ("-h a\nb", "--hostname a\nb: white space or control characters in it"),
-        ("-v data:/b", "-v data:/b: data would be the name of a volume: named volumes are not there yet"),
+        ("-v data:/b:O", "-v data:/b:O: O: a volume keeps its changes"),
         ("--network bridge", "--network bridge: bridge: not there yet: use none or host"),
         ("--cap-add x", "--cap-add x: unknown capability"),
         ("--shm-size 0", "--shm-size 0: must be greater than 0"),

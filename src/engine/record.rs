@@ -204,7 +204,7 @@ pub(super) fn ids_in(dir: &Path) -> Result<Vec<String>> {
 }
 
 /// True if a process is responsible for the container.
-pub fn is_held(runtime: &Path, id: &str) -> Result<bool> {
+pub(super) fn is_held(runtime: &Path, id: &str) -> Result<bool> {
     match lock(&lock_file(runtime, id), OFlags::empty()) {
         Ok(held) => Ok(held.is_none()),
         Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => Ok(false),

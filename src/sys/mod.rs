@@ -80,6 +80,9 @@ fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
+/// How often is asked whether there is one thread, in tenths of a millisecond.
+const PATIENCE: u32 = 1000;
+
 /// Proof that this process has one thread: whoever makes or joins namespaces borrows it, whoever starts an event loop
 /// consumes it.
 ///
@@ -91,22 +94,22 @@ impl Alone {
     /// Asks the kernel: `unshare(CLONE_THREAD)` does nothing in a process with one thread and fails in any other
     /// (unshare(2)).
     ///
-    /// A thread that was joined may still be on its way out of the kernel, which tells nobody when it is gone: it is
-    /// given a moment.
+    /// A thread that was joined is a moment away from its end: the one who joins is woken before the kernel has counted
+    /// it out, and nothing tells when it has.
     pub fn check() -> Result<Alone> {
-        const PATIENCE: u32 = 500;
         for _ in 0..PATIENCE {
-            if Alone::asked() {
+            if Alone::ask() {
                 return Ok(Alone(std::marker::PhantomData));
             }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(std::time::Duration::from_micros(100));
         }
         Err(Errno::INVAL).named(|| "unshare(CLONE_THREAD): rbox has more than one thread".to_owned())
     }
 
-    fn asked() -> bool {
+    fn ask() -> bool {
         // SAFETY: with CLONE_THREAD alone the call changes nothing; it has no memory arguments.
-        match check(unsafe { libc::syscall(libc::SYS_unshare, libc::CLONE_THREAD) }) {
+        let answer = check(unsafe { libc::syscall(libc::SYS_unshare, libc::CLONE_THREAD) });
+        match answer {
             Ok(_) => true,
             Err(Errno::INVAL) => false,
             // A seccomp filter, such as docker's, denies the question. A directory has two links and one for each

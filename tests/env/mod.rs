@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+pub mod image;
+
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::Write;
@@ -111,6 +113,11 @@ impl Env {
     /// A path in the private world.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// The private world itself.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     pub fn rootfs(&self) -> PathBuf {

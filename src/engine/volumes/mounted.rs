@@ -93,9 +93,13 @@ fn content(volume: &Volume) -> Result<Content> {
 /// The containers that have this volume, running ones and those that are kept.
 pub fn users(name: &str) -> Result<Vec<String>> {
     let mut users: Vec<String> = Vec::new();
-    let places = [paths::runtime_dir()?, paths::data_dir()?];
-    for place in places.map(|place| place.join("containers")) {
+    let (runtime, data) = (paths::runtime_dir()?, paths::data_dir()?);
+    for (place, is_kept) in [(&runtime, false), (&data, true)] {
+        let place = place.join("containers");
         for id in record::ids_in(&place)? {
+            if !is_kept && !record::is_held(&runtime, &id)? {
+                continue;
+            }
             // One that is just being made or removed has none.
             let Ok(text) = fs_err::read(place.join(&id).join("config.json")) else { continue };
             let Ok(spec) = serde_json::from_slice::<Spec>(&text) else { continue };
