@@ -366,6 +366,10 @@ fn an_image_names_volumes() {
     let about = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!((about(data(&env, filled)), about(data(&env, filled).join("file"))), (0o750, 0o640));
     volume(&env, &["prune", "-f"]).ok();
+    assert_eq!(names(&env, &[]), all, "the container is kept, and they are its");
+    let done: Done = env.rbox().args(["rm", "-a", "-v"]).output().expect("rbox starts").into();
+    done.ok();
+    assert_eq!(names(&env, &[]), Vec::<String>::new());
     // What is mounted there anyway takes its place.
     let options = ["--rm", "-v", "own:/seed", "--tmpfs", "/var/lib/app"];
     in_image(&env, &options, "app", &["write", "/seed/file", "changed"]).ok();
@@ -512,7 +516,7 @@ fn works_without_the_kernel(env: &Env, path: &str) {
     let bind = format!("{}:/host:O", env.path("host").display());
     assert_eq!(run(&["-v", &bind], &["write-and-read", "/host/file"]).ok().stdout, "written\nkept\n");
     assert_eq!(std::fs::read_to_string(env.path("host/file")).unwrap(), "host");
-    let left = on_an_overlay(env, path, &["unshare", "--id-mode", "single", "/bin/ls", "merged/data/rbox/containers"]);
+    let left = on_an_overlay(env, path, &["unshare", "--id-mode", "single", "/bin/ls", "merged/data/rbox/scratch"]);
     assert_eq!(left.ok().stdout, "");
 }
 

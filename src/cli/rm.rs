@@ -18,6 +18,9 @@ struct RmArgs {
     /// All containers
     #[arg(short, long)]
     all: bool,
+    /// Also the volumes without names that only these containers use
+    #[arg(short, long)]
+    volumes: bool,
     /// Do not complain about containers that are not there
     #[arg(short, long)]
     ignore: bool,
@@ -42,7 +45,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         if args.ignore && container::find_if_there(text)?.is_none() {
             return Ok(());
         }
-        remove::remove(text, args.force)?;
+        remove::remove(text, args.force, args.volumes)?;
         output::print(&format!("{text}\n")).map(drop)
     }))
 }

@@ -202,3 +202,57 @@ fn works_here() -> Result<bool> {
     drop(held);
     Ok(works? == 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci_spec::runtime::MountBuilder;
+
+    fn spec(dir: &Path) -> Spec {
+        let option = |key: &str, name: &str| format!("{key}={}", dir.join(name).display());
+        let options = vec![option("lowerdir", "low"), option("upperdir", "0/upper"), option("workdir", "0/work")];
+        let overlay = MountBuilder::default().destination("/").typ("overlay").options(options).build();
+        let mut spec = Spec::default();
+        spec.set_mounts(Some(vec![overlay.expect("a mount")]));
+        spec
+    }
+
+    #[test]
+    fn ways() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs_err::create_dir_all(dir.path().join("0")).expect("made");
+        let kind = |spec: &Spec| spec.mounts().iter().flatten().next().and_then(|mount| mount.typ().clone());
+        let mut made = spec(dir.path());
+        adapt(&mut made, Some(Overlays::Kernel), None).expect("nothing to do");
+        assert_eq!(made, spec(dir.path()));
+        adapt(&mut made, Some(Overlays::Fuse), None).expect("a word");
+        assert_eq!(kind(&made).as_deref(), Some(FUSE));
+        adapt(&mut made, Some(Overlays::Kernel), None).expect("a word");
+        assert_eq!(kind(&made).as_deref(), Some("overlay"));
+        // A copy that is there is used, whatever the way.
+        let copy = dir.path().join("0/root");
+        fs_err::create_dir(&copy).expect("made");
+        adapt(&mut made, Some(Overlays::Kernel), None).expect("a root");
+        assert_eq!(made.root().as_ref().map(|root| root.path()), Some(&copy));
+        assert_eq!(made.mounts().as_deref(), Some(&[][..]));
+    }
+
+    #[test]
+    fn what_a_volatile_mount_leaves() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let work = dir.path().join("0/work");
+        fs_err::create_dir_all(work.join("work/incompat/volatile/dirty")).expect("made");
+        let closed = std::os::unix::fs::PermissionsExt::from_mode(0o000);
+        fs_err::set_permissions(work.join("work/incompat"), closed).expect("a mode");
+        renew(&spec(dir.path())).expect("renewed");
+        assert_eq!(fs_err::read_dir(&work).expect("there").count(), 0);
+    }
+
+    #[test]
+    fn what_is_no_refusal() {
+        let other = anyhow::anyhow!("something else");
+        assert!(next(&other, None).expect("an answer").is_none());
+        let refused = anyhow::Error::from(Refused { said: "mount: no".to_owned() }).context("rootfs");
+        assert!(next(&refused, Some(Overlays::Copies)).expect("an answer").is_none(), "there is no way after that");
+    }
+}

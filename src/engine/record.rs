@@ -161,9 +161,13 @@ pub fn process_of(name: &str) -> Result<i32> {
     Ok(identity.pid)
 }
 
-/// The Spec of a container that somebody is responsible for.
+/// The Spec of a container that somebody is responsible for, or of one that is kept.
 pub fn spec_of(name: &str) -> Result<oci_spec::runtime::Spec> {
-    let text = fs_err::read(find(name)?.join(CONFIG)).map_err(|_| anyhow!("no such container: {name}"))?;
+    let dir = match find(name) {
+        Ok(dir) if dir.join(CONFIG).exists() => dir,
+        _ => container::find(name)?.dir,
+    };
+    let text = fs_err::read(dir.join(CONFIG)).map_err(|_| anyhow!("no such container: {name}"))?;
     Ok(serde_json::from_slice(&text)?)
 }
 

@@ -1,7 +1,7 @@
 //! `rm`: a container that is kept goes, with its changes.
 
 use super::container::{self, Found};
-use super::{names, record, scratch};
+use super::{names, record, scratch, volumes};
 use crate::error::Advise;
 use crate::paths;
 use crate::runtime::state::Identity;
@@ -14,8 +14,9 @@ use std::path::Path;
 /// How long a killed container may take to end, in seconds.
 const PATIENCE: i64 = 10;
 
-/// Removes a container. One that runs is refused, or killed first with `force`. Returns its id.
-pub fn remove(name: &str, force: bool) -> Result<String> {
+/// Removes a container, with `anonymous` also its volumes without names. One that runs is refused, or killed first with
+/// `force`. Returns its id.
+pub fn remove(name: &str, force: bool, anonymous: bool) -> Result<String> {
     let found = container::find(name)?;
     let id = found.container.id.clone();
     if found.live && !force {
@@ -24,7 +25,11 @@ pub fn remove(name: &str, force: bool) -> Result<String> {
     if found.live {
         kill(&id).with_context(|| format!("container {}", found.shown()))?;
     }
+    let spec = fs_err::read(found.dir.join(container::SPEC)).ok().filter(|_| anonymous);
     gone(&found)?;
+    if let Some(spec) = spec {
+        volumes::remove_anonymous(&serde_json::from_slice(&spec)?)?;
+    }
     Ok(id)
 }
 

@@ -6,7 +6,7 @@
 
 mod mounted;
 
-pub use mounted::{Held, complete, hold, of_container, users};
+pub use mounted::{Held, complete, hold, hold_again, of_container, remove_anonymous, users};
 
 use super::{record, scratch};
 use crate::paths;

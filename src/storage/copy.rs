@@ -20,8 +20,8 @@ const CHUNK: usize = 256 * 1024;
 /// Copies everything in the directory `source` into the directory `target`, which gets the owner, mode, attributes and
 /// times of `source`, too. What another filesystem has mounted in `source` stays away.
 ///
-/// Attributes that the disk or the caller cannot have are left out, and a device that the caller cannot make becomes an
-/// empty file, as when an image is unpacked.
+/// What the caller may not read is there, and empty. Attributes that the disk or the caller cannot have are left out, and a
+/// device that the caller cannot make becomes an empty file, as when an image is unpacked.
 pub fn tree(source: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
     copy(source, target, false)
 }
@@ -71,6 +71,8 @@ impl Copier<'_> {
         let source = match path::open_in_mount(self.source, path, flags) {
             // Something is mounted there.
             Err(error) if error.errno == Errno::XDEV => return Ok(()),
+            // The caller may not look into it, and there will be nothing in it.
+            Err(error) if error.errno == Errno::ACCESS => return Ok(()),
             source => source?,
         };
         let stat = stat_of(source.as_fd())?;
@@ -158,7 +160,14 @@ impl Copier<'_> {
 
     fn regular(&mut self, source: BorrowedFd<'_>, target: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let from = rustix::fs::openat(source, name, flags, Mode::empty()).named(|| "open".to_owned())?;
+        let from = match rustix::fs::openat(source, name, flags, Mode::empty()) {
+            // As in the source, there is something that nobody may read.
+            Err(Errno::ACCESS) => {
+                let make = || rustix::fs::mknodat(target, name, FileType::RegularFile, Mode::empty(), 0);
+                return anew(target, name, "mknod", make);
+            }
+            from => from.named(|| "open".to_owned())?,
+        };
         let stat = stat_of(from.as_fd())?;
         ensure!(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile, "changes while it is copied");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 /// Removes images, containers, volumes and what is in the making. Containers that run are killed first.
 pub fn reset(store: &Store) -> Result<()> {
     for found in container::all()?.into_iter().filter(|found| found.live) {
-        remove::remove(&found.container.id, true)?;
+        remove::remove(&found.container.id, true, false)?;
     }
     let _alone =
         store.for_deleting()?.context("the store is in use").hint(|| "wait for the pull that runs".to_owned())?;

@@ -1,8 +1,9 @@
 //! Volumes of containers: which one needs, which one has.
 
-use super::{Volume, Wanted, create, remove_unused};
+use super::{Volume, Wanted, create, remove_unused, sweep};
 use crate::engine::record;
 use crate::paths;
+use crate::runtime::mount_options::COPY_UP;
 use crate::spec::annotation;
 use crate::spec::host::{self, Content};
 use crate::spec::options::{self, Mount, Options, Propagation};
@@ -65,6 +66,11 @@ pub fn complete<'a>(options: &'a Options, image: Option<&ImageConfiguration>) ->
 /// Finds or makes the volumes that the options name, one after the other. `id`: the container.
 pub fn hold(options: &Options, id: &str) -> Result<(Vec<host::Volume>, Held)> {
     let (mut found, mut held) = (Vec::new(), Held::default());
+    let is_anonymous = |mount: &Mount| matches!(mount, Mount::Volume(volume) if volume.name.is_none());
+    if options.mounts.iter().any(is_anonymous) {
+        // Those of containers that a whole session has forgotten. What cannot be removed is no reason not to start.
+        let _ = sweep();
+    }
     for mount in &options.mounts {
         let Mount::Volume(wanted) = mount else { continue };
         let container = (wanted.name.is_none() && options.remove).then(|| id.to_owned());
@@ -80,6 +86,32 @@ pub fn hold(options: &Options, id: &str) -> Result<(Vec<host::Volume>, Held)> {
         found.push(host::Volume { name: volume.name.clone(), content: content(&volume)? });
     }
     Ok((found, held))
+}
+
+/// For a container that is started again: its volumes are held, and stay as they are, for what is filled is only a new
+/// container's.
+pub fn hold_again(spec: &mut Spec) -> Result<Held> {
+    let mut held = Held::default();
+    for name in named(spec)?.into_values() {
+        let lock = super::shared(&super::base()?.join(&name))?;
+        held.locks.push(lock.with_context(|| format!("volume {name}: no such volume"))?);
+    }
+    for mount in spec.mounts_mut().iter_mut().flatten() {
+        if let Some(words) = mount.options_mut() {
+            words.retain(|word| word != COPY_UP);
+        }
+    }
+    Ok(held)
+}
+
+/// Removes the anonymous volumes of a container that is no more, unless another one has them (`rm -v`).
+pub fn remove_anonymous(spec: &Spec) -> Result<()> {
+    for name in named(spec)?.into_values() {
+        if super::find(&name).is_ok_and(|volume| volume.is_anonymous()) {
+            remove_unused(&super::base()?.join(&name))?;
+        }
+    }
+    Ok(())
 }
 
 fn content(volume: &Volume) -> Result<Content> {

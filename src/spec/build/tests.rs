@@ -1,7 +1,7 @@
 use super::*;
 use crate::error::Failure;
-use crate::spec::host::Overlay;
-use crate::spec::options::{Device, Mount, Propagation, Root, Seccomp, Security, Ulimit};
+use crate::spec::host::{self, Overlay};
+use crate::spec::options::{self, Device, Mount, Propagation, Root, Seccomp, Security, Ulimit};
 use crate::userns::idmap::{IdMaps, IdRange};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -351,6 +351,27 @@ fn mounts_of_the_user_replace_and_hide() {
     assert_eq!(places(&twice).iter().filter(|place| *place == "/dev/fuse").count(), 1);
     let clash = Options { devices: vec![device], ..with(&["/dev/fuse"]) };
     assert_eq!(message(make(&clash, &host())), "duplicate mount point: /dev/fuse");
+}
+
+#[test]
+fn volumes() {
+    let volume = |target: &str, readonly, nocopy| {
+        Mount::Volume(options::Volume { target: target.to_owned(), readonly, nocopy, ..Default::default() })
+    };
+    let mounts = vec![volume("/a/b", false, false), volume("/c", true, true), volume("/d", true, false)];
+    let found = |name: &str, content| host::Volume { name: name.to_owned(), content };
+    let volumes = vec![
+        found("one", host::Content::Directory("/x/one/_data".into())),
+        found("two", host::Content::Bind { path: "/srv".into(), readonly: false }),
+        found("three", host::Content::Tmpfs(vec!["size=4096".to_owned()])),
+    ];
+    let spec = make(&Options { mounts, ..options() }, &Host { volumes, ..host() }).expect("valid");
+    assert_eq!(mount_options(&spec, "/a/b").as_deref(), Some("bind rbind,rprivate,x-rbox.copyup"));
+    assert_eq!(mount_options(&spec, "/c").as_deref(), Some("bind rbind,rprivate,rro"));
+    assert_eq!(mount_options(&spec, "/d").as_deref(), Some("tmpfs noexec,nosuid,nodev,rprivate,size=4096,ro"));
+    let annotations = spec.annotations().clone().expect("one");
+    let named = annotations.get("rbox.volumes").map(String::as_str);
+    assert_eq!(named, Some(r#"{"/a/b":"one","/c":"two","/d":"three"}"#));
 }
 
 #[test]
