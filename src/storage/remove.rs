@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -27,12 +27,30 @@ pub fn open_directory(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd> {
     Ok(rustix::fs::openat(parent, name, flags, Mode::empty()).named(|| format!("open({})", name.to_string_lossy()))?)
 }
 
+/// Likewise one that is to be emptied: its owner may always allow that himself, as with the work directory of an
+/// overlay, which the kernel leaves without any permission.
+fn open_to_empty(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd> {
+    match open_directory(parent, name) {
+        Err(error) if sys::errno(&error) == Some(Errno::ACCESS) => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let call = || format!("open({})", name.to_string_lossy());
+            let directory = rustix::fs::openat(parent, name, flags, Mode::empty()).named(call)?;
+            let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
+            if rustix::fs::chmod(path, Mode::RWXU).is_err() {
+                return Err(error);
+            }
+            open_directory(parent, name)
+        }
+        result => result,
+    }
+}
+
 /// Removes an entry of a directory, with all that is below it. One that is not there is no error.
 pub fn entry(parent: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
     if unlinked(parent, name)? {
         return Ok(());
     }
-    let directory = open_directory(parent, name)?;
+    let directory = open_to_empty(parent, name)?;
     contents(directory.as_fd())?;
     drop(directory);
     removed(parent, name)
@@ -82,7 +100,7 @@ fn level(top: BorrowedFd<'_>, directory: BorrowedFd<'_>, depth: usize, moved: &m
             }
             continue;
         }
-        let inner = open_directory(directory, name)?;
+        let inner = open_to_empty(directory, name)?;
         level(top, inner.as_fd(), depth + 1, moved)?;
         drop(inner);
         removed(directory, name)?;
