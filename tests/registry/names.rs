@@ -117,6 +117,8 @@ fn files_and_their_order() {
     env.call(&["push", "-q", &name]).fails(125, "is blocked by");
     std::fs::write(&drop_in, "\nunqualified-search-registries = 5\n").unwrap();
     env.call(&["pull", "-q", &name]).fails(125, "registries.conf.d/1.conf:2: ");
+    let missing = [("CONTAINERS_REGISTRIES_CONF", "/nonexistent/registries.conf")];
+    env.call_with(&missing, &["pull", "-q", &name]).fails(125, "/nonexistent/registries.conf");
 }
 
 #[test]
