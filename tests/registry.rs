@@ -28,7 +28,7 @@ mod tls;
 use env::{Done, Env};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Env {
     /// `rbox ARGUMENTS…`, and nothing of the host's configuration. Proxies of whoever runs the test are none here.
@@ -44,9 +44,16 @@ impl Env {
         for name in ["REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "SSL_CERT_FILE"] {
             command.env_remove(name);
         }
-        let conf = self.path("registries.conf");
-        command.env("CONTAINERS_REGISTRIES_CONF", conf).envs(variables.iter().copied());
+        command.env("CONTAINERS_REGISTRIES_CONF", self.conf()).envs(variables.iter().copied());
         command.args(args).output().expect("rbox starts").into()
+    }
+
+    /// The test's registries.conf; empty if it has none.
+    fn conf(&self) -> PathBuf {
+        let path = self.path("registries.conf");
+        // Two calls at once may both make it.
+        std::fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
+        path
     }
 
     fn write(&self, name: &str, text: &str) -> String {

@@ -22,7 +22,7 @@ impl Env {
     fn with_input(&self, args: &[&str], input: &str) -> Done {
         let mut command = self.rbox();
         command.args(args).env_remove("REGISTRY_AUTH_FILE").env_remove("DOCKER_CONFIG");
-        command.env("CONTAINERS_REGISTRIES_CONF", self.path("registries.conf"));
+        command.env("CONTAINERS_REGISTRIES_CONF", self.conf());
         let path = format!("{}:{}", self.path("helpers").display(), std::env::var("PATH").unwrap());
         command.env("PATH", path).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("rbox starts");
@@ -176,7 +176,7 @@ fn typed_at_a_terminal() {
         let end = || Stdio::from(slave.try_clone().unwrap());
         let mut command = env.rbox();
         command.args(["login", "--authfile", env.path("auth.json").to_str().unwrap(), &registry]);
-        command.env("CONTAINERS_REGISTRIES_CONF", env.path("registries.conf"));
+        command.env("CONTAINERS_REGISTRIES_CONF", env.conf());
         let mut child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
         wait_for("Username: ");
         rustix::io::write(&master, b"ada\n").unwrap();

@@ -19,11 +19,11 @@ fn large(packed: Packed) -> Image {
 fn every_form_of_images_and_layers() {
     let env = Env::new();
     let fake = Fake::honest();
-    let lower = archive(&[("etc/", b"", 0o755), ("etc/lower", b"below", 0o644)]);
-    let upper = archive(&[("etc/upper", b"above", 0o600)]);
     for (number, (packed, media_type)) in
         [(Packed::Plain, OCI), (Packed::Gzip, OCI), (Packed::Zstd, OCI), (Packed::Gzip, DOCKER)].into_iter().enumerate()
     {
+        let lower = archive(&[("etc/", b"", 0o755), ("etc/lower", &[number as u8], 0o644)]);
+        let upper = archive(&[("etc/upper", &[number as u8], 0o600)]);
         // The same layer twice is one.
         let image = Image::new(&[&lower, &upper, &upper], packed, media_type);
         let repository = format!("team/app{number}");

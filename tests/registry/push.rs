@@ -217,7 +217,9 @@ fn tokens_for_pushing_and_mounting() {
         .collect();
     let push = "scope=repository%3Ateam%2Fapp%3Apull%2Cpush".to_owned();
     let mount = vec![push.clone(), "scope=repository%3Ateam%2Fbase%3Apull".to_owned()];
-    assert!(scopes.contains(&vec![push]) && scopes.contains(&mount), "{scopes:?}");
+    assert!(scopes.contains(&vec![push.clone()]) && scopes.contains(&mount), "{scopes:?}");
+    // A repository that is still to be made is nobody's to read.
+    assert!(scopes.iter().all(|scopes| scopes[0] == push), "{scopes:?}");
     env.call(&["push", "-q", "--creds", "ada:wrong", &fake.name("team/base:v1"), &fake.name("team/x")])
         .fails(125, "incorrect username");
 }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+/// The variable that names the first file.
+const NAMED: &str = "CONTAINERS_REGISTRIES_CONF";
 /// A file is not longer.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -69,9 +71,14 @@ pub fn paths() -> Result<Vec<(PathBuf, bool)>> {
     let config = variable("XDG_CONFIG_HOME").or_else(|| variable("HOME").map(|home| home.join(".config")));
     let (system, user) = (Path::new("/etc"), config.as_deref());
     let conf = |dir: &Path| dir.join("containers/registries.conf");
-    let main = variable("CONTAINERS_REGISTRIES_CONF")
-        .or_else(|| user.map(conf).filter(|path| path.exists()))
-        .unwrap_or_else(|| conf(system));
+    let main = match variable(NAMED) {
+        Some(named) => {
+            // The others need not be there.
+            fs_err::metadata(&named).context(NAMED)?;
+            named
+        }
+        None => user.map(conf).filter(|path| path.exists()).unwrap_or_else(|| conf(system)),
+    };
     let mut paths = vec![(main, false)];
     for dir in [Some(system), user].into_iter().flatten() {
         paths.extend(drop_ins(&dir.join("containers/registries.conf.d"))?.into_iter().map(|path| (path, false)));

@@ -1,7 +1,7 @@
 //! Blobs: layers and configurations, as they come.
 
-use super::answer::{Status, status};
-use super::client::Client;
+use super::answer::{Status, retry, status};
+use super::client::{Client, Content, Request};
 use crate::storage::digest::Digest;
 use anyhow::{Context, Result, anyhow};
 use std::io::Read;
@@ -70,9 +70,12 @@ impl Client {
         }
     }
 
-    /// True if the repository has a blob.
+    /// True if the repository has a blob. Asked by whoever is going to push: some registries know a repository that is
+    /// still to be made only to those who may make it.
     pub fn has_blob(&self, digest: &Digest) -> Result<bool> {
-        match self.get(&Method::HEAD, &self.address(&format!("blobs/{digest}")), &[]) {
+        let scope = self.push_scope();
+        let request = Request { method: Method::HEAD, headers: &[], body: Content::None, scope: &scope };
+        match retry(|| self.exchange(&request, &self.address(&format!("blobs/{digest}")))) {
             Ok(_) => Ok(true),
             Err(error) if status(&error) == Some(Status::NotFound) => Ok(false),
             Err(error) => Err(error),

@@ -84,30 +84,39 @@ impl Client {
         let agent = Agent::new(registry, access, !insecure)?;
         let mut bases = vec![format!("https://{host}")];
         bases.extend(insecure.then(|| format!("http://{host}")));
-        let mut failed = None;
-        for base in bases {
-            let ping = || agent.run(http::Request::get(format!("{base}/v2/")).body(())?, Time::Short);
-            match retry(ping) {
-                Ok(response) => {
-                    return Ok(Client {
-                        registry: registry.to_owned(),
-                        repository: repository.to_owned(),
-                        base,
-                        insecure,
-                        challenge: Mutex::new(challenge_of(&response)),
-                        agent,
-                        credentials: access.credentials.clone(),
-                        tokens: Mutex::default(),
-                    });
+        let ping = || -> Result<(String, Response<Body>)> {
+            let mut failed = None;
+            for base in &bases {
+                match agent.run(http::Request::get(format!("{base}/v2/")).body(())?, Time::Short) {
+                    Ok(response) => return Ok((base.clone(), response)),
+                    // Of two errors the first is told: plain HTTP is only tried.
+                    Err(error) => failed = failed.or(Some(error)),
                 }
-                Err(error) => failed = failed.or(Some(error)),
             }
-        }
-        let failed = failed.unwrap_or_else(|| anyhow!("no address"));
+            Err(failed.unwrap_or_else(|| anyhow!("no address")))
+        };
+        let failed = match retry(ping) {
+            Ok((base, response)) => {
+                return Ok(Client {
+                    registry: registry.to_owned(),
+                    repository: repository.to_owned(),
+                    base,
+                    insecure,
+                    challenge: Mutex::new(challenge_of(&response)),
+                    agent,
+                    credentials: access.credentials.clone(),
+                    tokens: Mutex::default(),
+                });
+            }
+            Err(error) => error,
+        };
         let by_tls = !insecure && is_about_tls(&failed);
         Err(failed).with_context(|| format!("registry {host}")).maybe_hint(|| {
             by_tls.then(|| {
-                "--tls-verify=false allows a registry without a valid certificate, or with plain HTTP".to_owned()
+                format!(
+                    "~/.config/containers/certs.d/{host} or --cert-dir may hold the certificate of its own authority; \
+                     --tls-verify=false allows any, and plain HTTP"
+                )
             })
         })
     }

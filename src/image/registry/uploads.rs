@@ -44,7 +44,6 @@ impl Client {
             ensure!(status != StatusCode::ACCEPTED, "the registry answers {status} and not that it has the blob");
             Ok(Pushed::Sent)
         })
-        .with_context(|| format!("push blob {digest}"))
     }
 
     /// Begins a session. Who may not read the other repository sends the blob.
