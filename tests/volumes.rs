@@ -92,14 +92,14 @@ fn words_of_docker() {
     assert_eq!(about["Options"], Value::Null);
     assert_eq!(about["Mountpoint"], data(&env, "web-1.x").display().to_string());
     assert!(about["CreatedAt"].as_str().unwrap().ends_with('Z'), "{about}");
-    volume(&env, &["inspect", "none"]).fails(1, "get none: no such volume");
-    volume(&env, &["rm", "none"]).fails(1, "get none: no such volume");
+    volume(&env, &["inspect", "none"]).fails(125, "get none: no such volume");
+    volume(&env, &["rm", "none"]).fails(125, "get none: no such volume");
     assert_eq!(volume(&env, &["rm", "-f", "none"]).ok().stdout, "none\n");
-    volume(&env, &["create", "_x"]).fails(1, "includes invalid characters for a local volume name");
-    volume(&env, &["create", "../x"]).fails(1, "includes invalid characters for a local volume name");
-    volume(&env, &["create", "-d", "nfs", "x"]).fails(1, "no such volume driver");
-    volume(&env, &["create", "--opt", "type=nfs", "x"]).fails(1, "mounting it needs root");
-    volume(&env, &["create", "-l", "a=other", "web-1.x"]).fails(1, "with other labels");
+    volume(&env, &["create", "_x"]).fails(125, "includes invalid characters for a local volume name");
+    volume(&env, &["create", "../x"]).fails(125, "includes invalid characters for a local volume name");
+    volume(&env, &["create", "-d", "nfs", "x"]).fails(125, "no such volume driver");
+    volume(&env, &["create", "--opt", "type=nfs", "x"]).fails(125, "mounting it needs root");
+    volume(&env, &["create", "-l", "a=other", "web-1.x"]).fails(125, "with other labels");
     env.guest(&["-v", "a b:/x"], &["exit", "0"]).fails(125, "includes invalid characters");
     let both = volume(&env, &["rm", "none", "web-1.x"]);
     assert_eq!((both.status, both.stdout.as_str()), (1, "web-1.x\n"));
@@ -137,14 +137,14 @@ fn a_volume_in_use_stays() {
     let child = sleeper(&env, &["--name", "holder", "-v", "data:/d"]);
     let id = std::fs::read_link(env.path("run/rbox/names/holder")).unwrap().display().to_string();
     for words in [&["rm", "data"][..], &["rm", "-f", "data"]] {
-        volume(&env, words).fails(1, &format!("remove data: volume is in use - [{id}]"));
+        volume(&env, words).fails(125, &format!("remove data: volume is in use - [{id}]"));
     }
     // Another session has another runtime directory, where the container is not to be seen.
     std::fs::create_dir(env.path("other")).unwrap();
     set_mode(&env.path("other"), 0o700);
     let other: Done =
         env.rbox().env("XDG_RUNTIME_DIR", env.path("other")).args(["volume", "rm", "data"]).output().unwrap().into();
-    other.fails(1, "remove data: volume is in use");
+    other.fails(125, "remove data: volume is in use");
     assert_eq!(names(&env, &["--filter", "dangling=true"]), Vec::<String>::new());
     assert_eq!(names(&env, &["--filter", "dangling=false"]), ["data"]);
     kill(child);
@@ -310,7 +310,7 @@ fn options_of_the_driver() {
     let mount = "type=volume,src=memory,dst=/m,volume-opt=type=none,volume-opt=o=bind,volume-opt=device=/";
     env.guest(&["--mount", mount], &["exit", "0"]).fails(125, "with other options");
     let child = sleeper(&env, &["-v", "memory:/m"]);
-    volume(&env, &["rm", "memory"]).fails(1, "volume is in use - [");
+    volume(&env, &["rm", "memory"]).fails(125, "volume is in use - [");
     kill(child);
 }
 

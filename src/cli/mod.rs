@@ -12,6 +12,7 @@ pub mod filter;
 pub mod format;
 pub mod human;
 pub mod image;
+pub mod inspect;
 pub mod login;
 pub mod logout;
 pub mod man;
@@ -91,6 +92,7 @@ fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
         "run" => run::main(matches),
         "pull" => pull::main(matches),
         "push" => push::main(matches),
+        "inspect" => inspect::main(matches),
         "rm" => rm::main(matches),
         "diff" => diff::main(matches),
         "commit" => commit::main(matches),
@@ -130,6 +132,7 @@ pub fn command() -> Command {
         .subcommand(verb("run", "Create and run a new container", run::options))
         .subcommand(verb("pull", "Download an image from a registry", pull::options))
         .subcommand(verb("push", "Upload an image to a registry", push::options))
+        .subcommand(verb("inspect", "Display detailed information on containers, images and volumes", inspect::options))
         .subcommand(verb("rm", "Remove containers", rm::options))
         .subcommand(verb("diff", "Show what a container has changed", diff::options))
         .subcommand(verb("commit", "Make an image of a container", commit::options))

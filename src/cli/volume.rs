@@ -1,19 +1,17 @@
 //! `rbox volume`.
 
+use super::confirm::confirm;
+use super::each::{each, partly};
 use super::filter::Filters;
 use super::format::{self, Column};
-use super::{grammar, human, output};
+use super::{grammar, group, human, output, verb};
 use crate::engine::volumes::{self, Volume, Wanted};
-use crate::error::{Advise, Failure};
 use crate::spec::volume;
 use crate::sys::process;
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-
-/// docker's exit status for errors that are no usage.
-const FAILED: u8 = 1;
 
 #[derive(Debug, Args)]
 struct CreateArgs {
@@ -82,14 +80,7 @@ struct PruneArgs {
 
 /// The grammar.
 pub fn options(command: Command) -> Command {
-    let verb = |name: &'static str, about: &'static str, options: fn(Command) -> Command| {
-        Command::new(name).about(about).disable_help_flag(true).defer(options)
-    };
-    let command = grammar::<NoArgs>(command, "rbox volume COMMAND");
-    command
-        .disable_help_subcommand(true)
-        .subcommand_value_name("COMMAND")
-        .subcommand_help_heading("Commands")
+    group(command, "rbox volume COMMAND")
         .subcommand(verb("create", "Create a volume", |command| {
             grammar::<CreateArgs>(command.args_override_self(true), "rbox volume create [OPTIONS] [VOLUME]")
         }))
@@ -111,18 +102,10 @@ pub fn options(command: Command) -> Command {
         )
 }
 
-#[derive(Debug, Args)]
-struct NoArgs {}
-
 /// One line for each verb.
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
     process::set_plain_umask();
-    let Some((verb, mut matches)) = matches.remove_subcommand() else {
-        let mut command = super::command();
-        command.build();
-        let help = command.find_subcommand_mut("volume").map(|volume| volume.render_help().to_string());
-        return output::print(&help.unwrap_or_default());
-    };
+    let (verb, mut matches) = super::chosen(&mut matches)?;
     match verb.as_str() {
         "create" => create(CreateArgs::from_arg_matches_mut(&mut matches)?),
         "inspect" => inspect(&InspectArgs::from_arg_matches_mut(&mut matches)?),
@@ -130,7 +113,6 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         "prune" => prune(&PruneArgs::from_arg_matches_mut(&mut matches)?),
         _ => remove(&RemoveArgs::from_arg_matches_mut(&mut matches)?),
     }
-    .exit(FAILED)
 }
 
 fn create(args: CreateArgs) -> Result<u8> {
@@ -204,21 +186,16 @@ fn labels(filters: &Filters, volume: &Volume) -> bool {
 }
 
 fn inspect(args: &InspectArgs) -> Result<u8> {
-    let (mut found, mut missing) = (Vec::new(), Vec::new());
-    for name in &args.names {
-        match volumes::find(name) {
-            Ok(volume) => found.push(about(&volume)),
-            Err(error) => missing.push(error),
-        }
-    }
-    let status = output::print(&format::objects(&found, args.format.as_deref())?)?;
-    Ok(told(&missing).unwrap_or(status))
+    let (found, status) = partly(&args.names, |name| about(&volumes::find(name)?));
+    output::print(&format::objects(&found, args.format.as_deref())?)?;
+    Ok(status)
 }
 
-fn about(volume: &Volume) -> Value {
+/// The object that `inspect` shows.
+pub fn about(volume: &Volume) -> Result<Value> {
     // Go's empty maps are null.
     let map = |pairs: &BTreeMap<String, String>| if pairs.is_empty() { Value::Null } else { json!(pairs) };
-    json!({
+    Ok(json!({
         "CreatedAt": volume.about.created,
         "Driver": "local",
         "Labels": map(&volume.about.labels),
@@ -226,31 +203,21 @@ fn about(volume: &Volume) -> Value {
         "Name": volume.name,
         "Options": map(&volume.about.options),
         "Scope": "local",
-    })
+    }))
 }
 
 fn remove(args: &RemoveArgs) -> Result<u8> {
-    let mut failed = Vec::new();
-    for name in &args.names {
-        match volumes::remove(name, args.force) {
-            Ok(()) => drop(output::print(&format!("{name}\n"))?),
-            Err(error) => failed.push(error),
-        }
-    }
-    Ok(told(&failed).unwrap_or(0))
-}
-
-/// Several things may fail, each for a reason of its own. The exit status, if one did.
-fn told(errors: &[anyhow::Error]) -> Option<u8> {
-    errors.iter().for_each(|error| output::error(&Failure::from(error).render()));
-    (!errors.is_empty()).then_some(FAILED)
+    Ok(each(&args.names, |name| {
+        volumes::remove(name, args.force)?;
+        output::print(&format!("{name}\n")).map(drop)
+    }))
 }
 
 fn prune(args: &PruneArgs) -> Result<u8> {
     let filters = Filters::parse(&args.filter, &["label!"])?;
     let which = if args.all { "all" } else { "anonymous" };
-    let warning = format!("WARNING! This will remove {which} local volumes not used by at least one container.\n");
-    if !args.force && !agreed(&warning)? {
+    let what = format!("This will remove {which} local volumes not used by at least one container.");
+    if !args.force && !confirm(&what)? {
         return Ok(0);
     }
     let (names, bytes) = volumes::prune(|volume| (args.all || volume.is_anonymous()) && labels(&filters, volume))?;
@@ -262,12 +229,4 @@ fn prune(args: &PruneArgs) -> Result<u8> {
     }
     text += &format!("Total reclaimed space: {}\n", human::size_with_digits(bytes, 4));
     output::print(&text)
-}
-
-/// Asks. No answer is no.
-fn agreed(warning: &str) -> Result<bool> {
-    output::print(&format!("{warning}Are you sure you want to continue? [y/N] "))?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).context("standard input")?;
-    Ok(answer.trim().eq_ignore_ascii_case("y"))
 }

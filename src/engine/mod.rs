@@ -5,6 +5,7 @@ pub mod container;
 pub mod create;
 pub mod ids;
 pub mod images;
+pub mod inspect;
 pub mod login;
 pub mod names;
 pub mod overlay;

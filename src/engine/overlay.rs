@@ -184,7 +184,7 @@ fn remember(way: Overlays) -> Result<()> {
 /// Mounts an overlay in the data directory, in a namespace that is thrown away, and deletes a file in it.
 fn works_here() -> Result<bool> {
     let [_, base] = super::container::places()?;
-    fs_err::create_dir_all(&base)?;
+    scratch::base(&base)?;
     let (dir, held) = scratch::make(&base.join(record::random_id()?))?;
     for name in ["lower", "upper", "work", "merged"] {
         fs_err::create_dir(dir.join(name))?;

@@ -123,7 +123,7 @@ impl Record {
         }
         let [kept, rest] = container::places()?;
         let base = if self.keep { kept } else { rest };
-        fs_err::create_dir_all(&base)?;
+        scratch::base(&base)?;
         if !self.keep {
             scratch::sweep(&base)?;
         }

@@ -1,0 +1,69 @@
+//! `rbox inspect`.
+
+use super::each::partly;
+use super::{format, grammar, output};
+use crate::engine::{container, images, inspect, volumes};
+use crate::error::Advise;
+use crate::image::find;
+use crate::spec::options::IdMode;
+use anyhow::{Context, Result, anyhow, bail};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+use serde_json::Value;
+
+/// What is typed.
+#[derive(Debug, Args)]
+struct InspectArgs {
+    /// Names or ids of containers, images or volumes
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+    /// Print in another form: json, or a template
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Look for one kind of thing only: container, image, volume
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+}
+
+/// The grammar.
+pub fn options(command: Command) -> Command {
+    grammar::<InspectArgs>(command, "rbox inspect [OPTIONS] NAME...")
+}
+
+/// Prints what is known of things, whatever they are: a container of the name before an image, an image before a volume.
+pub fn main(mut matches: ArgMatches) -> Result<u8> {
+    let args = InspectArgs::from_arg_matches_mut(&mut matches)?;
+    let wanted = args.kind.as_deref();
+    if let Some(other) = wanted.filter(|kind| !["container", "image", "volume", "all"].contains(kind)) {
+        bail!("--type {other}: container, image or volume is wanted");
+    }
+    let wants = |kind: &str| matches!(wanted, None | Some("all")) || wanted == Some(kind);
+    let (values, status) = partly(&args.names, |name| {
+        if wants("container") {
+            if let Some(found) = container::find_if_there(name)? {
+                return inspect::inspect(&found);
+            }
+        }
+        // What can be no name of an image may be one of a volume.
+        if wants("image") && find::check(name).is_ok() {
+            if let Some(value) = image(name)? {
+                return Ok(value);
+            }
+        }
+        if wants("volume") {
+            if let Ok(volume) = volumes::find(name) {
+                return super::volume::about(&volume);
+            }
+        }
+        Err(anyhow!("no such {}: {name}", wanted.filter(|kind| *kind != "all").unwrap_or("object")))
+            .hint(|| "`rbox images` and `rbox volume ls` list what is here".to_owned())
+    });
+    output::print(&format::objects(&values, args.format.as_deref())?)?;
+    Ok(status)
+}
+
+fn image(name: &str) -> Result<Option<Value>> {
+    let store = images::default_store(IdMode::Auto)?;
+    let Some(found) = find::find(&store, name)? else { return Ok(None) };
+    let listed = images::list::one(&store, &found.descriptor.digest)?.context("no such image")?;
+    images::inspect::inspect(&store, &listed).map(Some)
+}
