@@ -3,18 +3,18 @@
 use crate::cli::{grammar, output};
 use crate::engine::images::{self, tag};
 use crate::image::make::About;
-use crate::image::{change, import};
+use crate::image::{change, import, registry};
 use crate::spec::options::IdMode;
 use crate::sys::process;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use std::io::Read;
 
 /// What is typed.
 #[derive(Debug, Args)]
 struct ImportArgs {
-    /// Archive, packed or not; - is standard input
-    #[arg(value_name = "FILE", required = true)]
+    /// Archive, packed or not: a file, an address, or - for standard input
+    #[arg(value_name = "FILE|URL|-", required = true)]
     source: String,
     /// Name of the image
     #[arg(value_name = "NAME")]
@@ -32,7 +32,7 @@ struct ImportArgs {
 
 /// The grammar.
 pub fn options(command: Command) -> Command {
-    grammar::<ImportArgs>(command, "rbox import [OPTIONS] FILE [NAME]")
+    grammar::<ImportArgs>(command, "rbox import [OPTIONS] FILE|URL|- [NAME]")
 }
 
 /// Makes the image and prints its id.
@@ -42,12 +42,10 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let name = args.name.as_deref().map(tag::target).transpose()?;
     let mut about = About { comment: args.message, created_by: format!("import {}", args.source), ..About::default() };
     args.change.iter().try_for_each(|line| change::apply(&mut about.config, line))?;
-    if args.source.contains("://") {
-        bail!("{}: fetch it first and pipe it in: curl -fsSL URL | rbox import -", args.source);
-    }
     let store = images::default_store(IdMode::Auto)?;
     let source: Box<dyn Read> = match args.source.as_str() {
         "-" => Box::new(std::io::stdin().lock()),
+        url if url.contains("://") => registry::fetch(url).context("import")?,
         path => Box::new(fs_err::File::open(path)?),
     };
     let image = import::import(&store, source, name.as_ref(), about).context("import")?;

@@ -9,6 +9,7 @@
 //! | `login.rs` | whether credentials are taken |
 //! | `manifests.rs`, `blobs.rs`, `uploads.rs` | the two kinds of things that a repository has |
 //! | `lists.rs`, `search.rs` | what there is |
+//! | `file.rs` | any file, for `import` |
 
 mod address;
 mod agent;
@@ -16,6 +17,7 @@ mod answer;
 mod blobs;
 mod challenge;
 mod client;
+mod file;
 mod lists;
 mod login;
 mod manifests;
@@ -27,6 +29,7 @@ mod uploads;
 
 pub use answer::{Status, status};
 pub use client::{Access, Client};
+pub use file::fetch;
 pub use manifests::{Fetched, MAX_MANIFEST};
 pub use search::{Found, search_hub};
 pub use uploads::Pushed;
