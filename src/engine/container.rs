@@ -132,11 +132,25 @@ pub fn find_if_there(name: &str) -> Result<Option<Found>> {
 
 /// What is written down in a directory; `None` if it has no record.
 pub fn read(dir: &Path) -> Result<Option<Found>> {
-    let text = match fs_err::read(dir.join(ABOUT)) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let container = serde_json::from_slice(&text).with_context(|| dir.join(ABOUT).display().to_string())?;
-    Ok(Some(Found { container, dir: dir.to_owned(), live: scratch::is_locked(dir)? }))
+    // One of `--rm` is written in place: whoever comes in between reads again.
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let text = match fs_err::read(dir.join(ABOUT)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // Left for the next container.
+        if text.iter().all(|byte| *byte == b' ') {
+            return Ok(None);
+        }
+        match serde_json::from_slice(&text) {
+            Ok(container) => {
+                return Ok(Some(Found { container, dir: dir.to_owned(), live: scratch::is_locked(dir)? }));
+            }
+            Err(_) if attempt < 3 => std::thread::yield_now(),
+            Err(error) => return Err(error).with_context(|| dir.join(ABOUT).display().to_string()),
+        }
+    }
 }

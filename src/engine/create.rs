@@ -245,10 +245,7 @@ fn overlays(options: &Options, layers: &[PathBuf], record: &mut Record) -> Resul
     let count = options.mounts.iter().filter(|mount| matches!(mount, Mount::Overlay { .. })).count();
     let make = |record: &mut Record| -> Result<Overlay> {
         let dir = record.scratch()?;
-        let overlay = Overlay { upper: dir.join("upper"), work: dir.join("work") };
-        fs_err::create_dir(&overlay.upper)?;
-        fs_err::create_dir(&overlay.work)?;
-        Ok(overlay)
+        Ok(Overlay { upper: dir.join("upper"), work: dir.join("work") })
     };
     let mut all = Vec::new();
     if let Some(top) = layers.first() {

@@ -23,7 +23,7 @@ pub fn remove(name: &str, force: bool, anonymous: bool) -> Result<String> {
         return Err(anyhow!("container {}: is running", found.shown())).hint(|| "end it first; -f kills it".to_owned());
     }
     if found.live {
-        kill(&id).with_context(|| format!("container {}", found.shown()))?;
+        kill(&found).with_context(|| format!("container {}", found.shown()))?;
     }
     let spec = fs_err::read(found.dir.join(container::SPEC)).ok().filter(|_| anonymous);
     gone(&found)?;
@@ -44,31 +44,26 @@ pub fn prune(admits: impl Fn(&Found) -> bool) -> Result<Vec<String>> {
 }
 
 /// Kills the first process, with which all others end, and waits until whoever is responsible has let go.
-fn kill(id: &str) -> Result<()> {
-    let file = paths::runtime_dir()?.join("containers").join(id).join(record::PROCESS);
-    let text = match fs_err::read(file) {
-        Ok(text) => text,
-        // Of another session, or about to end.
-        Err(_) => return wait(id),
-    };
-    let identity: Identity = serde_json::from_slice(&text)?;
-    if let Some(pidfd) = identity.open() {
-        process::send_signal(pidfd.as_fd(), libc::SIGKILL)?;
-        let limit = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
-        poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit))?;
+fn kill(found: &Found) -> Result<()> {
+    let file = paths::runtime_dir()?.join("containers").join(&found.container.id).join(record::PROCESS);
+    // If it is not there, it is of another session, or about to end.
+    if let Ok(text) = fs_err::read(file) {
+        let identity: Identity = serde_json::from_slice(&text)?;
+        if let Some(pidfd) = identity.open() {
+            process::send_signal(pidfd.as_fd(), libc::SIGKILL)?;
+            let limit = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
+            poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit))?;
+        }
     }
-    wait(id)
-}
-
-fn wait(id: &str) -> Result<()> {
-    for place in container::places()? {
-        scratch::wait(&place.join(id))?;
-    }
-    Ok(())
+    scratch::wait(&found.dir)
 }
 
 /// Removes its directory, then its name: a name without a directory is free.
 fn gone(found: &Found) -> Result<()> {
+    if !found.dir.starts_with(&container::places()?[0]) {
+        // One of `--rm` is gone with its end.
+        return Ok(());
+    }
     let Some(_held) = scratch::hold(&found.dir)? else {
         return match found.dir.exists() {
             true => Err(anyhow!("container {}: is running", found.shown())),

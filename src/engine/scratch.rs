@@ -1,15 +1,20 @@
 //! A container's directory on disk, with the upper layers of its overlays: locked while somebody is responsible for it,
 //! filled with files of all of the caller's ids.
+//!
+//! One of a container with `--rm` that changed nothing is left for the next: on a disk, making and removing a handful of
+//! directories takes as long as the rest of a start (docs/design/008-keeping.md). It is free if its `container.json` is
+//! blank and nobody holds its lock.
 
+use super::container::ABOUT;
 use super::ids::{self, Caller};
 use super::record::ids_in;
 use crate::spec::options::{IdMode, Options};
 use crate::sys::{Alone, Named};
 use crate::userns::write::HelperFailed;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// True if somebody is responsible for the container with this directory on disk.
@@ -74,15 +79,83 @@ pub fn wait(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Removes upper layers of containers that are no more.
-pub fn sweep(base: &Path) -> Result<()> {
+/// As many are left for the next containers.
+const FREE: usize = 8;
+
+/// Takes a free directory, if there is one, and removes upper layers of containers that are no more.
+pub fn take(base: &Path) -> Result<Option<(PathBuf, OwnedFd)>> {
+    let mut taken = None;
     for id in ids_in(base)? {
         let dir = base.join(&id);
-        if let Ok(Some(_held)) = lock(&dir, OFlags::DIRECTORY) {
-            let _ = remove(&dir);
+        let Ok(Some(held)) = lock(&dir, OFlags::DIRECTORY) else { continue };
+        match is_blank(&dir.join(ABOUT)) {
+            true if taken.is_none() => taken = Some((dir, held)),
+            true => {}
+            false => drop(remove(&dir)),
         }
     }
+    Ok(taken)
+}
+
+/// Removes upper layers of containers that are no more.
+pub fn sweep(base: &Path) -> Result<()> {
+    take(base).map(drop)
+}
+
+/// Writes a record in the place of an earlier one, which is no longer: no file is made, and none gets shorter.
+pub fn overwrite(file: &Path, mut text: Vec<u8>) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let named = || file.display().to_string();
+    let fd = rustix::fs::open(file, flags, Mode::RUSR | Mode::WUSR).named(named)?;
+    let known = rustix::fs::fstat(&fd).named(named)?.st_size as usize;
+    // JSON may end with blanks.
+    text.resize(text.len().max(known).max(1), b' ');
+    let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&fd, &text, 0)).named(named)?;
+    ensure!(written == text.len(), "{}: a short write", file.display());
     Ok(())
+}
+
+fn is_blank(file: &Path) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut first = [0; 1];
+    rustix::fs::open(file, flags, Mode::empty())
+        .is_ok_and(|fd| matches!(rustix::io::read(&fd, &mut first), Ok(1)) && first == *b" ")
+}
+
+/// Leaves a directory for the next container if it is as it was made, and removes it otherwise.
+pub fn give_back(dir: &Path) -> Result<()> {
+    match renew(dir) {
+        Ok(true) => Ok(()),
+        _ => remove(dir),
+    }
+}
+
+/// True if nothing of the last container is left in it.
+fn renew(dir: &Path) -> Result<bool> {
+    let own = dir.join("0");
+    let base = dir.parent().unwrap_or(Path::new("/"));
+    let only = |dir: &Path, names: [&str; 2]| -> Result<bool> {
+        Ok(ids_in(dir)?.iter().all(|name| names.contains(&name.as_str())))
+    };
+    if !only(dir, ["0", ABOUT])? || !only(&own, ["upper", "work"])? || ids_in(base)?.len() > FREE {
+        return Ok(false);
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |name: &str| {
+        let path = own.join(name);
+        rustix::fs::open(&path, flags, Mode::empty()).named(|| format!("open({})", path.display()))
+    };
+    // The container's root may have been given to another of its users, or have got attributes.
+    let upper = open("upper")?;
+    let stat = rustix::fs::fstat(&upper).named(|| "fstat(upper)".to_owned())?;
+    let is_ours = (stat.st_uid, stat.st_gid) == (crate::sys::ids::uid(), crate::sys::ids::gid());
+    let attributes = rustix::fs::flistxattr(&upper, &mut [] as &mut [u8]).unwrap_or(usize::MAX);
+    if !is_ours || attributes != 0 || !ids_in(&own.join("upper"))?.is_empty() {
+        return Ok(false);
+    }
+    crate::storage::remove::contents(open("work")?.as_fd())?;
+    overwrite(&dir.join(ABOUT), Vec::new())?;
+    Ok(is_blank(&dir.join(ABOUT)))
 }
 
 /// Removes a tree as root of a user namespace with all of the caller's ids: files in it belong to some of them, and the
