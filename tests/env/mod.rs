@@ -56,6 +56,13 @@ impl Done {
         assert!(lines.all(|line| line.starts_with("hint: ") || line.starts_with("      ")), "{self:?}");
         self
     }
+
+    /// Asserts that a hint has `text`.
+    #[track_caller]
+    pub fn advises(self, text: &str) -> Done {
+        assert!(self.stderr.lines().skip(1).any(|line| line.contains(text)), "{self:?}");
+        self
+    }
 }
 
 impl From<Output> for Done {
