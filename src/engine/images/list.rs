@@ -48,7 +48,7 @@ pub fn list(store: &Store) -> Result<List> {
             Err(error) => list.damaged.push((digest, Failure::from(&error))),
         }
     }
-    list.images.sort_by(|a, b| b.image.created().cmp(&a.image.created()));
+    list.images.sort_by_key(|listed| std::cmp::Reverse(listed.image.created()));
     Ok(list)
 }
 
