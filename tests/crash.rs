@@ -42,7 +42,8 @@ fn image() -> &'static Image {
 
 /// An image of the guest and two further layers, each with one large file and many small ones.
 fn image_of(seed: u64, large: usize, files: u64) -> Image {
-    let layers = [env::image::base().bytes(), layer(10 * seed, large, files, 0), layer(10 * seed + 1, large, files, OTHER)];
+    let layers =
+        [env::image::base().bytes(), layer(10 * seed, large, files, 0), layer(10 * seed + 1, large, files, OTHER)];
     Image::new(&layers.each_ref().map(Vec::as_slice), Packed::Gzip, OCI)
 }
 
@@ -158,7 +159,10 @@ impl World {
 
     #[track_caller]
     fn runs(&self) {
-        assert_eq!(self.rbox(&["run", "--rm", "--pull", "never", &self.name, "/guest", "echo", "here"]).ok().stdout, "here\n");
+        assert_eq!(
+            self.rbox(&["run", "--rm", "--pull", "never", &self.name, "/guest", "echo", "here"]).ok().stdout,
+            "here\n"
+        );
     }
 
     /// Asserts that `system check` finds nothing.

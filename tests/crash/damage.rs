@@ -49,7 +49,10 @@ fn blobs() {
     let whole = std::fs::read(&blob).unwrap();
     for (damage, why) in [
         (&(|| flip(&blob)) as &dyn Fn(), "damaged"),
-        (&|| std::fs::write(&blob, &whole[1..]).unwrap(), &format!("{} bytes instead of {}", whole.len() - 1, whole.len())),
+        (
+            &|| std::fs::write(&blob, &whole[1..]).unwrap(),
+            &format!("{} bytes instead of {}", whole.len() - 1, whole.len()),
+        ),
         (&|| std::fs::remove_file(&blob).unwrap(), "missing"),
     ] {
         damage();
@@ -216,7 +219,9 @@ fn an_index_that_is_damaged() {
             Some(bytes) => std::fs::write(&index, bytes).unwrap(),
             None => std::fs::remove_file(&index).unwrap(),
         }
-        for command in [vec!["images"], vec!["pull", "-q", &world.name], vec!["rmi", &world.name], vec!["image", "prune", "-f"]] {
+        for command in
+            [vec!["images"], vec!["pull", "-q", &world.name], vec!["rmi", &world.name], vec!["image", "prune", "-f"]]
+        {
             world.rbox(&command).fails(125, "index.json").advises("rbox system check --repair");
         }
         assert_eq!(std::fs::read(&index).ok().as_deref(), damage, "nobody but --repair writes it anew");

@@ -75,32 +75,38 @@ fn killed(world: &World, case: &Case<'_>) {
 fn pull() {
     let world = World::new();
     let name = world.name.as_str();
-    killed(&world, &Case {
-        prepare: &|| drop(world.rbox(&["rmi", "-f", "-i", name]).ok()),
-        victim: &|| world.command(&["pull", "-q", name]),
-        next: &|| {
-            world.rbox(&["pull", "-q", name]).ok();
-            world.nothing_is_in_the_making();
-            world.runs();
+    killed(
+        &world,
+        &Case {
+            prepare: &|| drop(world.rbox(&["rmi", "-f", "-i", name]).ok()),
+            victim: &|| world.command(&["pull", "-q", name]),
+            next: &|| {
+                world.rbox(&["pull", "-q", name]).ok();
+                world.nothing_is_in_the_making();
+                world.runs();
+            },
+            mends: false,
         },
-        mends: false,
-    });
+    );
 }
 
 #[test]
 fn load() {
     let world = World::new();
     let (name, file) = (world.name.as_str(), world.archive());
-    killed(&world, &Case {
-        prepare: &|| drop(world.rbox(&["rmi", "-f", "-i", name]).ok()),
-        victim: &|| world.command(&["load", "-q", "-i", &file]),
-        next: &|| {
-            world.rbox(&["load", "-q", "-i", &file]).ok();
-            world.nothing_is_in_the_making();
-            world.runs();
+    killed(
+        &world,
+        &Case {
+            prepare: &|| drop(world.rbox(&["rmi", "-f", "-i", name]).ok()),
+            victim: &|| world.command(&["load", "-q", "-i", &file]),
+            next: &|| {
+                world.rbox(&["load", "-q", "-i", &file]).ok();
+                world.nothing_is_in_the_making();
+                world.runs();
+            },
+            mends: false,
         },
-        mends: false,
-    });
+    );
 }
 
 #[test]
@@ -110,16 +116,19 @@ fn import() {
     std::fs::write(&tree, tree_of(2)).unwrap();
     let tree = tree.display().to_string();
     let runs = || world.rbox(&["run", "--rm", "--pull", "never", "imported", "/guest", "exit", "0"]);
-    killed(&world, &Case {
-        prepare: &|| drop(world.rbox(&["rmi", "-f", "-a"]).ok()),
-        victim: &|| world.command(&["import", &tree, "imported"]),
-        next: &|| {
-            world.rbox(&["import", &tree, "imported"]).ok();
-            world.nothing_is_in_the_making();
-            runs().ok();
+    killed(
+        &world,
+        &Case {
+            prepare: &|| drop(world.rbox(&["rmi", "-f", "-a"]).ok()),
+            victim: &|| world.command(&["import", &tree, "imported"]),
+            next: &|| {
+                world.rbox(&["import", &tree, "imported"]).ok();
+                world.nothing_is_in_the_making();
+                runs().ok();
+            },
+            mends: false,
         },
-        mends: false,
-    });
+    );
 }
 
 /// An archive of the guest and many files.
@@ -135,44 +144,50 @@ fn tree_of(seed: u64) -> Vec<u8> {
 fn rmi() {
     let world = World::new();
     let name = world.name.as_str();
-    killed(&world, &Case {
-        prepare: &|| drop(world.rbox(&["pull", "-q", name]).ok()),
-        victim: &|| world.command(&["rmi", name]),
-        next: &|| {
-            // It is gone or it is whole.
-            if world.rbox(&["image", "exists", name]).status == 0 {
+    killed(
+        &world,
+        &Case {
+            prepare: &|| drop(world.rbox(&["pull", "-q", name]).ok()),
+            victim: &|| world.command(&["rmi", name]),
+            next: &|| {
+                // It is gone or it is whole.
+                if world.rbox(&["image", "exists", name]).status == 0 {
+                    world.runs();
+                    world.rbox(&["rmi", name]).ok();
+                }
+                world.rbox(&["image", "prune", "-f"]).ok();
+                assert_eq!(world.names("images/blobs/sha256"), [""; 0]);
+                assert_eq!(world.layers(), [""; 0].map(std::path::PathBuf::from));
+                world.rbox(&["pull", "-q", name]).ok();
                 world.runs();
-                world.rbox(&["rmi", name]).ok();
-            }
-            world.rbox(&["image", "prune", "-f"]).ok();
-            assert_eq!(world.names("images/blobs/sha256"), [""; 0]);
-            assert_eq!(world.layers(), [""; 0].map(std::path::PathBuf::from));
-            world.rbox(&["pull", "-q", name]).ok();
-            world.runs();
+            },
+            mends: false,
         },
-        mends: false,
-    });
+    );
 }
 
 #[test]
 fn image_prune() {
     let world = World::new();
     let name = world.name.as_str();
-    killed(&world, &Case {
-        prepare: &|| {
-            world.rbox(&["pull", "-q", name]).ok();
-            world.rbox(&["untag", name]).ok();
+    killed(
+        &world,
+        &Case {
+            prepare: &|| {
+                world.rbox(&["pull", "-q", name]).ok();
+                world.rbox(&["untag", name]).ok();
+            },
+            victim: &|| world.command(&["image", "prune", "-f"]),
+            next: &|| {
+                world.rbox(&["image", "prune", "-f"]).ok();
+                assert_eq!(world.names("images/blobs/sha256"), [""; 0]);
+                assert_eq!(world.layers(), [""; 0].map(std::path::PathBuf::from));
+                world.rbox(&["pull", "-q", name]).ok();
+                world.runs();
+            },
+            mends: false,
         },
-        victim: &|| world.command(&["image", "prune", "-f"]),
-        next: &|| {
-            world.rbox(&["image", "prune", "-f"]).ok();
-            assert_eq!(world.names("images/blobs/sha256"), [""; 0]);
-            assert_eq!(world.layers(), [""; 0].map(std::path::PathBuf::from));
-            world.rbox(&["pull", "-q", name]).ok();
-            world.runs();
-        },
-        mends: false,
-    });
+    );
 }
 
 /// Makes a container that is kept and has changed a few hundred files.
@@ -194,47 +209,53 @@ fn commit() {
     let world = World::new();
     world.rbox(&["pull", "-q", &world.name]).ok();
     kept(&world, "kept");
-    killed(&world, &Case {
-        prepare: &|| drop(world.rbox(&["rmi", "-f", "-i", "committed"]).ok()),
-        victim: &|| world.command(&["commit", "kept", "committed"]),
-        next: &|| {
-            if world.rbox(&["image", "exists", "committed"]).status == 0 {
-                world.rbox(&["run", "--rm", "committed", "/guest", "stat", "/changed/7"]).ok();
-            }
-            world.rbox(&["commit", "kept", "committed"]).ok();
-            let done = world.rbox(&["run", "--rm", "committed", "/guest", "stat", "/changed/7"]).ok();
-            assert_eq!(done.field("size"), "3000");
-            // What two commits of the same leave is one layer.
-            world.nothing_is_in_the_making();
+    killed(
+        &world,
+        &Case {
+            prepare: &|| drop(world.rbox(&["rmi", "-f", "-i", "committed"]).ok()),
+            victim: &|| world.command(&["commit", "kept", "committed"]),
+            next: &|| {
+                if world.rbox(&["image", "exists", "committed"]).status == 0 {
+                    world.rbox(&["run", "--rm", "committed", "/guest", "stat", "/changed/7"]).ok();
+                }
+                world.rbox(&["commit", "kept", "committed"]).ok();
+                let done = world.rbox(&["run", "--rm", "committed", "/guest", "stat", "/changed/7"]).ok();
+                assert_eq!(done.field("size"), "3000");
+                // What two commits of the same leave is one layer.
+                world.nothing_is_in_the_making();
+            },
+            mends: false,
         },
-        mends: false,
-    });
+    );
 }
 
 #[test]
 fn rm() {
     let world = World::new();
     world.rbox(&["pull", "-q", &world.name]).ok();
-    killed(&world, &Case {
-        prepare: &|| kept(&world, "kept"),
-        victim: &|| world.command(&["rm", "kept"]),
-        next: &|| {
-            // Whole or not there at all.
-            let diff = world.rbox(&["diff", "kept"]);
-            if diff.status == 0 {
-                let changed = diff.stdout.lines().filter(|line| line.starts_with("A /changed/")).count();
-                assert_eq!(changed as u64, CHANGED);
+    killed(
+        &world,
+        &Case {
+            prepare: &|| kept(&world, "kept"),
+            victim: &|| world.command(&["rm", "kept"]),
+            next: &|| {
+                // Whole or not there at all.
+                let diff = world.rbox(&["diff", "kept"]);
+                if diff.status == 0 {
+                    let changed = diff.stdout.lines().filter(|line| line.starts_with("A /changed/")).count();
+                    assert_eq!(changed as u64, CHANGED);
+                    world.rbox(&["rm", "kept"]).ok();
+                } else {
+                    diff.fails(125, "no such container: kept");
+                }
+                world.rbox(&["run", "--name", "kept", &world.name, "/guest", "exit", "0"]).ok();
                 world.rbox(&["rm", "kept"]).ok();
-            } else {
-                diff.fails(125, "no such container: kept");
-            }
-            world.rbox(&["run", "--name", "kept", &world.name, "/guest", "exit", "0"]).ok();
-            world.rbox(&["rm", "kept"]).ok();
-            world.rbox(&["pull", "-q", &world.name]).ok();
-            assert_eq!((world.names("containers"), world.names("names")), (vec![], vec![]));
+                world.rbox(&["pull", "-q", &world.name]).ok();
+                assert_eq!((world.names("containers"), world.names("names")), (vec![], vec![]));
+            },
+            mends: false,
         },
-        mends: false,
-    });
+    );
 }
 
 /// A container whose payload has a mark in its arguments, and waits for an end that does not come.
@@ -263,7 +284,13 @@ fn killed_run(world: &World, options: &[&str], next: &dyn Fn()) {
         let after = Duration::from_micros(chance.below(usual.as_micros() as u64 * 11 / 10));
         eprintln!("number {number}: {whom:?} killed after {after:?} of {usual:?}");
         let mut command = waiting(world, options);
-        let mut victim = Victim::start({ command.stdin(Stdio::piped()); command }, mark);
+        let mut victim = Victim::start(
+            {
+                command.stdin(Stdio::piped());
+                command
+            },
+            mark,
+        );
         let group = victim.group();
         victim.kill(whom, after);
         victim.end();
@@ -317,21 +344,24 @@ fn push() {
     let world = World::new();
     world.rbox(&["pull", "-q", &world.name]).ok();
     let target = world.fake.name("copy:v1");
-    killed(&world, &Case {
-        prepare: &|| {
-            let mut state = world.fake.state();
-            state.held.retain(|(repository, _)| repository != "copy");
-            state.manifests.retain(|(repository, _), _| repository != "copy");
+    killed(
+        &world,
+        &Case {
+            prepare: &|| {
+                let mut state = world.fake.state();
+                state.held.retain(|(repository, _)| repository != "copy");
+                state.manifests.retain(|(repository, _), _| repository != "copy");
+            },
+            victim: &|| world.command(&["push", "-q", &world.name, &target]),
+            next: &|| {
+                world.rbox(&["push", "-q", &world.name, &target]).ok();
+                let key = |repository: &str| (repository.to_owned(), "v1".to_owned());
+                let state = world.fake.state();
+                assert_eq!(state.manifests[&key("copy")].1, state.manifests[&key("app")].1);
+            },
+            mends: false,
         },
-        victim: &|| world.command(&["push", "-q", &world.name, &target]),
-        next: &|| {
-            world.rbox(&["push", "-q", &world.name, &target]).ok();
-            let key = |repository: &str| (repository.to_owned(), "v1".to_owned());
-            let state = world.fake.state();
-            assert_eq!(state.manifests[&key("copy")].1, state.manifests[&key("app")].1);
-        },
-        mends: false,
-    });
+    );
 }
 
 #[test]
@@ -342,23 +372,26 @@ fn save() {
     std::fs::create_dir(&dir).unwrap();
     let path = dir.join("app.tar");
     let file = path.display().to_string();
-    killed(&world, &Case {
-        prepare: &|| {
-            // What is there already stays until all is written.
-            std::fs::write(&path, "older").unwrap();
+    killed(
+        &world,
+        &Case {
+            prepare: &|| {
+                // What is there already stays until all is written.
+                std::fs::write(&path, "older").unwrap();
+            },
+            victim: &|| world.command(&["save", "-o", &file, &world.name]),
+            next: &|| {
+                let names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+                assert_eq!(names, ["app.tar"]);
+                if std::fs::read(&path).unwrap() != b"older" {
+                    other.rbox(&["load", "-q", "-i", &file]).ok();
+                    other.rbox(&["rmi", "-a"]).ok();
+                }
+                world.rbox(&["save", "-o", &file, &world.name]).ok();
+            },
+            mends: false,
         },
-        victim: &|| world.command(&["save", "-o", &file, &world.name]),
-        next: &|| {
-            let names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-            assert_eq!(names, ["app.tar"]);
-            if std::fs::read(&path).unwrap() != b"older" {
-                other.rbox(&["load", "-q", "-i", &file]).ok();
-                other.rbox(&["rmi", "-a"]).ok();
-            }
-            world.rbox(&["save", "-o", &file, &world.name]).ok();
-        },
-        mends: false,
-    });
+    );
 }
 
 #[test]
@@ -374,59 +407,71 @@ fn volumes() {
         // The list sweeps.
         assert_eq!(world.names("volumes"), listed.lines().map(str::to_owned).collect::<Vec<_>>());
     };
-    killed(&world, &Case {
-        prepare: &|| drop(world.rbox(&["volume", "rm", "-f", "v"]).ok()),
-        victim: &|| world.command(&["volume", "create", "--label", "a=b", "v"]),
-        next: &|| {
-            none_is_half_there();
-            world.rbox(&["volume", "create", "--label", "a=b", "v"]).ok();
-            assert!(made("v"));
+    killed(
+        &world,
+        &Case {
+            prepare: &|| drop(world.rbox(&["volume", "rm", "-f", "v"]).ok()),
+            victim: &|| world.command(&["volume", "create", "--label", "a=b", "v"]),
+            next: &|| {
+                none_is_half_there();
+                world.rbox(&["volume", "create", "--label", "a=b", "v"]).ok();
+                assert!(made("v"));
+            },
+            mends: false,
         },
-        mends: false,
-    });
-    killed(&world, &Case {
-        prepare: &|| {
-            world.rbox(&["volume", "create", "v"]).ok();
-            let data = world.store("volumes/v/_data");
-            for number in 0..CHANGED {
-                std::fs::write(data.join(number.to_string()), "x").unwrap();
-            }
+    );
+    killed(
+        &world,
+        &Case {
+            prepare: &|| {
+                world.rbox(&["volume", "create", "v"]).ok();
+                let data = world.store("volumes/v/_data");
+                for number in 0..CHANGED {
+                    std::fs::write(data.join(number.to_string()), "x").unwrap();
+                }
+            },
+            victim: &|| world.command(&["volume", "rm", "v"]),
+            next: &|| {
+                none_is_half_there();
+                if made("v") {
+                    assert_eq!(std::fs::read_dir(world.store("volumes/v/_data")).unwrap().count() as u64, CHANGED);
+                    world.rbox(&["volume", "rm", "v"]).ok();
+                }
+                world.rbox(&["volume", "inspect", "v"]).fails(125, "no such volume");
+            },
+            mends: false,
         },
-        victim: &|| world.command(&["volume", "rm", "v"]),
-        next: &|| {
-            none_is_half_there();
-            if made("v") {
-                assert_eq!(std::fs::read_dir(world.store("volumes/v/_data")).unwrap().count() as u64, CHANGED);
-                world.rbox(&["volume", "rm", "v"]).ok();
-            }
-            world.rbox(&["volume", "inspect", "v"]).fails(125, "no such volume");
-        },
-        mends: false,
-    });
+    );
 }
 
 #[test]
 fn repair() {
     let world = World::new();
     world.rbox(&["pull", "-q", &world.name]).ok();
-    killed(&world, &Case {
-        prepare: &|| {
-            let layer = world.layer_with("of-10/5");
-            std::fs::remove_file(layer.join("diff/of-10/5")).unwrap();
-            let blob = world.names("images/blobs/sha256").into_iter().map(|name| world.store("images/blobs/sha256").join(name));
-            let blob = blob.max_by_key(|path| std::fs::metadata(path).unwrap().len()).expect("a blob");
-            set_mode(&blob, 0o644);
-            let mut bytes = std::fs::read(&blob).unwrap();
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 1;
-            std::fs::write(&blob, bytes).unwrap();
+    killed(
+        &world,
+        &Case {
+            prepare: &|| {
+                let layer = world.layer_with("of-10/5");
+                std::fs::remove_file(layer.join("diff/of-10/5")).unwrap();
+                let blob = world
+                    .names("images/blobs/sha256")
+                    .into_iter()
+                    .map(|name| world.store("images/blobs/sha256").join(name));
+                let blob = blob.max_by_key(|path| std::fs::metadata(path).unwrap().len()).expect("a blob");
+                set_mode(&blob, 0o644);
+                let mut bytes = std::fs::read(&blob).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                std::fs::write(&blob, bytes).unwrap();
+            },
+            victim: &|| world.command(&["system", "check", "--repair"]),
+            next: &|| {
+                world.rbox(&["system", "check", "--repair"]).ok();
+                world.rbox(&["pull", "-q", &world.name]).ok();
+                world.runs();
+            },
+            mends: true,
         },
-        victim: &|| world.command(&["system", "check", "--repair"]),
-        next: &|| {
-            world.rbox(&["system", "check", "--repair"]).ok();
-            world.rbox(&["pull", "-q", &world.name]).ok();
-            world.runs();
-        },
-        mends: true,
-    });
+    );
 }
