@@ -65,7 +65,8 @@ pub fn commit(
     let found = container::find(name)?;
     let store = store(&found)?;
     let _in_use = store.in_use()?;
-    temporary::sweep(&store)?;
+    // What cannot be removed is no reason not to go on: `system check` tells of it.
+    let _ = temporary::sweep(&store);
     about.config = found.container.config.as_object().cloned().unwrap_or_default();
     about.created_by = found.container.args.join(" ");
     change(&mut about)?;

@@ -4,6 +4,7 @@
 
 use super::manifest::{Descriptor, NAME};
 use super::reference::Reference;
+use crate::error::Advise;
 use crate::storage::digest::Digest;
 use crate::storage::store::{EMPTY_INDEX, Store};
 use crate::storage::temporary::Temporary;
@@ -33,13 +34,16 @@ impl<'a> Catalog<'a> {
     }
 
     fn path(&self) -> PathBuf {
-        self.store.images().join("index.json")
+        self.store.index()
     }
 
     fn read(&self) -> Result<Index> {
         let path = self.path();
-        let text = fs_err::read(&path)?;
-        serde_json::from_slice(&text).with_context(|| path.display().to_string())
+        let read = || -> Result<Index> {
+            let text = fs_err::read(&path)?;
+            serde_json::from_slice(&text).with_context(|| path.display().to_string())
+        };
+        read().hint(|| "`rbox system check --repair` makes the list of images again".to_owned())
     }
 
     /// All of them. One may have several names, each an entry of its own, or none.

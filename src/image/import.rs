@@ -16,7 +16,8 @@ use std::io::{Read, Write};
 /// while it comes.
 pub fn import(store: &Store, source: impl Read, name: Option<&Reference>, about: About) -> Result<Image> {
     let _in_use = store.in_use()?;
-    temporary::sweep(store)?;
+    // What cannot be removed is no reason not to go on: `system check` tells of it.
+    let _ = temporary::sweep(store);
     let (compression, mut source) = detect(source)?;
     // What is packed already stays as it is.
     let (packed_with, kept) = match compression {

@@ -3,8 +3,9 @@
 use super::digest::{Algorithm, Digest, Hasher};
 use super::store::Store;
 use super::temporary::Temporary;
+use crate::error::Advise;
 use crate::sys::Named;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::io::Errno;
 use std::path::PathBuf;
 
@@ -81,13 +82,16 @@ impl<'a> Blobs<'a> {
 
     /// A blob that is wanted whole, such as a manifest: at most `limit` bytes, and its digest checked.
     pub fn read(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>> {
-        let size = self.size(digest)?.with_context(|| format!("{digest}: not in the store"))?;
+        let mend = || "`rbox system check --repair` fetches it again".to_owned();
+        let size = self.size(digest)?.with_context(|| format!("{digest}: not in the store")).hint(mend)?;
         ensure!(size <= limit, "{digest}: {size} bytes, more than {limit}");
         let bytes = fs_err::read(self.path(digest))?;
         let mut hasher = Hasher::new(digest.algorithm());
         hasher.update(&bytes);
-        ensure!(hasher.finish() == *digest, "{digest}: damaged in the store");
-        Ok(bytes)
+        match hasher.finish() == *digest {
+            true => Ok(bytes),
+            false => Err(anyhow!("{digest}: damaged in the store")).hint(mend),
+        }
     }
 
     /// Puts bytes that are at hand.
@@ -154,7 +158,8 @@ impl Writer<'_> {
             // sha512 has a directory of its own.
             fs_err::create_dir_all(parent)?;
         }
-        self.file.keep(&path)?;
+        // In the place of one that may be damaged: what was checked just now is not.
+        self.file.replace(&path)?;
         Ok(got)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::digest::Digest;
 use super::store::Store;
-use super::temporary::Temporary;
+use super::temporary::{self, Temporary};
 use super::unpack::Owners;
 use super::worker::{self, DIFF, OWNERS, Task, Unpacked};
 use crate::userns::idmap::IdMaps;
@@ -180,7 +180,11 @@ impl Unpacking<'_> {
         about.sync_all()?;
         fs_err::create_dir_all(&self.layers)?;
         let path = path_in(&self.layers, &unpacked.diff_id);
-        self.temporary.keep_as(&path)?;
+        if !self.temporary.keep_as(&path)? && self::about(&path)?.is_none() {
+            // Somebody has damaged the one that is there: it is no layer any more.
+            temporary::condemn(self.store, &path)?.remove(self.store)?;
+            self.temporary.keep_as(&path)?;
+        }
         Ok(unpacked)
     }
 
@@ -212,6 +216,8 @@ impl Drop for Unpacking<'_> {
             // It may have ended; waiting collects it in any case.
             let _ = worker.kill();
             let _ = worker.wait();
+            // Its copy in the sandbox dies with it and has the pipe as well: at its end nobody writes any more.
+            let _ = worker.stdout.take().map(|mut pipe| std::io::copy(&mut pipe, &mut std::io::sink()));
         }
     }
 }

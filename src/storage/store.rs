@@ -9,7 +9,7 @@
 //! ```
 //! Whatever is here under its own name is whole: it was made under another one and renamed.
 
-use super::digest::Digest;
+use super::digest::{Algorithm, Digest};
 use super::lock::{Kind, Lock};
 use super::unpack::Owners;
 use super::{blobs, layers};
@@ -23,6 +23,11 @@ pub const LAYOUT_MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 pub const EMPTY_INDEX: &str =
     r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
 
+/// The file with the marker.
+const LAYOUT: &str = "oci-layout";
+/// The file that lists the images.
+const INDEX: &str = "index.json";
+
 /// The store of one user.
 #[derive(Debug)]
 pub struct Store {
@@ -32,28 +37,45 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store below `root`, and makes it if it is missing. `maps`: the ids of files in layers.
+    /// Opens the store below `root`, and makes what is missing of it. `maps`: the ids of files in layers.
     pub fn open(root: &Path, maps: IdMaps, owners: Owners) -> Result<Store> {
         let store = Store { root: root.to_owned(), maps, owners };
-        if !store.tmp().is_dir() {
-            for dir in [store.images().join("blobs/sha256"), store.layers_dir(), store.locks()] {
-                fs_err::create_dir_all(dir)?;
-            }
-            for (name, text) in [("oci-layout", LAYOUT_MARKER), ("index.json", EMPTY_INDEX)] {
-                let path = store.images().join(name);
-                if !path.exists() {
-                    fs_err::write(path, text)?;
-                }
-            }
-            // The last one: where it is, all the others are.
-            fs_err::create_dir_all(store.tmp())?;
+        let images = store.images();
+        let parts = [store.tmp(), store.locks(), images.join(LAYOUT), images.join(INDEX)];
+        if !parts.iter().all(|part| part.exists()) {
+            store.lay_out()?;
         }
         Ok(store)
+    }
+
+    /// Makes what is missing of the directories and of the two files of the layout.
+    fn lay_out(&self) -> Result<()> {
+        for dir in [self.locks(), self.layers_dir(), self.images().join("blobs/sha256"), self.tmp()] {
+            fs_err::create_dir_all(dir)?;
+        }
+        // One process at a time. Whoever comes without the lock sees a file that is whole or none.
+        let _turn = self.for_the_index()?;
+        for (name, text) in [(LAYOUT, LAYOUT_MARKER), (INDEX, EMPTY_INDEX)] {
+            let path = self.images().join(name);
+            // Where there are blobs an index was lost: that is damage. With an empty one they would all be garbage.
+            if path.exists() || (name == INDEX && !self.blobs().all(Algorithm::Sha256)?.is_empty()) {
+                continue;
+            }
+            let aside = self.images().join(format!(".{name}"));
+            fs_err::write(&aside, text)?;
+            fs_err::rename(aside, path)?;
+        }
+        Ok(())
     }
 
     /// The OCI image layout.
     pub fn images(&self) -> PathBuf {
         self.root.join("images")
+    }
+
+    /// The list of images in it.
+    pub fn index(&self) -> PathBuf {
+        self.images().join(INDEX)
     }
 
     /// Things in the making.
@@ -111,6 +133,16 @@ impl Store {
     /// Held while the index of images is changed: a moment.
     pub fn for_the_index(&self) -> Result<Lock> {
         Lock::take(&self.locks().join("index"), Kind::Exclusive, |_| {})
+    }
+
+    /// Removes locks of blobs whose holder was killed. As `for_blob` does it: whoever waits for one sees that it is gone.
+    pub(super) fn sweep_locks(&self) -> Result<()> {
+        let is_of_a_blob =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().contains(&b'-'));
+        for path in entries(&self.locks())?.into_iter().filter(is_of_a_blob) {
+            drop(Lock::attempt(&path, Kind::Exclusive)?.map(|lock| lock.removed_at_end(&path)));
+        }
+        Ok(())
     }
 
     /// Held while a blob is fetched and unpacked.

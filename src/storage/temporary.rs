@@ -1,10 +1,13 @@
-//! Files and directories in the making. Their lock says whether their maker lives: what a killed one left behind goes
-//! with the next that looks.
+//! Files and directories in the making. Their lock says whether somebody is at it: what a killed one left behind goes with
+//! the next that looks.
+//!
+//! Whoever works on one shares its lock: its maker, and the worker in its sandbox (`storage/sandbox.rs`), which may live a
+//! moment longer. Whoever sweeps wants it alone.
 
 use super::store::Store;
 use super::worker::{self, Task};
 use crate::sys::Named;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
@@ -41,7 +44,7 @@ impl<'a> Temporary<'a> {
             let fd = make(&path).named(|| format!("create {}", path.display()))?;
             let temporary = Temporary { store, path, fd, kept: false };
             // Somebody who sweeps may have been faster.
-            if lock(&temporary.fd)? && rustix::fs::stat(&temporary.path).is_ok() {
+            if share(&temporary.fd)? && rustix::fs::stat(&temporary.path).is_ok() {
                 return Ok(temporary);
             }
         }
@@ -67,24 +70,21 @@ impl<'a> Temporary<'a> {
         &self.path
     }
 
-    /// Gives it its name, which it keeps. If there is one of that name already, that one is as good, and this one goes.
-    pub fn keep(mut self, path: &Path) -> Result<()> {
-        self.keep_as(path)
-    }
-
-    /// The same for one that belongs to something else.
-    pub fn keep_as(&mut self, path: &Path) -> Result<()> {
+    /// Gives a directory its name, which it keeps. If there is one of that name already, that one is as good, and this
+    /// one goes: false.
+    pub fn keep_as(&mut self, path: &Path) -> Result<bool> {
         let renamed = rustix::fs::renameat_with(CWD, &self.path, CWD, path, rustix::fs::RenameFlags::NOREPLACE);
         match renamed {
             // File systems without the flag (NFS) replace, which only loses what is as good.
             Err(Errno::INVAL | Errno::NOSYS) => {
                 rustix::fs::rename(&self.path, path).named(|| format!("rename({})", path.display()))?;
             }
-            Err(Errno::EXIST) => return Ok(()),
+            Err(Errno::EXIST) => return Ok(false),
             result => result.named(|| format!("rename({})", path.display()))?,
         }
         self.kept = true;
-        sync_directory(path.parent().unwrap_or(Path::new("/")))
+        sync_directory(path.parent().unwrap_or(Path::new("/")))?;
+        Ok(true)
     }
 }
 
@@ -117,19 +117,27 @@ pub fn sync_directory(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes what nobody is making any more.
+/// Removes what nobody is making any more, as far as that can be done. The error is that of the first that stays: files
+/// of ids that this store does not map, for instance. It is no reason not to go on.
 pub fn sweep(store: &Store) -> Result<()> {
+    let mut swept = store.sweep_locks();
     for entry in fs_err::read_dir(store.tmp())? {
         let path = entry?.path();
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match rustix::fs::open(&path, flags, Mode::empty()) {
-            Ok(fd) if lock(&fd)? => remove(store, &path)?,
-            // In the making, or just gone.
-            Ok(_) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errno).named(|| format!("open({})", path.display())).map_err(Into::into),
-        }
+        let one = sweep_one(store, &path).with_context(|| path.display().to_string());
+        swept = swept.and(one);
     }
-    Ok(())
+    swept
+}
+
+fn sweep_one(store: &Store, path: &Path) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        // Alone, then shared, for the worker that removes it shares it, too. What comes in between sweeps.
+        Ok(fd) if flock(&fd, FlockOperation::NonBlockingLockExclusive)? && share(&fd)? => remove(store, path),
+        // In the making, or just gone.
+        Ok(_) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno).named(|| "open".to_owned()).map_err(Into::into),
+    }
 }
 
 /// A tree that has lost its name and is still to be removed.
@@ -144,7 +152,7 @@ pub struct Condemned {
 pub fn condemn(store: &Store, dir: &Path) -> Result<Condemned> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::open(dir, flags, Mode::empty()).named(|| format!("open({})", dir.display()))?;
-    lock(&fd)?;
+    share(&fd)?;
     let path = store.tmp().join(name()?);
     rustix::fs::rename(dir, &path).named(|| format!("rename({})", dir.display()))?;
     Ok(Condemned { path, _fd: fd })
@@ -175,9 +183,14 @@ pub fn remove(store: &Store, path: &Path) -> Result<()> {
     Ok(fs_err::remove_dir(path)?)
 }
 
+/// Takes part in the lock of something in the making; false if somebody sweeps it away.
+pub fn share(fd: &OwnedFd) -> Result<bool> {
+    flock(fd, FlockOperation::NonBlockingLockShared)
+}
+
 /// False if somebody else holds it.
-fn lock(fd: &OwnedFd) -> Result<bool> {
-    match rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive) {
+fn flock(fd: &OwnedFd, operation: FlockOperation) -> Result<bool> {
+    match rustix::fs::flock(fd, operation) {
         Ok(()) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(errno) => Err(errno).named(|| "flock".to_owned()).map_err(Into::into),

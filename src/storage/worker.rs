@@ -11,11 +11,11 @@ use super::frames::{self, Frames};
 use super::pack::Packed;
 use super::tree::Tree;
 use super::unpack::{self, Owners, Report};
-use super::{changes, copy, remove, same, sandbox, usage};
-use crate::error::Failure;
-use crate::sys::{Alone, Named, mount, process};
+use super::{changes, copy, remove, same, sandbox, temporary, usage};
+use crate::error::{FAILED, Failure};
+use crate::sys::{Alone, Named, fd, mount, process};
 use crate::userns::idmap::IdMaps;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
@@ -146,7 +146,7 @@ pub fn main(task: &str) -> Result<u8> {
         let failure = Failure::from(&error);
         // If nobody listens any more there is nobody to tell.
         let _ = if in_pieces { frames::failed(failure) } else { answer(&Answer::<()>::Failed(failure)) };
-        Ok(crate::error::FAILED)
+        Ok(FAILED)
     })
 }
 
@@ -159,15 +159,19 @@ pub fn answer<T: Serialize>(answer: &Answer<T>) -> Result<()> {
 
 fn work(task: Task) -> Result<u8> {
     let alone = Alone::check()?;
+    // The thread that starts a worker waits for it. One whose maker was killed has nobody to work for.
+    process::die_with_parent()?;
+    if fd::hung_up(rustix::stdio::stdout()) {
+        return Ok(FAILED);
+    }
     match task {
         Task::Unpack { dir, maps, owners } => sandbox::run(&alone, &maps, &dir, || {
+            let _shared = share_root()?;
             let unpacked = unpack_here(std::io::stdin().lock(), owners)?;
             answer(&Answer::Done(unpacked))?;
             Ok(0)
         }),
         Task::Copy { layers, dir, name, maps } => {
-            // It has no input whose end would tell. The one thread that starts it waits for it.
-            process::die_with_parent()?;
             // Out of sight once the work begins: their descriptors are what stays.
             let layers: Vec<OwnedFd> = layers.iter().map(|dir| mount::place(dir)).collect::<Result<_, _>>()?;
             sandbox::run(&alone, &maps, &dir, || {
@@ -187,7 +191,7 @@ fn work(task: Task) -> Result<u8> {
             Ok(0)
         }),
         Task::Remove { dir, maps } => sandbox::run(&alone, &maps, &dir, || {
-            remove::contents(open_root()?.as_fd())?;
+            remove::contents(share_root()?.as_fd())?;
             answer(&Answer::Done(()))?;
             Ok(0)
         }),
@@ -249,6 +253,13 @@ fn unpack_here(archive: impl Read, owners: Owners) -> Result<Unpacked> {
     // Where it counts: what the layer says is on disk before its name says that it is whole.
     rustix::fs::syncfs(open_root()?).named(|| "syncfs".to_owned())?;
     Ok(Unpacked { diff_id: hasher.finish(), size: bytes, report })
+}
+
+/// The directory of the task, with a part in its lock: nobody sweeps it away as long as this process is at it.
+fn share_root() -> Result<OwnedFd> {
+    let root = open_root()?;
+    ensure!(temporary::share(&root)?, "somebody else removes it");
+    Ok(root)
 }
 
 fn open_root() -> Result<OwnedFd> {

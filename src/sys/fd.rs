@@ -97,11 +97,11 @@ pub fn inherited(number: i32) -> Option<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(borrowed, 3).ok()
 }
 
-/// True if the other end of `socket` is closed.
+/// True if the other end of `socket`, or the end of a pipe where it is read, is closed (poll(2), POLLERR).
 pub fn hung_up(socket: impl AsFd) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let mut fds = [PollFd::new(&socket, PollFlags::RDHUP)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     matches!(poll(&mut fds, Some(&now)), Ok(n) if n > 0)
-        && fds[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP)
+        && fds[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
 }

@@ -58,8 +58,10 @@ pub struct How {
 /// Reads every blob and compares every layer.
 pub fn check(store: &Store, how: How, remote: &Remote, progress: &dyn Progress) -> Result<Report> {
     let _in_use = store.in_use()?;
-    temporary::sweep(store)?;
     let mut report = Report::default();
+    if let Err(error) = temporary::sweep(store) {
+        report.found("left by a process that was killed".to_owned(), Failure::from(&error).message, None);
+    }
     let images = images(store, how, &mut report)?;
     let damaged = blobs(store, &mut report)?;
     for image in &images {

@@ -42,7 +42,8 @@ pub enum Source<'a> {
 /// platforms that for this one is taken.
 pub fn load(store: &Store, source: Source<'_>, platform: &Platform, progress: &dyn Progress) -> Result<Vec<Loaded>> {
     let _in_use = store.in_use()?;
-    temporary::sweep(store)?;
+    // What cannot be removed is no reason not to go on: `system check` tells of it.
+    let _ = temporary::sweep(store);
     let content = match source {
         Source::Stream(stream) => Content::of_stream(store, stream)?,
         Source::Directory(dir) => Content::of_directory(store, dir)?,
