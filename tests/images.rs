@@ -17,7 +17,7 @@ impl Images {
     fn new() -> Images {
         let images = Images(Env::new());
         let root = images.0.path("base");
-        for dir in ["etc", "tmp", "old/below"] {
+        for dir in ["etc", "tmp", "old/below", "dev", "proc", "sys"] {
             std::fs::create_dir_all(root.join(dir)).unwrap();
         }
         std::fs::copy(env::program("rbox-guest"), root.join("guest")).expect("the guest");

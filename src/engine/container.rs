@@ -4,7 +4,7 @@
 //! somebody is responsible for them. What changes over a container's life is in files of its own: `exit.json`.
 
 use super::{names, record, scratch};
-use crate::error::Advise;
+use crate::error::{Advise, Failure};
 use crate::paths;
 use crate::storage::digest::Digest;
 use crate::storage::unpack::Owners;
@@ -87,12 +87,39 @@ pub fn places() -> Result<[PathBuf; 2]> {
 }
 
 /// All containers that have something on disk.
-pub fn all() -> Result<Vec<Found>> {
-    let mut all = Vec::new();
-    for place in places()? {
-        for id in record::ids_in(&place)? {
-            // One that is just being made or removed is none.
-            all.extend(read(&place.join(&id)).with_context(|| format!("container {id}"))?);
+#[derive(Debug, Default)]
+pub struct All {
+    /// Those that can be read.
+    pub found: Vec<Found>,
+    /// The directories of those that cannot, and why.
+    pub damaged: Vec<(PathBuf, Failure)>,
+}
+
+impl All {
+    /// An error if one of them cannot be read, for whoever has to know of all.
+    pub fn whole(self) -> Result<Vec<Found>> {
+        let Some((dir, failure)) = self.damaged.into_iter().next() else { return Ok(self.found) };
+        let id = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Err(anyhow::Error::from(failure))
+            .with_context(|| format!("container {id}"))
+            .hint(|| format!("its record is damaged: `rbox rm -f {}` gives it up", &id[..id.len().min(12)]))
+    }
+}
+
+/// Finds them. What a container left that was never made whole, or was being removed, goes.
+pub fn all() -> Result<All> {
+    let mut all = All::default();
+    let [kept, rest] = places()?;
+    for place in [&kept, &rest] {
+        for id in record::ids_in(place)? {
+            let dir = place.join(&id);
+            match read(&dir) {
+                Ok(Some(found)) => all.found.push(found),
+                Ok(None) if *place == kept => scratch::discard_unborn(&dir, &rest)?,
+                // One that is just being made or removed is none.
+                Ok(None) => {}
+                Err(error) => all.damaged.push((dir, Failure::from(&error))),
+            }
         }
     }
     Ok(all)
@@ -117,7 +144,7 @@ pub fn find_if_there(name: &str) -> Result<Option<Found>> {
         }
     }
     let mut found = None;
-    for one in all()? {
+    for one in all()?.found {
         let of_name = one.container.name.as_deref() == Some(name);
         if of_name || one.container.id == name {
             return Ok(Some(one));

@@ -1,7 +1,7 @@
 //! Names of containers: symlinks to their ids, in the session for those that run and on disk for those that are kept.
 
-use super::container;
 use super::record::{gone, is_held, make_layout};
+use super::{container, scratch};
 use crate::error::Advise;
 use crate::paths;
 use crate::sys::Named;
@@ -15,7 +15,11 @@ use std::path::{Path, PathBuf};
 pub fn take(runtime: &Path, name: &str, id: &str, keep: bool) -> Result<Vec<PathBuf>> {
     let _turn = lock(runtime)?;
     let kept = paths::data_dir().map(|data| data.join("names").join(name));
-    let is_kept = |holder: &str| -> Result<bool> { Ok(container::places()?[0].join(holder).is_dir()) };
+    // One that was never made whole does not count.
+    let is_kept = |holder: &str| -> Result<bool> {
+        let dir = container::places()?[0].join(holder);
+        Ok(dir.join(container::ABOUT).exists() || scratch::is_locked(&dir)?)
+    };
     let mut links = Vec::new();
     if keep {
         let link = kept?;

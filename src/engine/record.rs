@@ -77,6 +77,8 @@ impl Record {
         }
         let aside = dir.join(".container.json");
         fs_err::write(&aside, serde_json::to_vec(container)?)?;
+        // A name stands for content that is on disk.
+        fs_err::File::open(&aside)?.sync_all()?;
         Ok(fs_err::rename(aside, dir.join(container::ABOUT))?)
     }
 
@@ -99,6 +101,10 @@ impl Record {
         let aside = self.dir.join(".process.json");
         fs_err::write(&aside, serde_json::to_vec(identity)?)?;
         self.started.store(true, Ordering::Relaxed);
+        if let Some((disk, _)) = self.scratch.as_ref().filter(|_| self.keep) {
+            // For other sessions of the user.
+            fs_err::write(disk.join(PROCESS), serde_json::to_vec(identity)?)?;
+        }
         Ok(fs_err::rename(aside, self.dir.join(PROCESS))?)
     }
 
@@ -227,7 +233,7 @@ pub(super) fn is_held(runtime: &Path, id: &str) -> Result<bool> {
 }
 
 /// Removes what is left of containers whose lock nobody holds. One in use costs an open and a flock.
-fn sweep(runtime: &Path) -> Result<()> {
+pub(super) fn sweep(runtime: &Path) -> Result<()> {
     for id in ids_in(&runtime.join("locks"))? {
         if let Ok(Some(_held)) = lock(&lock_file(runtime, &id), OFlags::empty()) {
             // What fails stays for the next one, with its lock.

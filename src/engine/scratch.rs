@@ -16,13 +16,20 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-/// True if somebody is responsible for the container with this directory on disk.
+/// True if somebody is responsible for the container with this directory on disk. The lock is tried for as one of many, so
+/// that two who ask do not take one another for that somebody.
 pub fn is_locked(dir: &Path) -> Result<bool> {
-    match lock(dir, OFlags::DIRECTORY) {
-        Ok(held) => Ok(held.is_none()),
-        Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => Ok(false),
-        Err(error) => Err(error),
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = match rustix::fs::open(dir, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(false),
+        fd => fd.named(|| format!("open({})", dir.display()))?,
+    };
+    match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(errno) => Err(errno).named(|| format!("flock({})", dir.display())).map_err(Into::into),
     }
 }
 
@@ -49,7 +56,11 @@ pub fn base(dir: &Path) -> Result<()> {
 /// Makes a directory for upper layers, and locks it. A sweep may come in between; then it is made again.
 pub fn make(dir: &Path) -> Result<(PathBuf, OwnedFd)> {
     loop {
-        fs_err::create_dir(dir)?;
+        // Whoever sweeps may have taken it for one that is left, and hold it still.
+        match rustix::fs::mkdir(dir, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).named(|| format!("mkdir({})", dir.display())).map_err(Into::into),
+        }
         match lock(dir, OFlags::DIRECTORY) {
             Ok(Some(held)) if dir.exists() => return Ok((dir.to_owned(), held)),
             Ok(_) => {}
@@ -59,24 +70,32 @@ pub fn make(dir: &Path) -> Result<(PathBuf, OwnedFd)> {
     }
 }
 
+/// How long one waits for somebody who only looks.
+const MOMENT: u32 = 20;
+
 /// Takes the lock of a directory; `None` if somebody holds it, or the directory is gone.
 pub fn hold(dir: &Path) -> Result<Option<OwnedFd>> {
-    match lock(dir, OFlags::DIRECTORY) {
-        Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => Ok(None),
-        result => result,
+    for _ in 0..MOMENT {
+        match lock(dir, OFlags::DIRECTORY) {
+            Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => return Ok(None),
+            Ok(None) => std::thread::sleep(Duration::from_millis(1)),
+            result => return result,
+        }
     }
+    Ok(None)
 }
 
-/// Waits until nobody holds a directory's lock.
-pub fn wait(dir: &Path) -> Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(dir, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(()),
-        file => file.named(|| format!("open({})", dir.display()))?,
-    };
-    rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockShared))
-        .named(|| format!("flock({})", dir.display()))?;
-    Ok(())
+/// Waits until nobody holds a directory's lock, or it is gone; false if that takes longer than `patience`.
+pub fn wait(dir: &Path, patience: Duration) -> Result<bool> {
+    let start = Instant::now();
+    // There is no waiting for a lock with an end.
+    while is_locked(dir)? {
+        if start.elapsed() > patience {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(true)
 }
 
 /// As many are left for the next containers.
@@ -156,6 +175,28 @@ fn renew(dir: &Path) -> Result<bool> {
     crate::storage::remove::contents(open("work")?.as_fd())?;
     overwrite(&dir.join(ABOUT), Vec::new())?;
     Ok(is_blank(&dir.join(ABOUT)))
+}
+
+/// Takes away the directory of a container that is kept, whose lock is held: first its name, in one step, then what is in
+/// it. Whoever dies meanwhile leaves the rest to the next sweep.
+pub fn discard(dir: &Path, place: &Path) -> Result<()> {
+    base(place)?;
+    let aside = place.join(super::record::random_id()?);
+    rustix::fs::rename(dir, &aside).named(|| format!("rename({})", dir.display()))?;
+    // So that it is taken neither for a container nor for one that is left for the next.
+    match rustix::fs::unlink(aside.join(ABOUT)) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno).named(|| format!("remove({})", aside.display())).map_err(Into::into),
+    }
+    remove(&aside)
+}
+
+/// Takes away a directory without a record that nobody makes one of any more.
+pub fn discard_unborn(dir: &Path, place: &Path) -> Result<()> {
+    match hold(dir)? {
+        Some(_held) if !dir.join(ABOUT).exists() => discard(dir, place),
+        _ => Ok(()),
+    }
 }
 
 /// Removes a tree as root of a user namespace with all of the caller's ids: files in it belong to some of them, and the

@@ -23,6 +23,9 @@ pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// With zstd.
 pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 
 /// More cannot be stacked: overlay takes 500, docker makes at most 127.
 const MAX_LAYERS: usize = 500;
@@ -55,6 +58,17 @@ impl Descriptor {
     /// Of content alone.
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Descriptor {
         Descriptor { media_type: media_type.to_owned(), digest, size, platform: None, annotations: BTreeMap::new() }
+    }
+
+    /// A layer of docker's by OCI's name for the same (image-spec, media-types.md, "Compatibility Matrix").
+    pub fn as_oci(&self) -> Descriptor {
+        let media_type = match self.media_type.as_str() {
+            DOCKER_LAYER => OCI_LAYER,
+            DOCKER_LAYER_GZIP => OCI_LAYER_GZIP,
+            DOCKER_LAYER_ZSTD => OCI_LAYER_ZSTD,
+            other => other,
+        };
+        Descriptor { media_type: media_type.to_owned(), ..self.clone() }
     }
 
     /// In the store's catalog: the name of the image, if it has one.

@@ -127,7 +127,12 @@ fn chosen(content: &Content<'_>, mut entry: Descriptor, platform: &Platform) -> 
 fn name_of(entry: &Descriptor) -> Option<Reference> {
     let whole = entry.annotations.get(CONTAINERD_NAME);
     let name = whole.or_else(|| entry.annotations.get(NAME).filter(|name| name.contains(['/', ':'])))?;
-    Reference::parse(name).ok()
+    plain(Reference::parse(name).ok()?)
+}
+
+/// A name with a digest says what content it has; in an archive anybody may say so.
+fn plain(name: Reference) -> Option<Reference> {
+    name.digest.is_none().then_some(name)
 }
 
 /// An entry of docker's list.
@@ -159,7 +164,8 @@ fn of_docker(store: &Store, content: &Content<'_>) -> Result<Vec<(Descriptor, Ve
         let bytes = manifest.to_bytes()?;
         let digest = store.blobs().put(&bytes)?;
         let names = listed.repo_tags.unwrap_or_default();
-        let names = names.iter().map(|name| Reference::parse(name)).collect::<Result<_>>()?;
+        let names = names.iter().map(|name| Reference::parse(name)).collect::<Result<Vec<_>>>()?;
+        let names = names.into_iter().filter_map(plain).collect();
         images.push((Descriptor::new(OCI_MANIFEST, digest, bytes.len() as u64), names));
     }
     Ok(images)
