@@ -89,10 +89,13 @@ pub fn places() -> Result<[PathBuf; 2]> {
 /// All containers that have something on disk.
 pub fn all() -> Result<Vec<Found>> {
     let mut all = Vec::new();
-    for place in places()? {
+    let [kept, rest] = places()?;
+    for (place, is_kept) in [(kept, true), (rest, false)] {
         for id in record::ids_in(&place)? {
             // One that is just being made or removed is none.
-            all.extend(read(&place.join(&id)).with_context(|| format!("container {id}"))?);
+            let found = read(&place.join(&id)).with_context(|| format!("container {id}"))?;
+            // With `--rm` it ends with its process, even if that was killed and nobody has swept yet.
+            all.extend(found.filter(|found| is_kept || found.live));
         }
     }
     Ok(all)

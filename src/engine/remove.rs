@@ -67,8 +67,11 @@ fn wait(id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes its directory, then its name: a name without a directory is free.
+/// Removes its directory, then its name: a name without a directory is free. The directory goes to those of `--rm` first:
+/// so the container is whole or not there, and a sweep finds what a killed process leaves.
 fn gone(found: &Found) -> Result<()> {
+    let [kept, rest] = container::places()?;
+    scratch::sweep_unwritten(&kept)?;
     let Some(_held) = scratch::hold(&found.dir)? else {
         return match found.dir.exists() {
             true => Err(anyhow!("container {}: is running", found.shown())),
@@ -76,7 +79,10 @@ fn gone(found: &Found) -> Result<()> {
             false => Ok(()),
         };
     };
-    scratch::remove(&found.dir)?;
+    let aside = rest.join(&found.container.id);
+    let moved = scratch::base(&rest).and_then(|()| Ok(fs_err::rename(&found.dir, &aside)?));
+    // A full disk may not have the room for a name.
+    scratch::remove(if moved.is_ok() { &aside } else { &found.dir })?;
     if let Some(name) = &found.container.name {
         let link = paths::data_dir()?.join("names").join(name);
         let _turn = names::lock(&paths::runtime_dir()?)?;

@@ -1,6 +1,7 @@
 //! A container's directory on disk, with the upper layers of its overlays: locked while somebody is responsible for it,
 //! filled with files of all of the caller's ids.
 
+use super::container;
 use super::ids::{self, Caller};
 use super::record::ids_in;
 use crate::spec::options::{IdMode, Options};
@@ -14,11 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// True if somebody is responsible for the container with this directory on disk.
 pub fn is_locked(dir: &Path) -> Result<bool> {
-    match lock(dir, OFlags::DIRECTORY) {
-        Ok(held) => Ok(held.is_none()),
-        Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => Ok(false),
-        Err(error) => Err(error),
-    }
+    Ok(hold(dir)?.is_none() && dir.exists())
 }
 
 /// Makes the directory that those of containers are in, if it is missing.
@@ -44,7 +41,11 @@ pub fn base(dir: &Path) -> Result<()> {
 /// Makes a directory for upper layers, and locks it. A sweep may come in between; then it is made again.
 pub fn make(dir: &Path) -> Result<(PathBuf, OwnedFd)> {
     loop {
-        fs_err::create_dir(dir)?;
+        match rustix::fs::mkdir(dir, Mode::RWXU) {
+            // A sweep that has not removed it yet.
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).named(|| format!("mkdir({})", dir.display())).map_err(Into::into),
+        }
         match lock(dir, OFlags::DIRECTORY) {
             Ok(Some(held)) if dir.exists() => return Ok((dir.to_owned(), held)),
             Ok(_) => {}
@@ -54,11 +55,18 @@ pub fn make(dir: &Path) -> Result<(PathBuf, OwnedFd)> {
     }
 }
 
-/// Takes the lock of a directory; `None` if somebody holds it, or the directory is gone.
+/// Takes part in the lock of a directory, so that nobody becomes responsible for it and nobody sweeps it; `None` if
+/// somebody is, or the directory is gone.
 pub fn hold(dir: &Path) -> Result<Option<OwnedFd>> {
-    match lock(dir, OFlags::DIRECTORY) {
-        Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => Ok(None),
-        result => result,
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(dir, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        file => file.named(|| format!("open({})", dir.display()))?,
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(errno) => Err(errno).named(|| format!("flock({})", dir.display())).map_err(Into::into),
     }
 }
 
@@ -80,6 +88,22 @@ pub fn sweep(base: &Path) -> Result<()> {
         let dir = base.join(&id);
         if let Ok(Some(_held)) = lock(&dir, OFlags::DIRECTORY) {
             let _ = remove(&dir);
+        }
+    }
+    Ok(())
+}
+
+/// Removes directories of containers that are kept and whose maker died before their record was written.
+pub fn sweep_unwritten(base: &Path) -> Result<()> {
+    for id in ids_in(base)? {
+        let dir = base.join(&id);
+        let is_unwritten = || !dir.join(container::ABOUT).exists();
+        if is_unwritten() {
+            if let Ok(Some(_held)) = lock(&dir, OFlags::DIRECTORY) {
+                if is_unwritten() {
+                    let _ = remove(&dir);
+                }
+            }
         }
     }
     Ok(())
