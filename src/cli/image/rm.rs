@@ -56,8 +56,14 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         }
         output::print(&lines).map(drop)
     });
-    if remove::collect(&store)?.is_none() {
-        output::error("rbox: note: the store is in use; the files go with the next image that is removed\n");
+    match remove::collect(&store) {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            output::error("rbox: note: the store is in use; the files go with the next image that is removed\n")
+        }
+        // What is wrong was said of the images.
+        Err(_) if status != 0 => {}
+        Err(error) => return Err(error),
     }
     Ok(status)
 }

@@ -63,12 +63,12 @@ pub fn check(store: &Store, how: How, remote: &Remote, progress: &dyn Progress) 
         report.found("left by a process that was killed".to_owned(), Failure::from(&error).message, None);
     }
     let images = images(store, how, &mut report)?;
-    let damaged = blobs(store, &mut report)?;
+    let mut damaged = blobs(store, &mut report)?;
     for image in &images {
-        one(store, image, &damaged, how, remote, progress, &mut report);
+        one(store, image, &mut damaged, how, remote, progress, &mut report);
     }
     if !how.quick {
-        unpacked(store, &images, how, progress, &mut report)?;
+        unpacked(store, &images, &damaged, how, progress, &mut report)?;
     }
     containers(&mut report);
     report.unused = remove::garbage(store).and_then(|garbage| remove::weigh(&garbage)).unwrap_or_default();
@@ -143,11 +143,12 @@ fn blobs(store: &Store, report: &mut Report) -> Result<HashSet<Digest>> {
     Ok(damaged)
 }
 
-/// Whether all blobs of an image are there and whole. Mending takes the damaged ones away and fetches what is missing.
+/// Whether all blobs of an image are there and whole. Mending fetches the others; what it has replaced is no longer
+/// `damaged`.
 fn one(
     store: &Store,
     image: &Named,
-    damaged: &HashSet<Digest>,
+    damaged: &mut HashSet<Digest>,
     how: How,
     remote: &Remote,
     progress: &dyn Progress,
@@ -173,15 +174,11 @@ fn one(
     let Err(why) = sound() else { return };
     let why = Failure::from(&why).message;
     let mended = how.repair.then(|| -> Result<()> {
-        for digest in damaged {
-            // Nobody can use it. Another image that has it fetches it likewise.
-            if !store.blobs().is_whole(digest).unwrap_or(true) {
-                store.blobs().remove(digest)?;
-            }
-        }
         let mut failed = None;
         for name in &image.names {
-            match images::mend(store, &image.descriptor, name, remote, progress) {
+            let mended = images::mend(store, &image.descriptor, damaged, name, remote, progress);
+            damaged.retain(|digest| !store.blobs().is_whole(digest).unwrap_or(false));
+            match mended {
                 Ok(()) => return Ok(()),
                 Err(error) => failed = Some(error),
             }
@@ -194,12 +191,23 @@ fn one(
     report.found(what, why, mended);
 }
 
-/// Unpacks every layer again and compares.
-fn unpacked(store: &Store, images: &[Named], how: How, progress: &dyn Progress, report: &mut Report) -> Result<()> {
+/// Unpacks every layer again and compares. Those whose blob is missing or damaged, which was said of their images, stay
+/// as they are: there is nothing to compare them with, and they run.
+fn unpacked(
+    store: &Store,
+    images: &[Named],
+    damaged: &HashSet<Digest>,
+    how: How,
+    progress: &dyn Progress,
+    report: &mut Report,
+) -> Result<()> {
     let mut by_id: BTreeMap<String, (Digest, Digest, Image)> = BTreeMap::new();
     for image in images {
         let Ok(image) = Image::load(store, image.descriptor.clone()) else { continue };
         for (diff_id, layer) in image.diff_ids.iter().zip(&image.manifest.layers) {
+            if damaged.contains(&layer.digest) || !store.blobs().has(&layer.digest, layer.size)? {
+                continue;
+            }
             let entry = (diff_id.clone(), layer.digest.clone(), image.clone());
             by_id.insert(layers::name(diff_id).to_owned(), entry);
         }
@@ -213,10 +221,7 @@ fn unpacked(store: &Store, images: &[Named], how: How, progress: &dyn Progress, 
         let about = layers::about(&dir);
         let why = match &about {
             Ok(Some(about)) if about.unpacked.diff_id != *diff_id => Some("it is another layer".to_owned()),
-            Ok(Some(about)) => match difference(about, blob, &dir) {
-                Ok(difference) => difference,
-                Err(error) => Some(Failure::from(&error).message),
-            },
+            Ok(Some(about)) => difference(about, blob, &dir).with_context(|| format!("layer {}", dir.display()))?,
             Ok(None) => Some("what is known of it is missing".to_owned()),
             Err(error) => Some(Failure::from(error).message),
         };
@@ -241,6 +246,7 @@ fn opened(about: &About) -> Result<Store> {
     Store::open(&paths::data_dir()?, about.maps.clone(), about.owners)
 }
 
+/// What is different. An error is no damage: on a full disk nothing can be unpacked, for instance.
 fn difference(about: &About, blob: &Digest, dir: &Path) -> Result<Option<String>> {
     let store = opened(about)?;
     let mut again = store.layers().unpack()?;
