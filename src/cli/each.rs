@@ -1,7 +1,7 @@
 //! Verbs that take several things: what fails is told, and the others are done all the same.
 
-use super::output;
-use crate::error::{FAILED, Failure};
+use super::{failure, output};
+use crate::error::FAILED;
 use anyhow::Result;
 
 /// Calls `act` for each. The status is that of the last one that failed.
@@ -17,7 +17,7 @@ pub fn partly<T, U>(things: &[T], mut look: impl FnMut(&T) -> Result<U>) -> (Vec
         match look(thing) {
             Ok(one) => found.push(one),
             Err(error) => {
-                let failure = Failure::from(&error);
+                let failure = failure::told(error);
                 output::error(&failure.render());
                 status = if failure.exit == 0 { FAILED } else { failure.exit };
             }

@@ -7,6 +7,7 @@ pub mod container;
 pub mod diff;
 pub mod each;
 pub mod export;
+pub mod failure;
 pub mod file;
 pub mod filter;
 pub mod format;
@@ -30,7 +31,7 @@ pub mod unshare;
 pub mod usage;
 pub mod volume;
 
-use crate::error::{Advise, Failure};
+use crate::error::Advise;
 use crate::storage::worker;
 use crate::sys::signal;
 use anyhow::{Context, Result, anyhow};
@@ -51,7 +52,7 @@ const VERSION: &str = if cfg!(all(target_env = "musl", target_feature = "crt-sta
 pub fn main() -> ExitCode {
     let prepared = signal::prepare().map_err(Into::into);
     let status = prepared.and_then(|()| arguments(std::env::args_os())).and_then(dispatch).unwrap_or_else(|error| {
-        let failure = Failure::from(&error);
+        let failure = failure::told(error);
         output::error(&failure.render());
         failure.exit
     });

@@ -114,6 +114,8 @@ pub fn all() -> Result<All> {
         for id in record::ids_in(place)? {
             let dir = place.join(&id);
             match read(&dir) {
+                // With `--rm` it ends with its process, even if that was killed and nobody has swept yet.
+                Ok(Some(found)) if *place == rest && !found.live => {}
                 Ok(Some(found)) => all.found.push(found),
                 Ok(None) if *place == kept => scratch::discard_unborn(&dir, &rest)?,
                 // One that is just being made or removed is none.

@@ -19,12 +19,14 @@ use crate::image::registry::{Access, Status, status};
 use crate::image::view::Image;
 use crate::paths;
 use crate::spec::options::{IdMode, IdOverflow, Options, Pull};
+use crate::storage::digest::Digest;
 use crate::storage::layers::Layers;
 use crate::storage::lock::Lock;
 use crate::storage::store::Store;
 use crate::storage::unpack::Owners;
 use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, anyhow, bail};
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// How registries are spoken to, as the options say.
@@ -134,17 +136,18 @@ fn pull_from(
     pull::pull(store, image, &place.reference, &access, &platform, progress)
 }
 
-/// Fetches what has gone of an image from where its name says.
+/// Fetches what has gone of an image, or is damaged, from where its name says.
 pub fn mend(
     store: &Store,
     image: &Descriptor,
+    damaged: &HashSet<Digest>,
     name: &Reference,
     remote: &Remote,
     progress: &dyn Progress,
 ) -> Result<()> {
     let mut failed = Vec::new();
     for place in Registries::load()?.places(name)? {
-        match pull::mend(store, image, &place.reference, &access(remote, &place)?, progress) {
+        match pull::mend(store, image, damaged, &place.reference, &access(remote, &place)?, progress) {
             Ok(()) => return Ok(()),
             Err(error) => failed.push((place.reference, error)),
         }

@@ -1,6 +1,6 @@
 //! Names of containers: symlinks to their ids, in the session for those that run and on disk for those that are kept.
 
-use super::record::{gone, is_held, make_layout};
+use super::record::{gone, ids_in, is_held, make_layout};
 use super::{container, scratch};
 use crate::error::Advise;
 use crate::paths;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub fn take(runtime: &Path, name: &str, id: &str, keep: bool) -> Result<Vec<PathBuf>> {
     let _turn = lock(runtime)?;
     let kept = paths::data_dir().map(|data| data.join("names").join(name));
-    // One that was never made whole does not count.
+    // One without a record is being made, or its maker has died.
     let is_kept = |holder: &str| -> Result<bool> {
         let dir = container::places()?[0].join(holder);
         Ok(dir.join(container::ABOUT).exists() || scratch::is_locked(&dir)?)
@@ -63,6 +63,25 @@ fn taken(name: &str, holder: &str) -> anyhow::Error {
     let taken: Result<()> = Err(anyhow!("the container name \"{name}\" is already in use by container {holder}"))
         .hint(|| "choose another name, or remove that container: rbox rm".to_owned());
     taken.err().unwrap_or_else(|| anyhow!("taken"))
+}
+
+/// Removes the names of a container that is dead, and names that stay whose container is no more.
+pub fn sweep(runtime: &Path, dead: &str) -> Result<()> {
+    let _turn = lock(runtime)?;
+    let remove = |names: &Path, is_free: &dyn Fn(&Path) -> bool| -> Result<()> {
+        for name in ids_in(names)? {
+            let link = names.join(name);
+            if fs_err::read_link(&link).is_ok_and(|of| is_free(&of)) {
+                gone(rustix::fs::unlink(&link), &link)?;
+            }
+        }
+        Ok(())
+    };
+    remove(&runtime.join("names"), &|of| of == Path::new(dead))?;
+    match container::places() {
+        Ok([kept, _]) => remove(&kept.with_file_name("names"), &|of| !kept.join(of).exists()),
+        Err(_) => Ok(()),
+    }
 }
 
 /// True for what can be the name of a file in a directory of names.

@@ -244,19 +244,12 @@ pub(super) fn sweep(runtime: &Path) -> Result<()> {
 }
 
 fn remove_dead(runtime: &Path, id: &str) -> Result<()> {
-    let names = runtime.join("names");
-    let turn = names::lock(runtime)?;
-    for name in ids_in(&names)? {
-        let link = names.join(name);
-        if fs_err::read_link(&link).is_ok_and(|of| of == Path::new(id)) {
-            gone(rustix::fs::unlink(&link), &link)?;
-        }
-    }
-    drop(turn);
     // Without a home there was no place for any.
-    if let Ok([_, rest]) = container::places() {
+    if let Ok([kept, rest]) = container::places() {
+        scratch::sweep_unwritten(&kept)?;
         scratch::sweep(&rest)?;
     }
+    names::sweep(runtime, id)?;
     remove_record(runtime, id)?;
     super::volumes::sweep()
 }

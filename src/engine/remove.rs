@@ -76,7 +76,8 @@ fn kill(found: &Found) -> Result<()> {
     Ok(())
 }
 
-/// Removes its directory, then its name: a name without a directory is free.
+/// Removes its directory, then its name: a name without a directory is free. The directory goes to those of `--rm` first:
+/// so the container is whole or not there, and a sweep finds what a killed process leaves.
 fn gone(found: &Found) -> Result<()> {
     if !found.dir.starts_with(&container::places()?[0]) {
         // One of `--rm` is gone with its end.

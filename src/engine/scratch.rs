@@ -180,9 +180,11 @@ fn renew(dir: &Path) -> Result<bool> {
 /// Takes away the directory of a container that is kept, whose lock is held: first its name, in one step, then what is in
 /// it. Whoever dies meanwhile leaves the rest to the next sweep.
 pub fn discard(dir: &Path, place: &Path) -> Result<()> {
-    base(place)?;
     let aside = place.join(super::record::random_id()?);
-    rustix::fs::rename(dir, &aside).named(|| format!("rename({})", dir.display()))?;
+    if base(place).is_err() || rustix::fs::rename(dir, &aside).is_err() {
+        // A full disk may not have the room for a name.
+        return remove(dir);
+    }
     // So that it is taken neither for a container nor for one that is left for the next.
     match rustix::fs::unlink(aside.join(ABOUT)) {
         Ok(()) | Err(Errno::NOENT) => {}
@@ -197,6 +199,22 @@ pub fn discard_unborn(dir: &Path, place: &Path) -> Result<()> {
         Some(_held) if !dir.join(ABOUT).exists() => discard(dir, place),
         _ => Ok(()),
     }
+}
+
+/// Removes directories of containers that are kept and whose maker died before their record was written.
+pub fn sweep_unwritten(base: &Path) -> Result<()> {
+    for id in ids_in(base)? {
+        let dir = base.join(&id);
+        let is_unwritten = || !dir.join(ABOUT).exists();
+        if is_unwritten() {
+            if let Ok(Some(_held)) = lock(&dir, OFlags::DIRECTORY) {
+                if is_unwritten() {
+                    let _ = remove(&dir);
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Removes a tree as root of a user namespace with all of the caller's ids: files in it belong to some of them, and the

@@ -117,6 +117,17 @@ impl<'a> Catalog<'a> {
         })
     }
 
+    /// Takes an image away, unless it has a name, such as one that it was given a moment ago. True if it is gone.
+    pub fn remove_nameless(&self, digest: &Digest) -> Result<bool> {
+        self.change(|entries| {
+            if !entries.iter().any(|entry| entry.digest == *digest && entry.annotations.contains_key(NAME)) {
+                entries.retain(|entry| entry.digest != *digest);
+            }
+            Ok(())
+        })?;
+        Ok(!self.all()?.iter().any(|entry| entry.digest == *digest))
+    }
+
     /// Puts an index that cannot be read aside, as `index.json.damaged`, and begins an empty one.
     pub fn begin_anew(&self) -> Result<()> {
         let _turn = self.store.for_the_index()?;

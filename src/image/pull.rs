@@ -7,11 +7,13 @@ use super::registry::{Access, Client};
 use super::transfers::{self, Stop};
 use super::view::Image;
 use crate::error::Advise;
+use crate::storage::blobs::Writer;
 use crate::storage::digest::Digest;
 use crate::storage::store::Store;
 use crate::storage::temporary;
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::ImageConfiguration;
+use std::collections::HashSet;
 use std::io::Read;
 
 /// A layer is not longer.
@@ -91,10 +93,12 @@ pub fn pull(
     Ok(descriptor)
 }
 
-/// Fetches what has gone of an image that was here whole, from a place that has it. Returns nothing: its names stay.
+/// Fetches what has gone of an image that was here whole, from a place that has it, and again what is `damaged`, which
+/// stays until it is replaced. Its names stay.
 pub fn mend(
     store: &Store,
     image: &Descriptor,
+    damaged: &HashSet<Digest>,
     from: &Reference,
     access: &Access,
     progress: &dyn Progress,
@@ -102,15 +106,19 @@ pub fn mend(
     let _in_use = store.in_use()?;
     let blobs = store.blobs();
     let client = Client::connect(from, access)?;
-    if !blobs.has(&image.digest, image.size)? {
+    if damaged.contains(&image.digest) || !blobs.has(&image.digest, image.size)? {
         let fetched = client.manifest(&image.digest.to_string())?;
-        ensure!(fetched.digest == image.digest, "manifest {}: what came has another digest", image.digest);
-        blobs.put(&fetched.bytes)?;
+        let mut writer = blobs.writer(&image.digest)?;
+        writer.write(&fetched.bytes)?;
+        writer.finish()?;
     }
     let bytes = blobs.read(&image.digest, super::registry::MAX_MANIFEST)?;
     let Document::Manifest(manifest) = manifest::read(&bytes, &image.media_type)? else {
         bail!("manifest {}: an index", image.digest);
     };
+    for part in [&manifest.config].into_iter().chain(&manifest.layers).filter(|part| damaged.contains(&part.digest)) {
+        fetch(&client, blobs.writer(&part.digest)?, part).with_context(|| format!("blob {}", part.digest))?;
+    }
     let config = configuration(store, &client, &manifest)?;
     layers(store, Some(&client), &manifest.layers, &diff_ids(&config)?, progress)
 }
@@ -123,13 +131,17 @@ fn configuration(store: &Store, client: &Client, manifest: &Manifest) -> Result<
         // A moment, of which nobody needs to be told.
         let _turn = store.for_blob(digest, |_| {})?;
         if !blobs.has(digest, size)? {
-            let mut writer = blobs.writer(digest)?;
-            client.blob(digest, size, |bytes| writer.write(bytes))?;
-            writer.finish()?;
+            fetch(client, blobs.writer(digest)?, &manifest.config)?;
         }
     }
     let bytes = blobs.read(digest, manifest::MAX_CONFIG)?;
     serde_json::from_slice(&bytes).with_context(|| format!("configuration {digest}"))
+}
+
+/// A blob that is not unpacked.
+fn fetch(client: &Client, mut writer: Writer<'_>, blob: &Descriptor) -> Result<()> {
+    client.blob(&blob.digest, blob.size, |bytes| writer.write(bytes))?;
+    writer.finish().map(drop)
 }
 
 /// What an image says that it runs on.

@@ -11,10 +11,14 @@ use anyhow::Result;
 /// Indexes within indexes are not followed further.
 const DEPTH: usize = 4;
 
-/// What the catalog's images and these further manifests need.
-pub fn roots<'a>(store: &Store, further: impl Iterator<Item = &'a Digest>) -> Result<Roots> {
+/// What the catalog's images, those that `counts` lets through, and these further manifests need.
+pub fn roots<'a>(
+    store: &Store,
+    counts: impl Fn(&Digest) -> bool,
+    further: impl Iterator<Item = &'a Digest>,
+) -> Result<Roots> {
     let mut roots = Roots::default();
-    for entry in Catalog::new(store).all()? {
+    for entry in Catalog::new(store).all()?.into_iter().filter(|entry| counts(&entry.digest)) {
         add(store, &entry, DEPTH, &mut roots);
     }
     for digest in further {

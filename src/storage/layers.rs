@@ -5,6 +5,7 @@ use super::store::Store;
 use super::temporary::{self, Temporary};
 use super::unpack::Owners;
 use super::worker::{self, DIFF, OWNERS, Task, Unpacked};
+use crate::error::Failure;
 use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -188,10 +189,15 @@ impl Unpacking<'_> {
         Ok(unpacked)
     }
 
-    /// Ends the archive and tells what is different in a layer that was unpacked before; nothing is kept.
+    /// Ends the archive and tells what is different in a layer that was unpacked before, also that it cannot be read;
+    /// nothing is kept. An error is one of unpacking and says nothing of that layer.
     pub fn compare(mut self, dir: &Path) -> Result<Option<String>> {
         let worker = self.worker.take().context("unpack: no worker")?;
         worker::result::<Unpacked>(worker).context("unpack")?;
+        Ok(self.difference(dir).unwrap_or_else(|error| Some(Failure::from(&error).message)))
+    }
+
+    fn difference(&self, dir: &Path) -> Result<Option<String>> {
         let own = self.temporary.path();
         if fs_err::read(own.join(OWNERS))? != fs_err::read(dir.join(OWNERS))? {
             return Ok(Some("the table of owners".to_owned()));

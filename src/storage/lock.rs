@@ -3,7 +3,7 @@
 //! The kernel gives a lock back when its holder dies, however it dies.
 
 use crate::sys::Named;
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
@@ -97,13 +97,15 @@ impl Drop for Lock {
     }
 }
 
-/// Closed on exec, so that no container keeps it.
+/// Closed on exec, so that no container keeps it. Where nothing can be written a lock that is there will do: whoever reads
+/// shares it.
 fn open(path: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map_err(|errno| match errno {
-        Errno::ROFS | Errno::ACCESS => anyhow!("{}: {}", path.display(), crate::sys::reason(errno)),
-        errno => anyhow!("lock {}: {}", path.display(), crate::sys::reason(errno)),
-    })
+    let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let opened = match rustix::fs::open(path, flags | OFlags::RDWR | OFlags::CREATE, Mode::RUSR | Mode::WUSR) {
+        Err(Errno::ROFS) => rustix::fs::open(path, flags | OFlags::RDONLY, Mode::empty()).map_err(|_| Errno::ROFS),
+        opened => opened,
+    };
+    Ok(opened.named(|| format!("lock {}", path.display()))?)
 }
 
 fn is_there(file: &OwnedFd) -> Result<bool> {

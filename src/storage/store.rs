@@ -13,6 +13,8 @@ use super::digest::{Algorithm, Digest};
 use super::lock::{Kind, Lock};
 use super::unpack::Owners;
 use super::{blobs, layers};
+use crate::error::Advise;
+use crate::sys;
 use crate::userns::idmap::IdMaps;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,20 @@ pub const LAYOUT_MARKER: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 /// A layout without images.
 pub const EMPTY_INDEX: &str =
     r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+
+/// Says what can be done if an error comes from a full disk. `place`: a directory on it.
+pub fn if_full<T>(result: Result<T>, place: &Path) -> Result<T> {
+    match result {
+        Err(error) if sys::is_full(&error) => Err(error).hint(|| {
+            let place = place.display();
+            format!(
+                "the disk with {place} is full: `rbox system df` shows what takes space there,\n\
+                 `rbox image prune` and `rbox system prune` give some back"
+            )
+        }),
+        result => result,
+    }
+}
 
 /// The file with the marker.
 const LAYOUT: &str = "oci-layout";

@@ -9,6 +9,7 @@ use super::compression::{self, BUFFER};
 use super::digest::{Algorithm, Digest, Hasher};
 use super::frames::{self, Frames};
 use super::pack::Packed;
+use super::store::if_full;
 use super::tree::Tree;
 use super::unpack::{self, Owners, Report};
 use super::{changes, copy, file, remove, same, sandbox, temporary, usage};
@@ -176,7 +177,8 @@ fn work(task: Task) -> Result<u8> {
     match task {
         Task::Unpack { dir, maps, owners } => sandbox::run(&alone, &maps, &dir, || {
             let _shared = share_root()?;
-            let unpacked = unpack_here(std::io::stdin().lock(), owners)?;
+            // Of what happens here the caller gets the text only.
+            let unpacked = if_full(unpack_here(std::io::stdin().lock(), owners), &dir)?;
             answer(&Answer::Done(unpacked))?;
             Ok(0)
         }),
@@ -189,7 +191,7 @@ fn work(task: Task) -> Result<u8> {
                 remove::entry(open_root()?.as_fd(), OsStr::new(".copy"))?;
                 fs_err::create_dir(aside)?;
                 let target = mount::place(aside)?;
-                layers.iter().try_for_each(|layer| copy::layer(layer.as_fd(), target.as_fd()))?;
+                if_full(layers.iter().try_for_each(|layer| copy::layer(layer.as_fd(), target.as_fd())), &dir)?;
                 fs_err::rename(aside, whole)?;
                 answer(&Answer::Done(()))?;
                 Ok(0)

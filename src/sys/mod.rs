@@ -71,6 +71,11 @@ pub fn errno(error: &anyhow::Error) -> Option<Errno> {
     })
 }
 
+/// True if an error comes from a disk that is full, or from a user's share of it that is.
+pub fn is_full(error: &anyhow::Error) -> bool {
+    matches!(errno(error), Some(Errno::NOSPC | Errno::DQUOT))
+}
+
 /// The result of a raw system call: -1 is an error in the calling thread's errno.
 fn check(result: libc::c_long) -> std::result::Result<libc::c_long, Errno> {
     if result == -1 { Err(last_errno()) } else { Ok(result) }

@@ -239,7 +239,7 @@ fn read_only() {
     let world = &disk.0;
     let data = world.env.path("data").display().to_string();
     world.rbox(&["run", "--name", "kept", &world.name, "/guest", "write", "/tmp/x", "x"]).ok();
-    mount(&["-o", "remount,ro", &data]);
+    mount(&["-o", "remount,bind,ro", &data]);
     let mention = |done: Done| {
         let done = done.fails(125, "Read-only file system");
         assert!(done.stderr.contains(&data), "{done:?}");
@@ -252,7 +252,7 @@ fn read_only() {
         &["tag", &world.name, "other"],
         &["rm", "kept"],
         &["commit", "kept", "committed"],
-        &["image", "prune", "-f"],
+        &["image", "prune", "-a", "-f"],
         &["system", "check"],
         &["volume", "create", "v"],
     ] {
@@ -270,15 +270,15 @@ fn read_only() {
     ] {
         world.rbox(command).ok();
     }
-    mount(&["-o", "remount,rw", &data]);
+    mount(&["-o", "remount,bind,rw", &data]);
     world.runs();
     world.is_sound();
     // A store that was never made.
     let fresh = world.env.path("data/fresh");
     std::fs::create_dir(&fresh).unwrap();
     set_mode(&fresh, 0o700);
-    mount(&["-o", "remount,ro", &data]);
+    mount(&["-o", "remount,bind,ro", &data]);
     let mut command = world.command(&["pull", "-q", &world.name]);
     mention(command.env("XDG_DATA_HOME", &fresh).output().unwrap().into());
-    mount(&["-o", "remount,rw", &data]);
+    mount(&["-o", "remount,bind,rw", &data]);
 }

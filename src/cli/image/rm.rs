@@ -2,7 +2,8 @@
 
 use crate::cli::each::each;
 use crate::cli::{grammar, output};
-use crate::engine::images::{self, remove};
+use crate::engine::images;
+use crate::engine::images::remove::{self, Collected};
 use crate::spec::options::IdMode;
 use anyhow::{Result, bail};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -58,8 +59,14 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         }
         output::print(&lines).map(drop)
     });
-    if is_garbage && remove::collect(&store)?.is_none() {
-        output::error("rbox: note: the store is in use; the files go with the next image that is removed\n");
+    match if is_garbage { remove::collect(&store) } else { Ok(Some(Collected::default())) } {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            output::error("rbox: note: the store is in use; the files go with the next image that is removed\n")
+        }
+        // What is wrong was said of the images.
+        Err(_) if status != 0 => {}
+        Err(error) => return Err(error),
     }
     Ok(status)
 }

@@ -48,6 +48,11 @@ pub fn list(store: &Store) -> Result<List> {
             Err(error) => list.damaged.push((digest, Failure::from(&error))),
         }
     }
+    if !list.damaged.is_empty() {
+        // Or removed in this moment.
+        let still = Catalog::new(store).all()?;
+        list.damaged.retain(|(digest, _)| still.iter().any(|entry| entry.digest == *digest));
+    }
     list.images.sort_by_key(|listed| std::cmp::Reverse(listed.image.created()));
     Ok(list)
 }

@@ -27,8 +27,14 @@ pub fn prune(store: &Store, all: bool, admits: impl Fn(&Listed) -> bool) -> Resu
     let mut pruned = Pruned::default();
     for listed in list::list(store)?.images {
         if (all || listed.names.is_empty()) && !is_used(&listed) && admits(&listed) {
-            Catalog::new(store).remove(&listed.image.descriptor.digest)?;
-            pruned.images.push(listed);
+            let digest = &listed.image.descriptor.digest;
+            let catalog = Catalog::new(store);
+            let is_gone = remove::with_space(store, digest, || match all {
+                true => catalog.remove(digest).map(|()| true),
+                // It may have been given a name meanwhile.
+                false => catalog.remove_nameless(digest),
+            })?;
+            pruned.images.extend(is_gone.then_some(listed));
         }
     }
     pruned.freed = remove::collect(store)?;

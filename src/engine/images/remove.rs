@@ -9,6 +9,7 @@ use crate::image::{find, roots};
 use crate::storage::digest::Digest;
 use crate::storage::gc;
 use crate::storage::store::Store;
+use crate::sys;
 use anyhow::{Result, anyhow, bail};
 use std::path::Path;
 
@@ -30,7 +31,7 @@ pub fn remove(store: &Store, text: &str, force: bool) -> Result<Removed> {
     let catalog = Catalog::new(store);
     let Some(listed) = list::one(store, digest).ok().flatten() else {
         // It cannot be read: whatever of it there is goes.
-        catalog.remove(digest)?;
+        with_space(store, digest, || catalog.remove(digest))?;
         return Ok(Removed { untagged: found.name.into_iter().collect(), deleted: Some(digest.clone()) });
     };
     let id = listed.image.id().clone();
@@ -50,7 +51,7 @@ pub fn remove(store: &Store, text: &str, force: bool) -> Result<Removed> {
     if !force {
         refuse_in_use(digest, text)?;
     }
-    catalog.remove(digest)?;
+    with_space(store, digest, || catalog.remove(digest))?;
     Ok(Removed { untagged: listed.names, deleted: Some(id) })
 }
 
@@ -106,13 +107,33 @@ pub fn collect(store: &Store) -> Result<Option<Collected>> {
 
 /// What neither an image nor a container names.
 pub fn garbage(store: &Store) -> Result<gc::Garbage> {
+    garbage_if(store, |_| true)
+}
+
+/// The same if these images alone counted.
+fn garbage_if(store: &Store, counts: impl Fn(&Digest) -> bool) -> Result<gc::Garbage> {
     // A container whose record cannot be read may need anything.
     let containers = container::all()?.whole()?;
     let in_use = containers.iter().filter_map(|one| one.container.image.as_ref().map(|image| &image.manifest));
-    let mut roots = roots::roots(store, in_use)?;
+    let mut roots = roots::roots(store, counts, in_use)?;
     let files = containers.iter().flat_map(|one| &one.container.layers);
     roots.directories.extend(files.filter_map(|files| files.parent().map(Path::to_owned)));
     gc::find(store, &roots)
+}
+
+/// Changes the catalog so that an image goes. On a disk that is too full even for that, its layers go first, as far as
+/// nobody else has them: they can be made again of its blobs, should this process be killed in between.
+pub(super) fn with_space<T>(store: &Store, image: &Digest, change: impl Fn() -> Result<T>) -> Result<T> {
+    match change() {
+        Err(error) if sys::is_full(&error) => {
+            if let Some(alone) = store.for_deleting()? {
+                let layers = garbage_if(store, |digest| digest != image)?.layers;
+                gc::delete(store, &gc::Garbage { layers, ..garbage(store)? }, alone)?;
+            }
+            change()
+        }
+        result => result,
+    }
 }
 
 /// How much it is.

@@ -63,10 +63,10 @@ pub fn check(store: &Store, how: How, remote: &Remote, progress: &dyn Progress) 
         report.found("left by a process that was killed".to_owned(), Failure::from(&error).message, None);
     }
     let images = images(store, how, &mut report)?;
-    let damaged = blobs(store, &mut report)?;
+    let mut damaged = blobs(store, &mut report)?;
     let before = report.problems.len();
     for image in &images {
-        one(store, image, &damaged, how, remote, progress, &mut report);
+        one(store, image, &mut damaged, how, remote, progress, &mut report);
     }
     if how.repair {
         // What one image has fetched again may have been what others lacked.
@@ -79,7 +79,7 @@ pub fn check(store: &Store, how: How, remote: &Remote, progress: &dyn Progress) 
             report.problems.push(problem);
         }
     }
-    let broken = if how.quick { Vec::new() } else { unpacked(store, &images, &mut report)? };
+    let broken = if how.quick { Vec::new() } else { unpacked(store, &images, &damaged, &mut report)? };
     // Whoever deletes is alone.
     drop(in_use);
     for layer in broken {
@@ -183,11 +183,12 @@ fn sound(store: &Store, image: &Named, damaged: &HashSet<Digest>) -> Result<()> 
     Ok(())
 }
 
-/// Tells of an image that is not sound. Mending takes the damaged ones away and fetches what is missing.
+/// Tells of an image that is not sound. Mending fetches what is missing or damaged; what it has replaced is no longer
+/// `damaged`.
 fn one(
     store: &Store,
     image: &Named,
-    damaged: &HashSet<Digest>,
+    damaged: &mut HashSet<Digest>,
     how: How,
     remote: &Remote,
     progress: &dyn Progress,
@@ -197,15 +198,11 @@ fn one(
     let Err(why) = sound(store, image, damaged) else { return };
     let why = Failure::from(&why).message;
     let mended = how.repair.then(|| -> Result<()> {
-        for digest in damaged {
-            // Nobody can use it. Another image that has it fetches it likewise.
-            if !store.blobs().is_whole(digest).unwrap_or(true) {
-                store.blobs().remove(digest)?;
-            }
-        }
         let mut failed = None;
         for name in &image.names {
-            match images::mend(store, &image.descriptor, name, remote, progress) {
+            let mended = images::mend(store, &image.descriptor, damaged, name, remote, progress);
+            damaged.retain(|digest| !store.blobs().is_whole(digest).unwrap_or(false));
+            match mended {
                 Ok(()) => return Ok(()),
                 Err(error) => failed = Some(error),
             }
@@ -226,12 +223,16 @@ struct Broken {
     image: Image,
 }
 
-/// Unpacks every layer again and compares: those that differ.
-fn unpacked(store: &Store, images: &[Named], report: &mut Report) -> Result<Vec<Broken>> {
+/// Unpacks every layer again and compares: those that differ. Those whose blob is missing or damaged, which was said of
+/// their images, stay as they are: there is nothing to compare them with, and they run.
+fn unpacked(store: &Store, images: &[Named], damaged: &HashSet<Digest>, report: &mut Report) -> Result<Vec<Broken>> {
     let mut by_id: BTreeMap<String, (Digest, Digest, Image)> = BTreeMap::new();
     for image in images {
         let Ok(image) = Image::load(store, image.descriptor.clone()) else { continue };
         for (diff_id, layer) in image.diff_ids.iter().zip(&image.manifest.layers) {
+            if damaged.contains(&layer.digest) || !store.blobs().has(&layer.digest, layer.size)? {
+                continue;
+            }
             let entry = (diff_id.clone(), layer.digest.clone(), image.clone());
             by_id.insert(layers::name(diff_id).to_owned(), entry);
         }
@@ -284,6 +285,7 @@ fn opened(about: &About) -> Result<Store> {
     Store::open(&paths::data_dir()?, about.maps.clone(), about.owners)
 }
 
+/// What is different. An error is no damage: on a full disk nothing can be unpacked, for instance.
 fn difference(about: &About, blob: &Digest, dir: &Path) -> Result<Option<String>> {
     let store = opened(about)?;
     let mut again = store.layers().unpack()?;

@@ -1,0 +1,15 @@
+//! An error as it is told, with what only the edge knows to advise.
+
+use crate::error::Failure;
+use crate::paths;
+use crate::storage::store;
+use anyhow::Result;
+
+/// What is said of an error.
+pub fn told(error: anyhow::Error) -> Failure {
+    let failure = Failure::from(&error);
+    // Of another disk than the store's, where `save` writes or containers run, nothing can be said.
+    let place = paths::data_dir().ok().filter(|place| failure.message.contains(&*place.to_string_lossy()));
+    let advised: Result<()> = place.map_or(Ok(()), |place| store::if_full(Err(error), &place));
+    advised.map_or_else(|error| Failure::from(&error), |()| failure)
+}
