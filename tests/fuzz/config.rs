@@ -1,8 +1,8 @@
 //! Configurations of images, on the way to a Spec. What else the image brings along is in the same document: its accounts.
 
 use super::{Target, json, kind_of};
-use crate::image::manifest::Platform;
-use crate::image::pull::{check_platform, diff_ids, of_config};
+use crate::image::manifest::{MAX_CONFIG, Platform};
+use crate::image::pull::{check_platform, diff_ids, of_config, read_config};
 use crate::runtime::bundle::Bundle;
 use crate::seccomp::capability;
 use crate::spec::host::{Content, Host, Overlay, Volume};
@@ -50,11 +50,10 @@ fn asked() -> [Options; 4] {
 }
 
 fn test(bytes: &[u8]) -> Vec<Result<(), String>> {
-    let image: ImageConfiguration = match serde_json::from_slice(bytes) {
+    let image: ImageConfiguration = match read_config(bytes) {
         Ok(image) => image,
-        Err(error) => return vec![Err(kind_of(&error.into()))],
+        Err(error) => return vec![Err(kind_of(&error))],
     };
-    // What was read as a configuration is read as anything.
     let raw: Value = serde_json::from_slice(bytes).expect("a document");
     let said = |result: anyhow::Result<()>| result.map_err(|error| kind_of(&error));
     let mut shapes = vec![said(diff_ids(&image).map(drop))];
@@ -176,5 +175,5 @@ fn fuzz_config() {
     let seeds = [whole, least, nulls].map(String::into_bytes).to_vec();
     let words: [&[u8]; 8] =
         [b"\\u0000", b"\\ud800", b"{", b"[", b"null", b"\"Volumes\":{\"/..\":{}},", b"\"Env\":[\"\"],", b"1e400"];
-    Target { name: "config", seeds, words: &words, longest: 1 << 20, mutate: Some(json::mutate) }.run(test);
+    Target { name: "config", seeds, words: &words, longest: MAX_CONFIG as usize, mutate: Some(json::mutate) }.run(test);
 }

@@ -3,6 +3,7 @@
 use super::{Target, json, kind_of};
 use crate::image::change;
 use crate::image::manifest::{self, Descriptor, Document, Manifest, Platform};
+use crate::image::registry::MAX_MANIFEST;
 use oci_spec::image::Config;
 use serde_json::{Map, Value};
 
@@ -116,7 +117,8 @@ fn fuzz_manifest() {
         b"1e999",
     ];
     let seeds = seeds.into_iter().map(String::into_bytes).collect();
-    Target { name: "manifest", seeds, words: &words, longest: 1 << 20, mutate: Some(json::mutate) }.run(read);
+    Target { name: "manifest", seeds, words: &words, longest: MAX_MANIFEST as usize, mutate: Some(json::mutate) }
+        .run(read);
 }
 
 /// `--change`: what comes out is still the configuration of an image.

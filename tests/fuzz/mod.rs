@@ -41,8 +41,10 @@ use std::time::{Duration, Instant};
 const MOMENT: Duration = Duration::from_secs(1);
 /// From here on it is a run of its own, with nobody else in the process.
 const ALONE: Duration = Duration::from_secs(10);
-/// An input takes less of the processor's time, also in a build without optimisation.
-const SLOW: Duration = Duration::from_secs(4);
+/// An input takes less of the processor's time: in a build without optimisation, and alone.
+const SLOW: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(1)];
+/// A longer one is no place to go on from: there would not be many.
+const KEPT: usize = 32 << 10;
 /// Whoever is not back by then hangs.
 const HANGS: Duration = Duration::from_secs(60);
 /// All of the process; an allocation beyond it fails, and that ends the process.
@@ -216,7 +218,7 @@ impl Target<'_> {
                     resume_unwind(panic)
                 }
             };
-            if took > SLOW {
+            if took > SLOW[usize::from(alone)] {
                 failed("slow");
                 panic!("{took:?} for {} bytes", input.len());
             }
@@ -234,7 +236,7 @@ impl Target<'_> {
                 Some(is_new) => is_new,
                 None => corpus.shapes.insert(hasher.finish()),
             };
-            if is_new || is_seed {
+            if (is_new && input.len() <= KEPT) || is_seed {
                 if let Some(dir) = kept.as_ref().filter(|_| is_new) {
                     fs_err::write(dir.join(Digest::of(&input).hex()), &input).expect("written");
                 }
