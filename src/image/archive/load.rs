@@ -63,6 +63,7 @@ pub fn load(store: &Store, source: Source<'_>, platform: &Platform, progress: &d
         descriptor.annotations.clear();
         descriptor.platform = None;
         let image = Image::load(store, descriptor)?;
+        pull::read_config(&image.bytes).with_context(|| format!("configuration {}", image.id()))?;
         check(&content, &image)?;
         pull::unpack(store, &image, progress)?;
         match loaded.iter_mut().find(|known| known.image.descriptor.digest == image.descriptor.digest) {
