@@ -12,8 +12,11 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+/// Inode, mode, owner, group, times and size.
+type About = (u64, u32, u32, u32, i64, i64, u64);
+
 /// All that is beside the layer, with what a write would change.
-fn beside(dir: &Path) -> BTreeMap<String, (u64, u32, u32, u32, i64, i64, u64)> {
+fn beside(dir: &Path) -> BTreeMap<String, About> {
     let entries = fs_err::read_dir(dir).expect("readable").map(|entry| entry.expect("an entry"));
     let mut found = BTreeMap::new();
     for entry in entries.filter(|entry| entry.file_name() != "diff") {
