@@ -111,4 +111,14 @@ mod tests {
             assert_eq!(target_of_next(link), next, "{link}");
         }
     }
+
+    #[test]
+    fn fuzz_link() {
+        let seeds = [r#"</v2/_catalog?last=x&n=2>; rel="next""#, "<https://a.example/>;rel=next;title=x"];
+        crate::fuzz::text("link", &seeds, &["<", ">", ";", "=", "rel", "next", "\"", ",", " "], |link| {
+            let target = target_of_next(link);
+            assert!(target.is_none_or(|target| !target.contains('>')), "{link}");
+            target.is_some()
+        });
+    }
 }
