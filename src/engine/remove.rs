@@ -5,7 +5,7 @@ use super::{names, record, scratch, volumes};
 use crate::error::Advise;
 use crate::paths;
 use crate::runtime::state::Identity;
-use crate::sys::process;
+use crate::sys::{self, process};
 use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::AsFd;
@@ -81,8 +81,12 @@ fn gone(found: &Found) -> Result<()> {
     };
     let aside = rest.join(&found.container.id);
     let moved = scratch::base(&rest).and_then(|()| Ok(fs_err::rename(&found.dir, &aside)?));
-    // A full disk may not have the room for a name.
-    scratch::remove(if moved.is_ok() { &aside } else { &found.dir })?;
+    match moved {
+        Ok(()) => scratch::remove(&aside)?,
+        // There is no room even for a name.
+        Err(error) if sys::is_full(&error) => scratch::remove(&found.dir)?,
+        Err(error) => return Err(error),
+    }
     if let Some(name) = &found.container.name {
         let link = paths::data_dir()?.join("names").join(name);
         let _turn = names::lock(&paths::runtime_dir()?)?;
