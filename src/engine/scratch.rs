@@ -181,9 +181,11 @@ fn renew(dir: &Path) -> Result<bool> {
 /// it. Whoever dies meanwhile leaves the rest to the next sweep.
 pub fn discard(dir: &Path, place: &Path) -> Result<()> {
     let aside = place.join(super::record::random_id()?);
-    if base(place).is_err() || rustix::fs::rename(dir, &aside).is_err() {
-        // A full disk may not have the room for a name.
-        return remove(dir);
+    let renamed = || Ok(rustix::fs::rename(dir, &aside).named(|| format!("rename({})", dir.display()))?);
+    match base(place).and_then(|()| renamed()) {
+        // There is not even room for a name.
+        Err(error) if crate::sys::is_full(&error) => return remove(dir),
+        result => result?,
     }
     // So that it is taken neither for a container nor for one that is left for the next.
     match rustix::fs::unlink(aside.join(ABOUT)) {

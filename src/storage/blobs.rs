@@ -4,9 +4,10 @@ use super::digest::{Algorithm, Digest, Hasher};
 use super::store::Store;
 use super::temporary::Temporary;
 use crate::error::Advise;
-use crate::sys::Named;
+use crate::sys::{self, Named};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::io::Errno;
+use std::io::{Error, ErrorKind};
 use std::path::PathBuf;
 
 /// Those that have directories in the layout.
@@ -42,7 +43,7 @@ impl<'a> Blobs<'a> {
     /// All that are there of one algorithm.
     pub fn all(&self, algorithm: Algorithm) -> Result<Vec<Digest>> {
         let entries = match fs_err::read_dir(self.store.images().join("blobs").join(algorithm.name())) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
         let mut all = Vec::new();
@@ -57,7 +58,7 @@ impl<'a> Blobs<'a> {
     /// Deletes a blob; one that is not there is no error.
     pub fn remove(&self, digest: &Digest) -> Result<()> {
         match fs_err::remove_file(self.path(digest)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
     }
@@ -166,7 +167,10 @@ impl Writer<'_> {
 
 impl std::io::Write for Writer<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        Writer::write(self, bytes).map_err(std::io::Error::other)?;
+        // What kind it is stays known, whoever passes it on.
+        let kind =
+            |error: &anyhow::Error| sys::errno(error).map_or(ErrorKind::Other, |errno| Error::from(errno).kind());
+        Writer::write(self, bytes).map_err(|error| Error::new(kind(&error), error))?;
         Ok(bytes.len())
     }
 

@@ -19,6 +19,7 @@ pub mod signal;
 
 use rustix::io::Errno;
 use std::fmt;
+use std::io::ErrorKind;
 
 /// A system call that failed: its name with the arguments that matter, and why.
 #[derive(Debug)]
@@ -73,7 +74,11 @@ pub fn errno(error: &anyhow::Error) -> Option<Errno> {
 
 /// True if an error comes from a disk that is full, or from a user's share of it that is.
 pub fn is_full(error: &anyhow::Error) -> bool {
-    matches!(errno(error), Some(Errno::NOSPC | Errno::DQUOT))
+    error.chain().any(|cause| match (cause.downcast_ref::<CallError>(), cause.downcast_ref::<std::io::Error>()) {
+        (Some(call), _) => matches!(call.errno, Errno::NOSPC | Errno::DQUOT),
+        (_, Some(error)) => matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
+        _ => false,
+    })
 }
 
 /// The result of a raw system call: -1 is an error in the calling thread's errno.
