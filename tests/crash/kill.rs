@@ -3,7 +3,7 @@
 use crate::env::{Done, set_mode};
 use crate::image::noise;
 use crate::victim::{self, Chance, Victim, Whom};
-use crate::{World, file_name};
+use crate::{World, file_name, is_long};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ struct Case<'a> {
 }
 
 fn repetitions() -> u64 {
-    if std::env::var_os("RBOX_TEST_LONG").is_some() { 100 } else { 5 }
+    if is_long() { 100 } else { 3 }
 }
 
 /// Kills it, again and again.
@@ -29,7 +29,7 @@ fn killed(world: &World, case: &Case<'_>) {
     let mark = file_name(world.env.dir());
     let mut chance = Chance::new();
     // The first time caches are cold.
-    let usual = (0..2).map(|_| {
+    let usual = (0..if is_long() { 5 } else { 1 }).map(|_| {
         (case.prepare)();
         let start = Instant::now();
         let done: Done = (case.victim)().output().expect("rbox starts").into();
@@ -60,7 +60,7 @@ fn killed(world: &World, case: &Case<'_>) {
         if !at_once {
             victim::is_gone(mark, group);
         }
-        if !case.mends && chance.below(2) == 0 {
+        if !case.mends && chance.below(3) == 0 {
             world.is_sound();
         }
         (case.next)();
@@ -279,7 +279,7 @@ fn killed_run(world: &World, options: &[&str], next: &dyn Fn()) {
         took
     });
     let usual = usual.last().unwrap_or_default();
-    for number in 0..2 * repetitions() {
+    for number in 0..repetitions() {
         let whom = if chance.below(3) == 0 { Whom::All } else { Whom::Rbox };
         let after = Duration::from_micros(chance.below(usual.as_micros() as u64 * 11 / 10));
         eprintln!("number {number}: {whom:?} killed after {after:?} of {usual:?}");
