@@ -1,6 +1,7 @@
 //! Manifests and indexes, OCI's and docker's (image-spec, manifest.md and image-index.md; distribution,
 //! manifest-v2-2.md), read from bytes that nobody trusts.
 
+use super::document;
 use crate::storage::digest::Digest;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -127,7 +128,7 @@ struct Raw {
 /// Reads a document; `media_type` is what the registry or the descriptor says that it is. Bytes that could be read as
 /// two things are refused, whatever anybody says (CVE-2021-41190).
 pub fn read(bytes: &[u8], media_type: &str) -> Result<Document> {
-    let raw: Raw = serde_json::from_slice(bytes).context("manifest")?;
+    let raw: Raw = document::read(bytes).context("manifest")?;
     if raw.schema_version == Some(1) || raw.fs_layers.is_some() {
         bail!("manifest: of docker's schema 1, which was given up in 2017: push the image again with a newer tool");
     }

@@ -1,8 +1,9 @@
 //! Configurations of images, on the way to a Spec. What else the image brings along is in the same document: its accounts.
 
 use super::{Target, json, kind_of};
+use crate::image::document;
 use crate::image::manifest::{MAX_CONFIG, Platform};
-use crate::image::pull::{check_platform, diff_ids, of_config, read_config};
+use crate::image::pull::{check_platform, diff_ids, of_config};
 use crate::runtime::bundle::Bundle;
 use crate::seccomp::capability;
 use crate::spec::host::{Content, Host, Overlay, Volume};
@@ -50,7 +51,7 @@ fn asked() -> [Options; 4] {
 }
 
 fn test(bytes: &[u8]) -> Vec<Result<(), String>> {
-    let image: ImageConfiguration = match read_config(bytes) {
+    let image: ImageConfiguration = match document::read::<ImageConfiguration>(bytes) {
         Ok(image) => image,
         Err(error) => return vec![Err(kind_of(&error))],
     };

@@ -45,6 +45,8 @@ const ALONE: Duration = Duration::from_secs(10);
 const SLOW: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(1)];
 /// A longer one is no place to go on from: there would not be many.
 const KEPT: usize = 32 << 10;
+/// In a moment no input is longer.
+const SHORT: usize = 64 << 10;
 /// Whoever is not back by then hangs.
 const HANGS: Duration = Duration::from_secs(60);
 /// All of the process; an allocation beyond it fails, and that ends the process.
@@ -195,10 +197,12 @@ impl Target<'_> {
         let (start, mut count, mut slowest, mut told) = (Instant::now(), 0u64, (Duration::ZERO, 0), Instant::now());
         let mut peak = usage().1;
         while start.elapsed() < settings.time || seeds.len() > 0 {
-            let (input, is_seed) = match seeds.next() {
+            let (mut input, is_seed) = match seeds.next() {
                 Some(seed) => (seed, true),
                 None => (self.mutated(&mut random, &corpus), false),
             };
+            let length = input.len().min(if alone { self.longest } else { self.longest.min(SHORT) });
+            input.truncate(length);
             current.set(&input);
             watch.next();
             coverage::reset();
@@ -262,7 +266,6 @@ impl Target<'_> {
                 None => bytes::mutate(random, &mut input, other, self.words),
             }
         }
-        input.truncate(self.longest);
         input
     }
 

@@ -12,17 +12,15 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Inode, mode, owner, group, times and size.
-type About = (u64, u32, u32, u32, i64, i64, u64);
-
 /// All that is beside the layer, with what a write would change.
-fn beside(dir: &Path) -> BTreeMap<String, About> {
+fn beside(dir: &Path) -> BTreeMap<String, Vec<u64>> {
     let entries = fs_err::read_dir(dir).expect("readable").map(|entry| entry.expect("an entry"));
     let mut found = BTreeMap::new();
     for entry in entries.filter(|entry| entry.file_name() != "diff") {
         let about = fs_err::symlink_metadata(entry.path()).expect("there");
-        let all =
-            (about.ino(), about.mode(), about.uid(), about.gid(), about.mtime(), about.ctime_nsec(), about.size());
+        let owners = [about.mode(), about.uid(), about.gid()].map(u64::from);
+        let times = [about.mtime(), about.ctime(), about.ctime_nsec()].map(|time| time as u64);
+        let all = [owners.as_slice(), &times, &[about.ino(), about.size()]].concat();
         found.insert(entry.file_name().to_string_lossy().into_owned(), all);
     }
     found
