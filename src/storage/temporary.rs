@@ -41,7 +41,11 @@ impl<'a> Temporary<'a> {
     fn make(store: &'a Store, make: impl Fn(&Path) -> std::result::Result<OwnedFd, Errno>) -> Result<Temporary<'a>> {
         loop {
             let path = store.tmp().join(name()?);
-            let fd = make(&path).named(|| format!("create {}", path.display()))?;
+            let fd = match make(&path) {
+                // Somebody who sweeps has taken a directory away before it was opened.
+                Err(Errno::NOENT) if store.tmp().is_dir() => continue,
+                fd => fd.named(|| format!("create {}", path.display()))?,
+            };
             let temporary = Temporary { store, path, fd, kept: false };
             // Somebody who sweeps may have been faster.
             if share(&temporary.fd)? && rustix::fs::stat(&temporary.path).is_ok() {

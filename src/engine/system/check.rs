@@ -12,7 +12,7 @@ use crate::paths;
 use crate::storage::blobs::ALGORITHMS;
 use crate::storage::compression::BUFFER;
 use crate::storage::digest::Digest;
-use crate::storage::layers::{self, About};
+use crate::storage::layers::{self, About, Layers};
 use crate::storage::store::Store;
 use crate::storage::temporary;
 use anyhow::{Context, Result, bail};
@@ -73,7 +73,7 @@ pub fn check(store: &Store, how: How, remote: &Remote, progress: &dyn Progress) 
         let left: Vec<Problem> = report.problems.split_off(before);
         for mut problem in left {
             let its = images.iter().find(|image| image.shown() == problem.what);
-            if !problem.mended && its.is_some_and(|image| sound(store, image, &HashSet::new()).is_ok()) {
+            if !problem.mended && its.is_some_and(|image| sound(store, image, &damaged).is_ok()) {
                 (problem.mended, problem.failure) = (true, None);
             }
             report.problems.push(problem);
@@ -250,15 +250,9 @@ fn unpacked(store: &Store, images: &[Named], damaged: &HashSet<Digest>, report: 
         let why = match &about {
             None => Some(unreadable),
             Some(about) if about.unpacked.diff_id != *diff_id => Some("it is another layer".to_owned()),
-            Some(about) => match difference(about, blob, &dir) {
-                Ok(difference) => difference,
-                // That says nothing about the layer: the disk may be full, the archive damaged.
-                Err(error) => {
-                    let why = format!("cannot be checked: {}", Failure::from(&error).message);
-                    report.found(format!("layer {}", dir.display()), why, None);
-                    None
-                }
-            },
+            Some(_) if !Layers::files(&dir).is_dir() => Some("its files: No such file or directory".to_owned()),
+            // What fails here says nothing about the layer: the disk may be full.
+            Some(about) => difference(about, blob, &dir).with_context(|| format!("layer {}", dir.display()))?,
         };
         broken.extend(why.map(|why| Broken { dir, why, about, image: image.clone() }));
     }
