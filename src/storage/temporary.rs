@@ -42,7 +42,11 @@ impl<'a> Temporary<'a> {
     fn make(store: &'a Store, make: impl Fn(&Path) -> std::result::Result<OwnedFd, Errno>) -> Result<Temporary<'a>> {
         loop {
             let path = store.tmp().join(name()?);
-            let fd = make(&path).named(|| format!("create {}", path.display()))?;
+            let fd = match make(&path) {
+                // A directory is made first and opened then: it was swept in between.
+                Err(Errno::NOENT) if store.tmp().is_dir() => continue,
+                made => made.named(|| format!("create {}", path.display()))?,
+            };
             let temporary = Temporary { store, path, fd, kept: false };
             // Somebody who sweeps may have been faster: then it has another name.
             if share(&temporary.fd)? && rustix::fs::stat(&temporary.path).is_ok() {
