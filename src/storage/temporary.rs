@@ -2,7 +2,8 @@
 //! the next that looks.
 //!
 //! Whoever works on one shares its lock: its maker, and the worker in its sandbox (`storage/sandbox.rs`), which may live a
-//! moment longer. Whoever sweeps wants it alone.
+//! moment longer. Whoever sweeps has it alone for as long as it takes to give the thing another name; then it is shared
+//! with the worker that removes. A maker that finds its name gone begins again.
 
 use super::store::Store;
 use super::worker::{self, Task};
@@ -42,12 +43,12 @@ impl<'a> Temporary<'a> {
         loop {
             let path = store.tmp().join(name()?);
             let fd = match make(&path) {
-                // Somebody who sweeps has taken a directory away before it was opened.
+                // A directory is made first and opened then: it was swept in between.
                 Err(Errno::NOENT) if store.tmp().is_dir() => continue,
-                fd => fd.named(|| format!("create {}", path.display()))?,
+                made => made.named(|| format!("create {}", path.display()))?,
             };
             let temporary = Temporary { store, path, fd, kept: false };
-            // Somebody who sweeps may have been faster.
+            // Somebody who sweeps may have been faster: then it has another name.
             if share(&temporary.fd)? && rustix::fs::stat(&temporary.path).is_ok() {
                 return Ok(temporary);
             }
@@ -135,13 +136,19 @@ pub fn sweep(store: &Store) -> Result<()> {
 
 fn sweep_one(store: &Store, path: &Path) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    match rustix::fs::open(path, flags, Mode::empty()) {
-        // Alone, then shared, for the worker that removes it shares it, too. What comes in between sweeps.
-        Ok(fd) if flock(&fd, FlockOperation::NonBlockingLockExclusive)? && share(&fd)? => remove(store, path),
+    let fd = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) if flock(&fd, FlockOperation::NonBlockingLockExclusive)? => fd,
         // In the making, or just gone.
-        Ok(_) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(errno).named(|| "open".to_owned()).map_err(Into::into),
+        Ok(_) | Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(errno).named(|| "open".to_owned()).map_err(Into::into),
+    };
+    let claimed = store.tmp().join(name()?);
+    match rustix::fs::rename(path, &claimed) {
+        // Somebody else sweeps.
+        Err(Errno::NOENT) => return Ok(()),
+        renamed => renamed.named(|| "rename".to_owned())?,
     }
+    if share(&fd)? { remove(store, &claimed) } else { Ok(()) }
 }
 
 /// A tree that has lost its name and is still to be removed.

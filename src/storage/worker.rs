@@ -171,9 +171,7 @@ fn work(task: Task) -> Result<u8> {
     let alone = Alone::check()?;
     // The thread that starts a worker waits for it. One whose maker was killed has nobody to work for.
     process::die_with_parent()?;
-    if fd::hung_up(rustix::stdio::stdout()) {
-        return Ok(FAILED);
-    }
+    ensure!(!fd::hung_up(rustix::stdio::stdout()), "nobody waits for the answer");
     match task {
         Task::Unpack { dir, maps, owners } => sandbox::run(&alone, &maps, &dir, || {
             let _shared = share_root()?;
@@ -273,7 +271,7 @@ fn unpack_here(archive: impl Read, owners: Owners) -> Result<Unpacked> {
 /// The directory of the task, with a part in its lock: nobody sweeps it away as long as this process is at it.
 fn share_root() -> Result<OwnedFd> {
     let root = open_root()?;
-    ensure!(temporary::share(&root)?, "somebody else removes it");
+    ensure!(temporary::share(&root)? && !fd::hung_up(rustix::stdio::stdout()), "somebody else removes it");
     Ok(root)
 }
 
