@@ -102,7 +102,7 @@ fn words_of_docker() {
     volume(&env, &["create", "-l", "a=other", "web-1.x"]).fails(125, "with other labels");
     env.guest(&["-v", "a b:/x"], &["exit", "0"]).fails(125, "includes invalid characters");
     let both = volume(&env, &["rm", "none", "web-1.x"]);
-    assert_eq!((both.status, both.stdout.as_str()), (1, "web-1.x\n"));
+    assert_eq!((both.status, both.stdout.as_str()), (125, "web-1.x\n"));
 }
 
 #[test]
