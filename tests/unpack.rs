@@ -5,10 +5,11 @@
 mod env;
 
 use env::{Env, gid, uid};
+use rbox::storage::owners;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const BLOCK: usize = 512;
@@ -162,7 +163,79 @@ fn files_directories_and_links() {
     assert!(std::fs::metadata(diff.join("dev/null")).unwrap().is_file(), "no device can be made");
     assert_eq!(report["report"]["devices"], 1);
     let owners = read(diff.join("../owners"));
-    assert_eq!(owners, "1000 100 /etc/owned\n5 0 /etc/link\n0 0 c 0 0 /dev/null\n");
+    assert_eq!(owners, "1000 100 /etc/owned\n5 0 /etc/link\n= /etc/hard\t/etc/owned\n0 0 c 0 0 /dev/null\n");
+}
+
+/// What the table of a layer says of a path at its end.
+fn recorded(diff: &Path, path: &str) -> Option<(u32, u32)> {
+    let table = std::fs::read(diff.join("../owners")).unwrap();
+    owners::read(table.as_slice()).unwrap().get(path.as_bytes()).map(|recorded| (recorded.uid, recorded.gid))
+}
+
+#[test]
+fn what_is_written_down_is_true_at_the_end() {
+    let env = Env::new();
+    let owned = |mut entry: Entry<'static>, id: u32| {
+        entry.owner = (id, id);
+        entry
+    };
+    // Below a link: where it is, not where it was said to be.
+    let (diff, _) = done(
+        &env,
+        &[
+            directory("real/"),
+            symlink("link", "/missing/../real"),
+            owned(entry("link/fifo", b'6', "", b""), 7),
+            entry("link/hard", b'1', "link/fifo", b""),
+            symlink("again", "link"),
+            owned(symlink("again/new/x", "y"), 8),
+        ],
+    );
+    for (path, ids) in [("real/fifo", Some((7, 7))), ("real/hard", Some((7, 7))), ("link/fifo", None)] {
+        assert_eq!(recorded(&diff, path), ids, "{path}");
+    }
+    assert_eq!(recorded(&diff, "real/new/x"), Some((8, 8)));
+    // Names that are taken by something else.
+    let (diff, _) = done(
+        &env,
+        &[
+            directory("d/"),
+            owned(file("d/x", ""), 5),
+            file("d", ""),
+            directory("d/"),
+            file("d/x", ""),
+            owned(file("first", "1"), 6),
+            entry("second", b'1', "first", b""),
+            owned(file("first", "2"), 7),
+            owned(file("third", "3"), 8),
+            entry("third", b'1', "d/x", b""),
+        ],
+    );
+    for (path, ids) in [("d/x", (0, 0)), ("first", (7, 7)), ("second", (6, 6)), ("third", (0, 0))] {
+        assert_eq!(recorded(&diff, path), Some(ids), "{path}");
+    }
+}
+
+#[test]
+fn of_a_directory_the_last_entry_counts() {
+    let env = Env::new();
+    let with_time = |path: &'static str, time: &'static str| {
+        let mut directory = directory(path);
+        directory.pax = vec![("mtime", time)];
+        directory
+    };
+    let (diff, _) = done(
+        &env,
+        &[
+            with_time("d/", "1"),
+            symlink("link", "d"),
+            with_time("link/inner/", "2"),
+            with_time("d/", "3"),
+            file("d/inner/x", ""),
+        ],
+    );
+    let time = |path: &str| std::fs::metadata(diff.join(path)).unwrap().mtime();
+    assert_eq!((time("d"), time("d/inner")), (3, 2));
 }
 
 #[test]

@@ -98,6 +98,17 @@ mod tests {
         assert!(read::<Value>(b"\"\xff\"").is_err() && read::<Value>(b"").is_err());
     }
 
+    /// What is copied from one document to another stays as it is: serde_json's feature float_roundtrip.
+    #[test]
+    fn numbers_are_kept() {
+        for text in ["1.8446744016419205e28", "0.1", "-5e-324", "123456789012.34567"] {
+            let number: Value = read(text.as_bytes()).expect(text);
+            let again: Value = read(number.to_string().as_bytes()).expect(text);
+            assert_eq!(again, number);
+            assert_eq!(number.as_f64(), text.parse().ok());
+        }
+    }
+
     #[test]
     fn not_without_end() {
         let list = |count: usize| format!("[{}1]", "1,".repeat(count - 1));

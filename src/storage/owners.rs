@@ -97,15 +97,37 @@ pub fn write_line(mut out: impl Write, path: &[u8], recorded: &Recorded) -> std:
     writeln!(out, "/{}", path.escape_ascii())
 }
 
+/// Writes that a path is another name of what is at `target` now: `= PATH TARGET`, with a tab between the two. What was
+/// written of the path before is true no more.
+pub fn write_link(mut out: impl Write, path: &[u8], target: &[u8]) -> std::io::Result<()> {
+    writeln!(out, "= /{}\t/{}", path.escape_ascii(), target.escape_ascii())
+}
+
 /// Reads a table. A path that is there twice has what its last line says.
 pub fn read(table: impl BufRead) -> Result<HashMap<Vec<u8>, Recorded>> {
     let mut all = HashMap::new();
     for line in table.lines() {
         let line = line?;
-        let (path, recorded) = read_line(&line).with_context(|| format!("{line:?}: not a line of owners"))?;
-        all.insert(path, recorded);
+        let damaged = || format!("{line:?}: not a line of owners");
+        let (path, recorded) = match line.strip_prefix("= ") {
+            Some(link) => {
+                let (path, target) = read_link(link).with_context(damaged)?;
+                (path, all.get(&target).copied())
+            }
+            None => read_line(&line).map(|(path, recorded)| (path, Some(recorded))).with_context(damaged)?,
+        };
+        match recorded {
+            Some(recorded) => all.insert(path, recorded),
+            None => all.remove(&path),
+        };
     }
     Ok(all)
+}
+
+fn read_link(link: &str) -> Result<(Vec<u8>, Vec<u8>)> {
+    let (path, target) = link.split_once('\t').context("no target")?;
+    let path_of = |text: &str| text.strip_prefix('/').and_then(unescape).context("path");
+    Ok((path_of(path)?, path_of(target)?))
 }
 
 fn read_line(line: &str) -> Result<(Vec<u8>, Recorded)> {
@@ -190,8 +212,35 @@ mod tests {
     }
 
     #[test]
+    fn another_name_has_what_the_first_one_had_then() {
+        let recorded = |uid| Recorded { uid, gid: 0, device: None };
+        let mut table = Vec::new();
+        write_line(&mut table, b"a\tb", &recorded(1)).expect("memory");
+        write_line(&mut table, b"root's no more", &recorded(2)).expect("memory");
+        write_link(&mut table, b"link /", b"a\tb").expect("memory");
+        write_line(&mut table, b"a\tb", &recorded(3)).expect("memory");
+        write_link(&mut table, b"root's no more", b"of nobody").expect("memory");
+        let all = read(table.as_slice()).expect("valid");
+        let expected = [(b"a\tb".to_vec(), recorded(3)), (b"link /".to_vec(), recorded(1))];
+        assert_eq!(all, HashMap::from(expected));
+    }
+
+    #[test]
     fn damaged_lines_are_errors() {
-        for line in ["", "1 2", "1 /x", "x 2 /x", "1 2 d 1 2 /x", "1 2 c 1 /x", "1 2 /\\x", "1 2 /\\xzz"] {
+        for line in [
+            "= /x",
+            "= x\t/y",
+            "= /x\ty",
+            "=",
+            "",
+            "1 2",
+            "1 /x",
+            "x 2 /x",
+            "1 2 d 1 2 /x",
+            "1 2 c 1 /x",
+            "1 2 /\\x",
+            "1 2 /\\xzz",
+        ] {
             assert!(read(line.as_bytes()).is_err() || line.is_empty(), "{line:?}");
         }
     }

@@ -19,6 +19,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -73,6 +74,7 @@ pub fn unpack(source: impl Read, root: BorrowedFd<'_>, owners: Owners, table: im
         table,
         parent: None,
         replaces: Cell::new(false),
+        removed: Cell::new(false),
         directories: Vec::new(),
         whiteouts: Vec::new(),
         report: Report::default(),
@@ -94,15 +96,26 @@ struct Unpacker<'a, W> {
     owners: Owners,
     table: W,
     /// The directory that was used last, since entries come sorted.
-    parent: Option<(PathBuf, OwnedFd)>,
+    parent: Option<Parent>,
     /// This entry's name was there already: what is written down of that is not true of this one.
     replaces: Cell<bool>,
+    /// A directory was there and is no more: the same is true of all names that were in it.
+    removed: Cell<bool>,
     /// Whatever is made in a directory changes its times: they are set at the end.
     directories: Vec<(PathBuf, (i64, u32))>,
     /// Whiteouts that are files: the directory and the name that is deleted.
     whiteouts: Vec<(PathBuf, OsString)>,
     report: Report,
     buffer: Vec<u8>,
+}
+
+/// A directory that entries go to.
+struct Parent {
+    /// As the archive names it.
+    named: PathBuf,
+    /// Where it is: no link leads there.
+    path: PathBuf,
+    fd: OwnedFd,
 }
 
 impl<W: Write> Unpacker<'_, W> {
@@ -117,13 +130,14 @@ impl<W: Write> Unpacker<'_, W> {
         let name = path.file_name().unwrap_or_default().to_owned();
         let parent_path = path.parent().unwrap_or(Path::new("")).to_owned();
         if name.as_bytes().starts_with(WHITEOUT) {
-            return self.whiteout(&parent_path, name.as_bytes());
+            return self.whiteout(parent_path, name.as_bytes());
         }
-        let parent = self.parent(&parent_path)?;
+        let at = self.parent(parent_path)?;
+        let (parent, path) = (&at.fd, at.path.join(&name));
         match entry.kind {
             Kind::Directory => self.directory(entry, parent.as_fd(), &name, path)?,
             Kind::Regular => self.regular(entry, parent.as_fd(), &name, &path, reader)?,
-            Kind::Hardlink => self.hardlink(entry, parent.as_fd(), &name)?,
+            Kind::Hardlink => self.hardlink(entry, parent.as_fd(), &name, &path)?,
             Kind::Symlink => self.symlink(entry, parent.as_fd(), &name, &path)?,
             Kind::Fifo => {
                 self.node(parent.as_fd(), &name, FileType::Fifo)?;
@@ -136,25 +150,25 @@ impl<W: Write> Unpacker<'_, W> {
                 self.attributes(entry, parent.as_fd(), &name, &path)?;
             }
         }
-        self.parent = Some((parent_path, parent));
+        self.keep(at);
         Ok(())
     }
 
+    /// What a link leads to may be another one for the next entry.
+    fn keep(&mut self, parent: Parent) {
+        self.parent = Some(parent).filter(|parent| parent.path == parent.named);
+    }
+
     /// The directory that an entry goes to; made, with its parents, if the archive has none.
-    fn parent(&mut self, wanted: &Path) -> Result<OwnedFd> {
-        if let Some((_, fd)) = self.parent.take().filter(|(known, _)| known == wanted) {
-            return Ok(fd);
+    fn parent(&mut self, named: PathBuf) -> Result<Parent> {
+        if let Some(parent) = self.parent.take().filter(|known| known.named == named) {
+            return Ok(parent);
         }
-        if wanted.as_os_str().is_empty() {
-            return reopen(self.root);
-        }
-        match path::open_in(self.root, wanted, OFlags::PATH | OFlags::DIRECTORY) {
-            Err(error) if error.errno == Errno::NOENT => {
-                path::place_in(self.root, wanted, Missing::Directory)?;
-                Ok(path::open_in(self.root, wanted, OFlags::PATH | OFlags::DIRECTORY)?)
-            }
-            result => Ok(result?),
-        }
+        let (fd, path) = match self.existing(&named) {
+            Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => self.walked(&named, Missing::Directory)?,
+            existing => existing?,
+        };
+        Ok(Parent { named, path, fd })
     }
 
     /// Calls `make`, which fails if the name is taken; what was there, from an earlier entry, gives way.
@@ -169,6 +183,9 @@ impl<W: Write> Unpacker<'_, W> {
         match make() {
             Err(Errno::EXIST) => {
                 self.replaces.set(true);
+                if kind(parent, name)?.0 == FileType::Directory {
+                    self.removed.set(true);
+                }
                 remove::entry(parent, name)?;
                 Ok(make().named(call)?)
             }
@@ -254,19 +271,38 @@ impl<W: Write> Unpacker<'_, W> {
         Ok(())
     }
 
-    fn hardlink(&self, entry: &Entry, parent: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+    fn hardlink(&mut self, entry: &Entry, parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
         let target = clean(&entry.link)?.context("a hard link to the root")?;
         let call = || format!("link({})", shown(&entry.link));
-        let directory = match target.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            Some(path) => path::open_in(self.root, path, OFlags::PATH | OFlags::DIRECTORY).with_context(call)?,
-            None => reopen(self.root)?,
-        };
+        let named = target.parent().unwrap_or(Path::new(""));
+        let (directory, real) = self.existing(named).with_context(call)?;
         let target = target.file_name().unwrap_or_default();
         self.anew(parent, name, "link", || {
             // Without AT_SYMLINK_FOLLOW a symlink is linked itself.
             rustix::fs::linkat(&directory, target, parent, name, AtFlags::empty())
         })
-        .with_context(call)
+        .with_context(call)?;
+        let (path, target) = (path.as_os_str().as_bytes(), real.join(target));
+        owners::write_link(&mut self.table, path, target.as_os_str().as_bytes()).context("table of owners")
+    }
+
+    /// A directory that is there, and where that is without links.
+    fn existing(&self, named: &Path) -> Result<(OwnedFd, PathBuf)> {
+        if named.as_os_str().is_empty() {
+            return Ok((reopen(self.root)?, PathBuf::new()));
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        match path::open_in_without_links(self.root, named, flags) {
+            Ok(fd) => Ok((fd, named.to_owned())),
+            Err(error) if error.errno == Errno::LOOP => self.walked(named, Missing::Fails),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn walked(&self, named: &Path, missing: Missing) -> Result<(OwnedFd, PathBuf)> {
+        let (path, _) = path::walk_in(self.root, named, missing)?;
+        let fd = path::open_in_without_links(self.root, &path, OFlags::PATH | OFlags::DIRECTORY)?;
+        Ok((fd, path.strip_prefix(".").unwrap_or(&path).to_owned()))
     }
 
     fn symlink(&mut self, entry: &Entry, parent: BorrowedFd<'_>, name: &OsStr, path: &Path) -> Result<()> {
@@ -328,7 +364,7 @@ impl<W: Write> Unpacker<'_, W> {
                 (Err(errno), _) => return Err(errno).named(|| format!("chown({uid}:{gid})")).map_err(Into::into),
             },
         };
-        if let Some(recorded) = Recorded::of(entry, uid, gid, squashed || self.replaces.get()) {
+        if let Some(recorded) = Recorded::of(entry, uid, gid, squashed || self.replaces.get() || self.removed.get()) {
             owners::write_line(&mut self.table, path, &recorded).context("table of owners")?;
         }
         Ok(())
@@ -366,11 +402,11 @@ impl<W: Write> Unpacker<'_, W> {
         Ok(())
     }
 
-    fn whiteout(&mut self, directory: &Path, name: &[u8]) -> Result<()> {
+    fn whiteout(&mut self, directory: PathBuf, name: &[u8]) -> Result<()> {
         if name == OPAQUE {
-            let parent = self.parent(directory)?;
-            set_opaque(&reopen(parent.as_fd())?)?;
-            self.parent = Some((directory.to_owned(), parent));
+            let at = self.parent(directory)?;
+            set_opaque(&reopen(at.fd.as_fd())?)?;
+            self.keep(at);
             return Ok(());
         }
         if name.starts_with(AUFS) {
@@ -380,31 +416,34 @@ impl<W: Write> Unpacker<'_, W> {
         if matches!(hidden.as_bytes(), b"" | b"." | b"..") {
             bail!("a whiteout of no file");
         }
-        let parent = self.parent(directory)?;
+        let at = self.parent(directory)?;
+        let parent = &at.fd;
         match kind(parent.as_fd(), hidden) {
             // What this layer itself has stays; a directory of it hides those below.
             Ok((FileType::Directory, _)) => set_opaque(&open_directory(parent.as_fd(), hidden)?)?,
             Ok(_) => {}
             Err(error) if error.errno == Errno::NOENT => {
                 if whiteout::make(parent.as_fd(), hidden)? {
-                    self.whiteouts.push((directory.to_owned(), hidden.to_owned()));
+                    self.whiteouts.push((at.path.clone(), hidden.to_owned()));
                 }
             }
             Err(error) => return Err(error.into()),
         }
-        self.parent = Some((directory.to_owned(), parent));
+        self.keep(at);
         Ok(())
     }
 
     fn finish(&mut self) -> Result<()> {
         self.table.flush().context("table of owners")?;
         self.settle()?;
-        // Parents after what is below them.
-        for (path, mtime) in std::mem::take(&mut self.directories).into_iter().rev() {
+        // Parents after what is below them, and what was said last of each.
+        let directories = std::mem::take(&mut self.directories);
+        let mut done: HashSet<&Path> = HashSet::new();
+        for (path, mtime) in directories.iter().rev().filter(|(path, _)| done.insert(path)) {
             // A later entry may have replaced it.
-            match path::open_in_without_links(self.root, &path, OFlags::RDONLY | OFlags::DIRECTORY) {
+            match path::open_in_without_links(self.root, path, OFlags::RDONLY | OFlags::DIRECTORY) {
                 Ok(directory) => {
-                    rustix::fs::futimens(&directory, &times(mtime)).named(|| "futimens".to_owned())?;
+                    rustix::fs::futimens(&directory, &times(*mtime)).named(|| "futimens".to_owned())?;
                 }
                 Err(error) if matches!(error.errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                 Err(error) => return Err(error.into()),

@@ -62,13 +62,16 @@ fn open_with(
 /// dangling ones, whose target is then made, as docker does.
 pub fn place_in(root: BorrowedFd<'_>, path: &Path, missing: Missing) -> Result<OwnedFd> {
     match open_in(root, path, OFlags::PATH) {
-        Err(error) if error.errno == Errno::NOENT && missing != Missing::Fails => make_in(root, path, missing),
+        Err(error) if error.errno == Errno::NOENT && missing != Missing::Fails => {
+            walk_in(root, path, missing).map(|(_, place)| place)
+        }
         result => result,
     }
 }
 
-/// Walks one component after the other and makes what is not there.
-fn make_in(root: BorrowedFd<'_>, path: &Path, missing: Missing) -> Result<OwnedFd> {
+/// Walks one component after the other and makes what is not there. Returns also where that is: a path without links,
+/// which begins with a dot.
+pub fn walk_in(root: BorrowedFd<'_>, path: &Path, missing: Missing) -> Result<(PathBuf, OwnedFd)> {
     let call = || format!("create {}", path.display());
     // What is still to be walked, the next one last; and where the walk stands, as a path without links.
     let mut ahead: Vec<PathBuf> = components(path);
@@ -109,13 +112,15 @@ fn make_in(root: BorrowedFd<'_>, path: &Path, missing: Missing) -> Result<OwnedF
             }
             Ok(_) => {}
             Err(Errno::NOENT) => {
-                make_at(parent.as_fd(), name.as_os_str(), if last { missing } else { Missing::Directory })?;
+                let as_asked = last || missing == Missing::Fails;
+                make_at(parent.as_fd(), name.as_os_str(), if as_asked { missing } else { Missing::Directory })?;
             }
             Err(errno) => return Err(errno).named(call),
         }
         here.push(name);
     }
-    open_with(root, &here, OFlags::PATH, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS).named(call)
+    let place = open_with(root, &here, OFlags::PATH, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS).named(call)?;
+    Ok((here, place))
 }
 
 /// Makes an entry of a directory; one that is there already is left alone, whatever it is.

@@ -93,7 +93,8 @@ fn change(random: &mut Random, place: &mut Value, donor: &Value) {
                 2 => items.insert(at, part(random, donor)),
                 3 if random.one_in(32) && at < items.len() => {
                     // Many that differ.
-                    let (item, many) = (items[at].clone(), 1 << random.below(17));
+                    let item = items[at].clone();
+                    let many = (1 << random.below(17)) / size(&item);
                     items.extend((0..many).map(|number| numbered(&item, number)));
                 }
                 _ => items.insert(at, json!(random.of(&STRINGS))),
@@ -138,7 +139,8 @@ fn change_object(random: &mut Random, map: &mut Map<String, Value>, donor: &Valu
         }
         3 if random.one_in(32) => {
             let value = map.get(&key).cloned().unwrap_or_default();
-            map.extend((0..1 << random.below(17)).map(|number| (format!("{key}{number}"), value.clone())));
+            let many = (1 << random.below(17)) / size(&value);
+            map.extend((0..many).map(|number| (format!("{key}{number}"), value.clone())));
         }
         _ => {
             let value = map.get(&key).cloned().unwrap_or_default();

@@ -45,6 +45,8 @@ const ALONE: Duration = Duration::from_secs(10);
 const SLOW: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(1)];
 /// A longer one is no place to go on from: there would not be many.
 const KEPT: usize = 32 << 10;
+/// What is longer is run, and not made longer still.
+const LARGE: usize = 1 << 20;
 /// In a moment no input is longer.
 const SHORT: usize = 64 << 10;
 /// Whoever is not back by then hangs.
@@ -259,6 +261,10 @@ impl Target<'_> {
     fn mutated(&self, random: &mut Random, corpus: &Corpus) -> Vec<u8> {
         let mut input = corpus.choose(random).to_vec();
         for _ in 0..=random.below(4) {
+            // One mutation of many is enough: the next might make as many of each.
+            if input.len() > LARGE {
+                break;
+            }
             let other = corpus.choose(random);
             let known = self.mutate.filter(|_| !random.one_in(6)).and_then(|mutate| mutate(random, &input, other));
             match known {
