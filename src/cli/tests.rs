@@ -1,5 +1,6 @@
 use super::container::ContainerArgs;
 use super::*;
+use crate::error::Failure;
 use crate::spec::options::{IdMode, Mount, Namespace, Options, Pull, Root, Userns};
 use clap::FromArgMatches;
 use std::path::Path;
