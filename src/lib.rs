@@ -18,6 +18,11 @@ pub mod sys;
 pub mod time;
 pub mod userns;
 
+// What random input does to whoever reads it: docs/design/014-fuzzing.md.
+#[cfg(test)]
+#[path = "../tests/fuzz/mod.rs"]
+mod fuzz;
+
 /// musl's allocator asks the kernel for pages with nearly every block of some size and gives them back as soon; on the
 /// way of a start that is 50 calls and 0.3 ms (docs/design/006-start.md).
 #[global_allocator]

@@ -51,11 +51,19 @@ fn own_dir(path: &Path, uid: u32) -> Result<PathBuf> {
         Err(Errno::EXIST) => {}
         Err(errno) => return Err(anyhow!("create {}: {}", path.display(), crate::sys::reason(errno))),
     }
-    let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)
+    checked(
+        path,
+        AtFlags::SYMLINK_NOFOLLOW,
+        uid,
+        "remove it, or set XDG_RUNTIME_DIR to a directory that belongs to you",
+    )
+}
+
+fn checked(path: &Path, flags: AtFlags, uid: u32, advice: &str) -> Result<PathBuf> {
+    let stat = rustix::fs::statat(CWD, path, flags)
         .map_err(|errno| anyhow!("{}: {}", path.display(), crate::sys::reason(errno)))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory || stat.st_uid != uid {
-        return Err(anyhow!("{}: not a directory of yours", path.display()))
-            .hint(|| "remove it, or set XDG_RUNTIME_DIR to a directory that belongs to you".to_owned());
+        return Err(anyhow!("{}: not a directory of yours", path.display())).hint(|| advice.to_owned());
     }
     if stat.st_mode & 0o022 != 0 {
         bail!("{}: others can write there", path.display());

@@ -17,7 +17,7 @@ impl Images {
     fn new() -> Images {
         let images = Images(Env::new());
         let root = images.0.path("base");
-        for dir in ["etc", "tmp", "old/below"] {
+        for dir in ["etc", "tmp", "old/below", "dev", "proc", "sys"] {
             std::fs::create_dir_all(root.join(dir)).unwrap();
         }
         std::fs::copy(env::program("rbox-guest"), root.join("guest")).expect("the guest");
@@ -37,11 +37,12 @@ impl Images {
 
     /// Makes an image of a directory; returns its id.
     fn import(&self, root: &Path, name: &str, options: &[&str]) -> String {
-        let tar =
+        let mut tar =
             Command::new("tar").arg("-C").arg(root).args(["-c", "."]).stdout(Stdio::piped()).spawn().expect("tar");
         let mut import = self.0.rbox();
-        import.arg("import").args(options).args(["-", name]).stdin(tar.stdout.unwrap());
+        import.arg("import").args(options).args(["-", name]).stdin(tar.stdout.take().unwrap());
         let done: Done = import.output().expect("rbox starts").into();
+        tar.wait().expect("tar ends");
         done.ok().stdout.trim().to_owned()
     }
 
@@ -85,7 +86,7 @@ fn names_come_and_go() {
     images.rbox(&["untag", "base", "127.0.0.1:5000/third"]).ok();
     images.rbox(&["untag", "base"]).ok();
     // It has lost its names, and is still there.
-    assert_eq!(images.lines(&["images", "--filter", "dangling=true", "-q", "--no-trunc"]), [id.clone()]);
+    assert_eq!(images.lines(&["images", "--filter", "dangling=true", "-q", "--no-trunc"]), std::slice::from_ref(&id));
     images.rbox(&["run", "--rm", "--pull", "never", &id[7..], "echo", "here"]).ok();
     assert_eq!(images.lines(&["rmi", &id[7..19]]), [format!("Deleted: {id}")]);
     assert_eq!((images.files("images/blobs/sha256"), images.files("tmp")), (vec![], vec![]));
@@ -123,11 +124,13 @@ fn archives_keep_every_digest() {
         images.rbox(&["run", "--rm", "base", "echo", "x"]).ok();
     }
     // By way of pipes, packed.
-    let save = images.0.rbox().args(["save", "base"]).stdout(Stdio::piped()).spawn().unwrap();
-    let gzip = Command::new("gzip").stdin(save.stdout.unwrap()).stdout(Stdio::piped()).spawn().expect("gzip");
+    let mut save = images.0.rbox().args(["save", "base"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut gzip =
+        Command::new("gzip").stdin(save.stdout.take().unwrap()).stdout(Stdio::piped()).spawn().expect("gzip");
     images.rbox(&["rmi", "-a"]).ok();
-    let load: Done = images.0.rbox().arg("load").stdin(gzip.stdout.unwrap()).output().unwrap().into();
+    let load: Done = images.0.rbox().arg("load").stdin(gzip.stdout.take().unwrap()).output().unwrap().into();
     assert_eq!(load.ok().stdout, "Loaded image: base:latest\n");
+    assert!(save.wait().unwrap().success() && gzip.wait().unwrap().success());
 }
 
 /// An archive as docker wrote it before version 25: no manifest, layers as plain tars.
@@ -279,4 +282,57 @@ fn a_container_that_runs() {
     assert_eq!(child.wait().unwrap().code(), Some(137));
     assert_eq!(images.files("containers"), Vec::<String>::new());
     images.rbox(&["rmi", "base"]).ok();
+}
+
+#[test]
+fn changes_become_an_image() {
+    let images = Images::new();
+    images.rbox(&["run", "--name", "box", "-e", "B=2", "base", "write", "/new", "new"]).ok();
+    assert_eq!(images.lines(&["diff", "box"]), ["A /new"]);
+    let id = images.lines(&["commit", "-a", "ada", "-m", "more", "-c", "CMD [\"read\", \"/new\"]", "box", "more:1"]);
+    let about = images.inspect("more:1");
+    assert_eq!([about["Id"].as_str().unwrap()], id.as_slice());
+    assert_eq!(about["RootFS"]["Layers"].as_array().unwrap().len(), 2);
+    assert_eq!((&about["Author"], &about["Comment"]), (&json!("ada"), &json!("more")));
+    assert_eq!(about["Config"]["Env"], json!(["A=1", "B=2"]));
+    assert_eq!(images.lines(&["run", "--rm", "more:1"]), ["new"]);
+    assert_eq!(images.lines(&["image", "diff", "more:1"]), ["A /new"]);
+    // A second container on top, one layer of all.
+    images.rbox(&["run", "--name", "top", "more:1", "write", "/old/file", "changed"]).ok();
+    assert_eq!(images.lines(&["diff", "top"]), ["C /old", "C /old/file"]);
+    images.rbox(&["commit", "--squash", "top", "one"]).ok();
+    let one = images.inspect("one");
+    assert_eq!(one["RootFS"]["Layers"].as_array().unwrap().len(), 1);
+    assert_eq!(images.lines(&["run", "--rm", "one", "read", "/old/file"]), ["changed"]);
+    // The files themselves, as an archive and as an image again.
+    let tar = images.0.path("box.tar").display().to_string();
+    images.rbox(&["export", "-o", &tar, "top"]).ok();
+    images.rbox(&["import", &tar, "again"]).ok();
+    assert_eq!(images.lines(&["run", "--rm", "again", "/guest", "read", "/new"]), ["new"]);
+    images.rbox(&["commit", "none"]).fails(125, "no such container: none");
+    images.rbox(&["commit", "box", "../x"]).fails(125, "not a name");
+    images.rbox(&["system", "check"]).ok();
+}
+
+/// What a container leaves in its root is not taken for what it looks like.
+#[test]
+fn a_running_container_is_read_as_it_is() {
+    let images = Images::new();
+    let mut child = images
+        .0
+        .rbox()
+        .args(["run", "-i", "--rm", "--name", "live", "base", "write-and-read", "/kept"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("it has written", || {
+        let done = images.rbox(&["diff", "live"]);
+        done.status == 0 && done.stdout == "A /kept\n"
+    });
+    images.rbox(&["commit", "live", "snapshot"]).ok();
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(images.lines(&["run", "--rm", "snapshot", "read", "/kept"]), ["kept"]);
+    images.rbox(&["diff", "live"]).fails(125, "no such container: live");
 }

@@ -1,6 +1,6 @@
 //! `rbox diff`, and its like for images.
 
-use super::{grammar, output};
+use super::{format, grammar, output};
 use crate::engine::{changed, images};
 use crate::image::find;
 use crate::image::view::Image;
@@ -61,7 +61,7 @@ fn print(args: &DiffArgs, walk: impl FnOnce(Each<'_>) -> Result<()>) -> Result<u
             };
             found[place].push(path);
         } else {
-            lines.push_str(&format!("{change} {path}\n"));
+            lines.push_str(&format!("{change} {}\n", format::cell(&path)));
         }
         Ok(())
     })?;

@@ -1,6 +1,6 @@
 //! `rbox export`.
 
-use super::grammar;
+use super::{grammar, output};
 use crate::engine::changed;
 use crate::error::Advise;
 use anyhow::{Context, Result, anyhow};
@@ -33,7 +33,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         None if out.is_terminal() => {
             return Err(anyhow!("standard output is a terminal")).hint(|| "-o FILE writes to a file".to_owned());
         }
-        None => write(&args.container, &mut out.lock()).context("export")?,
+        None => return output::transferred(write(&args.container, &mut out.lock()).context("export")),
     }
     Ok(0)
 }

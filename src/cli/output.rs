@@ -16,3 +16,11 @@ pub fn print(text: &str) -> Result<u8> {
 pub fn error(text: &str) {
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
+
+/// A transfer to standard output whose reader went away is no error.
+pub fn transferred(result: Result<()>) -> Result<u8> {
+    match result {
+        Err(error) if crate::sys::errno(&error) == Some(rustix::io::Errno::PIPE) => Ok(0),
+        result => result.map(|()| 0),
+    }
+}

@@ -38,7 +38,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     match (args.all, texts.is_empty()) {
         (true, false) => bail!("--all: excludes names"),
         (false, true) => bail!("no container is named"),
-        (true, true) => texts = container::all()?.into_iter().map(|found| found.container.id).collect(),
+        (true, true) => texts = container::all()?.found.into_iter().map(|found| found.container.id).collect(),
         (false, false) => {}
     }
     Ok(each(&texts, |text| {

@@ -1,11 +1,13 @@
 //! `rbox search`.
 
+use super::format::Column;
 use super::remote::{self, AccessArgs};
-use super::{grammar, output};
+use super::{format, grammar, output};
 use crate::engine::search::{self, Filter};
 use crate::error::Failure;
 use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use serde_json::json;
 
 /// As much of a description as docker shows.
 const SHORT: usize = 45;
@@ -19,6 +21,9 @@ struct SearchArgs {
     /// Only what is so: is-official=BOOL, stars=NUMBER
     #[arg(short, long = "filter", value_name = "FILTER")]
     filters: Vec<String>,
+    /// Print in another form: json, table TEMPLATE, or a template
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
     /// At most so many of each registry
     #[arg(long, value_name = "NUMBER", default_value_t = 25, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
@@ -48,21 +53,33 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let limit = usize::from(args.limit);
     if args.list_tags {
         let (name, tags) = search::tags(&remote::name(&args.term)?, limit, &remote)?;
-        let rows = tags.into_iter().map(|tag| vec![name.clone(), tag]);
-        return output::print(&table(&["NAME", "TAG"], rows.collect()));
+        let rows: Vec<_> = tags.into_iter().map(|tag| json!({ "Name": name, "Tag": tag })).collect();
+        return output::print(&format::list(&rows, &TAGS, args.format.as_deref(), true)?);
     }
     let outcome = search::search(&args.term, limit, filter(&args.filters)?, &remote)?;
     let mut rows = Vec::new();
     for found in outcome.found {
         let description = if args.no_trunc { plain(&found.description) } else { short(&plain(&found.description)) };
         let official = if found.official { "[OK]" } else { "" };
-        rows.push(vec![plain(&found.name), description, found.stars.to_string(), official.to_owned()]);
+        rows.push(json!({
+            "Name": plain(&found.name), "Description": description, "StarCount": found.stars.to_string(),
+            "IsOfficial": official
+        }));
     }
     for error in &outcome.failed {
         output::error(&Failure::from(error).render());
     }
-    output::print(&table(&["NAME", "DESCRIPTION", "STARS", "OFFICIAL"], rows))
+    output::print(&format::list(&rows, &COLUMNS, args.format.as_deref(), true)?)
 }
+
+const COLUMNS: [Column; 4] = [
+    Column { heading: "NAME", field: "Name", shown: true },
+    Column { heading: "DESCRIPTION", field: "Description", shown: true },
+    Column { heading: "STARS", field: "StarCount", shown: true },
+    Column { heading: "OFFICIAL", field: "IsOfficial", shown: true },
+];
+const TAGS: [Column; 2] =
+    [Column { heading: "NAME", field: "Name", shown: true }, Column { heading: "TAG", field: "Tag", shown: true }];
 
 fn filter(texts: &[String]) -> Result<Filter> {
     let mut filter = Filter::default();
@@ -90,29 +107,12 @@ fn short(text: &str) -> String {
     text.chars().take(SHORT - 1).chain(['…']).collect()
 }
 
-/// Columns as wide as their widest entry, three spaces between.
-fn table(heading: &[&str], rows: Vec<Vec<String>>) -> String {
-    let mut lines = vec![heading.iter().map(|text| (*text).to_owned()).collect::<Vec<String>>()];
-    lines.extend(rows);
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..heading.len()).map(width).collect();
-    let mut text = String::new();
-    for line in &lines {
-        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        text.push_str(cells.collect::<Vec<_>>().join("   ").trim_end());
-        text.push('\n');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn tables() {
-        let rows = vec![vec!["alpine".to_owned(), "größer".to_owned()], vec!["x".to_owned(), String::new()]];
-        assert_eq!(table(&["NAME", "WHAT"], rows), "NAME     WHAT\nalpine   größer\nx\n");
+    fn descriptions() {
         assert_eq!(plain("two\nlines\x1b[31m"), "two lines [31m");
         assert_eq!(short(&"ä".repeat(45)).chars().count(), 45);
         assert_eq!(short(&"ä".repeat(46)), format!("{}…", "ä".repeat(44)));

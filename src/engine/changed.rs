@@ -1,11 +1,12 @@
 //! What a container has made of its root: `diff`, `commit`, `export`.
 
 use super::container::{self, Found};
+use super::record;
 use crate::error::Advise;
 use crate::image::archive::layer_type;
 use crate::image::catalog::Catalog;
 use crate::image::make::{self, About, Layer};
-use crate::image::manifest::{Descriptor, OCI_MANIFEST};
+use crate::image::manifest::Descriptor;
 use crate::image::reference::Reference;
 use crate::image::view::Image;
 use crate::paths;
@@ -16,12 +17,17 @@ use crate::storage::pack::{self, What};
 use crate::storage::store::Store;
 use crate::storage::temporary;
 use anyhow::{Context, Result, anyhow, bail};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// Calls `each` with every change of a container, as docker lists them.
-pub fn diff(name: &str, each: impl FnMut(Change, &Path) -> Result<()>) -> Result<()> {
+pub fn diff(name: &str, mut each: impl FnMut(Change, &Path) -> Result<()>) -> Result<()> {
     let found = container::find(name)?;
     let _in_use = store(&found)?.in_use()?;
+    // Where something is mounted the runtime has made a directory or a file: that is no change of the container's.
+    let spec = record::spec_of(&found.container.id)?;
+    let places: HashSet<&Path> = spec.mounts().iter().flatten().map(|mount| mount.destination().as_path()).collect();
+    let each = |change, path: &Path| if places.contains(path) { Ok(()) } else { each(change, path) };
     match root(&found)? {
         Root::Overlay(upper) => changes::changes(&store(&found)?, &upper, &found.container.layers, each),
         Root::Directory(dir) => {
@@ -73,7 +79,8 @@ pub fn commit(
     let (base, what) = match (root(&found)?, &found.container.image) {
         (Root::Overlay(upper), Some(image)) if !squash => {
             let size = store.blobs().size(&image.manifest)?.context("the container's image is gone")?;
-            let base = Image::load(&store, Descriptor::new(OCI_MANIFEST, image.manifest.clone(), size))?;
+            // Whatever kind it is of: it says so itself.
+            let base = Image::load(&store, Descriptor::new("", image.manifest.clone(), size))?;
             (Some(base), What::Changes { upper, layers: found.container.layers.clone() })
         }
         // What it was made of is no image, or cannot be told from what was changed.

@@ -4,7 +4,7 @@
 //! somebody is responsible for them. What changes over a container's life is in files of its own: `exit.json`.
 
 use super::{names, record, scratch};
-use crate::error::Advise;
+use crate::error::{Advise, Failure};
 use crate::paths;
 use crate::storage::digest::Digest;
 use crate::storage::unpack::Owners;
@@ -87,15 +87,41 @@ pub fn places() -> Result<[PathBuf; 2]> {
 }
 
 /// All containers that have something on disk.
-pub fn all() -> Result<Vec<Found>> {
-    let mut all = Vec::new();
+#[derive(Debug, Default)]
+pub struct All {
+    /// Those that can be read.
+    pub found: Vec<Found>,
+    /// The directories of those that cannot, and why.
+    pub damaged: Vec<(PathBuf, Failure)>,
+}
+
+impl All {
+    /// An error if one of them cannot be read, for whoever has to know of all.
+    pub fn whole(self) -> Result<Vec<Found>> {
+        let Some((dir, failure)) = self.damaged.into_iter().next() else { return Ok(self.found) };
+        let id = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Err(anyhow::Error::from(failure))
+            .with_context(|| format!("container {id}"))
+            .hint(|| format!("its record is damaged: `rbox rm -f {}` gives it up", &id[..id.len().min(12)]))
+    }
+}
+
+/// Finds them. What a container left that was never made whole, or was being removed, goes.
+pub fn all() -> Result<All> {
+    let mut all = All::default();
     let [kept, rest] = places()?;
-    for (place, is_kept) in [(kept, true), (rest, false)] {
-        for id in record::ids_in(&place)? {
-            // One that is just being made or removed is none.
-            let found = read(&place.join(&id)).with_context(|| format!("container {id}"))?;
-            // With `--rm` it ends with its process, even if that was killed and nobody has swept yet.
-            all.extend(found.filter(|found| is_kept || found.live));
+    for place in [&kept, &rest] {
+        for id in record::ids_in(place)? {
+            let dir = place.join(&id);
+            match read(&dir) {
+                // With `--rm` it ends with its process, even if that was killed and nobody has swept yet.
+                Ok(Some(found)) if *place == rest && !found.live => {}
+                Ok(Some(found)) => all.found.push(found),
+                Ok(None) if *place == kept => scratch::discard_unborn(&dir, &rest)?,
+                // One that is just being made or removed is none.
+                Ok(None) => {}
+                Err(error) => all.damaged.push((dir, Failure::from(&error))),
+            }
         }
     }
     Ok(all)
@@ -120,7 +146,7 @@ pub fn find_if_there(name: &str) -> Result<Option<Found>> {
         }
     }
     let mut found = None;
-    for one in all()? {
+    for one in all()?.found {
         let of_name = one.container.name.as_deref() == Some(name);
         if of_name || one.container.id == name {
             return Ok(Some(one));
@@ -135,11 +161,25 @@ pub fn find_if_there(name: &str) -> Result<Option<Found>> {
 
 /// What is written down in a directory; `None` if it has no record.
 pub fn read(dir: &Path) -> Result<Option<Found>> {
-    let text = match fs_err::read(dir.join(ABOUT)) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let container = serde_json::from_slice(&text).with_context(|| dir.join(ABOUT).display().to_string())?;
-    Ok(Some(Found { container, dir: dir.to_owned(), live: scratch::is_locked(dir)? }))
+    // One of `--rm` is written in place: whoever comes in between reads again.
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let text = match fs_err::read(dir.join(ABOUT)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // Left for the next container.
+        if text.iter().all(|byte| *byte == b' ') {
+            return Ok(None);
+        }
+        match serde_json::from_slice(&text) {
+            Ok(container) => {
+                return Ok(Some(Found { container, dir: dir.to_owned(), live: scratch::is_locked(dir)? }));
+            }
+            Err(_) if attempt < 3 => std::thread::yield_now(),
+            Err(error) => return Err(error).with_context(|| dir.join(ABOUT).display().to_string()),
+        }
+    }
 }

@@ -14,8 +14,6 @@ use crate::seccomp::capability;
 use crate::spec::host::{Host, Joins, Overlay};
 use crate::spec::options::{IdMode, Mount, Namespace, Options, Root, Userns};
 use crate::spec::{build, merged};
-use crate::storage::store::Store;
-use crate::storage::unpack::Owners;
 use crate::sys::{Named, process};
 use crate::time::Time;
 use crate::userns::idmap::IdMaps;
@@ -57,16 +55,15 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         (Some(ids.maps), ids.missing)
     };
     check_devices(options)?;
-    let store = store(options, maps.as_ref())?;
-    let chosen = image(options, store.as_ref(), remote, progress)?;
+    let chosen = image(options, maps.as_ref(), remote, progress)?;
     let config = chosen.as_ref().map(|chosen| &chosen.image.config);
     let options = &*volumes::complete(options, config)?;
     let (layers, accounts) = match (&options.root, &chosen) {
-        (Root::Directory { path, overlay: false }, _) => (vec![], root::accounts(path)?),
-        (Root::Directory { path, overlay: true }, _) => (vec![path.clone()], root::accounts(path)?),
+        (Root::Directory { path, overlay: false }, _) => (vec![], root::accounts(path, maps.as_ref())?),
+        (Root::Directory { path, overlay: true }, _) => (vec![path.clone()], root::accounts(path, maps.as_ref())?),
         (Root::Image { .. }, chosen) => {
             let layers = chosen.as_ref().map(|chosen| chosen.layers.clone()).unwrap_or_default();
-            let accounts = root::accounts_in_layers(&layers)?;
+            let accounts = root::accounts_in_layers(&layers, maps.as_ref())?;
             (layers, accounts)
         }
     };
@@ -95,7 +92,7 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     overlay::adapt(&mut spec, options.overlays, host.ids.as_ref())?;
     record.write_config(&spec)?;
     if chosen.is_some() || !options.remove {
-        record.describe(&described(options, chosen.as_ref(), store.as_ref(), &host, &spec)?, &spec)?;
+        record.describe(&described(options, chosen.as_ref(), &host, &spec)?, &spec)?;
     }
     // From here on the container's own record says which image is in use.
     drop(chosen);
@@ -181,36 +178,20 @@ fn refuse_ids_of_another(options: &Options, joins: &Joins) -> Result<()> {
     }
 }
 
-/// The store for the container's ids, if anything of it is kept there.
-fn store(options: &Options, maps: Option<&IdMaps>) -> Result<Option<Store>> {
-    if options.remove && !matches!(options.root, Root::Image { .. }) {
-        return Ok(None);
-    }
-    match maps {
-        Some(maps) => images::store_with(maps, options.id_overflow).map(Some),
-        // Ids of a namespace that is joined: most likely they are the usual ones.
-        None => images::default_store(IdMode::Auto).map(Some),
-    }
-}
-
 /// The image and the directories of its layers, if the container runs one.
-fn image(options: &Options, store: Option<&Store>, remote: &Remote, progress: &dyn Progress) -> Result<Option<Chosen>> {
-    match (&options.root, store) {
-        (Root::Image { name, pull }, Some(store)) => {
-            images::for_container(store, name, *pull, remote, progress).map(Some)
-        }
-        _ => Ok(None),
-    }
+fn image(options: &Options, maps: Option<&IdMaps>, remote: &Remote, progress: &dyn Progress) -> Result<Option<Chosen>> {
+    let Root::Image { name, pull } = &options.root else { return Ok(None) };
+    let store = match maps {
+        Some(maps) => images::store_with(maps, options.id_overflow)?,
+        // Ids of a namespace that is joined: most likely they are the usual ones.
+        None => images::default_store(IdMode::Auto)?,
+    };
+    images::for_container(&store, name, *pull, remote, progress).map(Some)
 }
 
 /// What is written down of the container.
-fn described(
-    options: &Options,
-    chosen: Option<&Chosen>,
-    store: Option<&Store>,
-    host: &Host,
-    spec: &Spec,
-) -> Result<Container> {
+fn described(options: &Options, chosen: Option<&Chosen>, host: &Host, spec: &Spec) -> Result<Container> {
+    let maps = host.ids.clone().map_or_else(images::default_maps, Ok)?;
     let image = match (&options.root, chosen) {
         (Root::Image { name, .. }, Some(Chosen { image, .. })) => {
             Some(OfImage { name: name.clone(), id: image.id().clone(), manifest: image.descriptor.digest.clone() })
@@ -225,8 +206,8 @@ fn described(
         image,
         config: merged::config(options, &raw["config"]),
         args: spec.process().as_ref().and_then(|process| process.args().clone()).unwrap_or_default(),
-        maps: store.map(|store| store.maps().clone()).unwrap_or_default(),
-        owners: store.map_or(Owners::Set, Store::owners),
+        owners: images::owners(&maps, options.id_overflow),
+        maps,
         layers: host.layers.clone(),
         root: matches!(options.root, Root::Directory { overlay: false, .. }).then(|| host.root.clone()),
     })
@@ -245,10 +226,7 @@ fn overlays(options: &Options, layers: &[PathBuf], record: &mut Record) -> Resul
     let count = options.mounts.iter().filter(|mount| matches!(mount, Mount::Overlay { .. })).count();
     let make = |record: &mut Record| -> Result<Overlay> {
         let dir = record.scratch()?;
-        let overlay = Overlay { upper: dir.join("upper"), work: dir.join("work") };
-        fs_err::create_dir(&overlay.upper)?;
-        fs_err::create_dir(&overlay.work)?;
-        Ok(overlay)
+        Ok(Overlay { upper: dir.join("upper"), work: dir.join("work") })
     };
     let mut all = Vec::new();
     if let Some(top) = layers.first() {

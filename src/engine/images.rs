@@ -47,13 +47,17 @@ pub fn store(maps: &IdMaps) -> Result<Store> {
 
 /// The same; files whose owner is not mapped are an error or not. Layers that were unpacked in the two ways do not mix.
 pub fn store_with(maps: &IdMaps, overflow: IdOverflow) -> Result<Store> {
+    Store::open(&paths::data_dir()?, maps.clone(), owners(maps, overflow))
+}
+
+/// What becomes of the owners of files.
+pub fn owners(maps: &IdMaps, overflow: IdOverflow) -> Owners {
     let one = maps.uid.ranges().iter().map(|range| range.count).sum::<u32>() == 1;
-    let owners = match overflow {
+    match overflow {
         _ if one => Owners::Record,
         IdOverflow::Error => Owners::Set,
         IdOverflow::Squash => Owners::Overflow(overflow_id(maps)),
-    };
-    Store::open(&paths::data_dir()?, maps.clone(), owners)
+    }
 }
 
 /// The owner of files whose own one is not mapped: the kernel's overflow id (proc_sys_kernel(5)), which is nobody in all
@@ -208,7 +212,16 @@ pub fn for_container(
     progress: &dyn Progress,
 ) -> Result<Chosen> {
     let in_use = store.in_use()?;
-    let here = find::find(store, name)?;
+    let mut here = find::find(store, name)?;
+    if let (Some(found), Some(platform)) = (&here, &remote.platform) {
+        let image = Image::load(store, found.descriptor.clone())?;
+        match pull::check_platform(&image.config, platform) {
+            Ok(()) => {}
+            // The registry may have one for that platform, too.
+            Err(_) if found.name.is_some() && policy != Pull::Never => here = None,
+            Err(error) => return Err(error).with_context(|| format!("{name}: --platform")),
+        }
+    }
     let image = match (here, policy) {
         // No registry has anything newer of an id.
         (Some(Found { descriptor, name: None }), _) => Image::load(store, descriptor)?,

@@ -35,6 +35,8 @@ pub struct Record {
     /// Symlinks.
     names: Vec<PathBuf>,
     scratch: Option<(PathBuf, OwnedFd)>,
+    /// How many overlays have a directory in it.
+    overlays: u32,
     _lock: OwnedFd,
 }
 
@@ -51,7 +53,8 @@ impl Record {
             rustix::fs::mkdir(&dir, Mode::RWXU).named(|| format!("mkdir({})", dir.display()))?;
         }
         let started = AtomicBool::new(false);
-        let mut record = Record { id, dir, keep, started, runtime, names: Vec::new(), scratch: None, _lock: lock };
+        let (names, scratch) = (Vec::new(), None);
+        let mut record = Record { id, dir, keep, started, runtime, names, scratch, overlays: 0, _lock: lock };
         if keep {
             // Before its name: a name whose container has no directory is free.
             record.on_disk()?;
@@ -62,14 +65,20 @@ impl Record {
         Ok(record)
     }
 
-    /// Writes container.json: from now on the container can be found, and its image is in use. Aside, then renamed.
+    /// Writes container.json: from now on the container can be found, and its image is in use. One that is kept aside, then
+    /// renamed.
     pub fn describe(&mut self, container: &Container, spec: &oci_spec::runtime::Spec) -> Result<()> {
         let dir = self.on_disk()?;
         if self.keep {
             fs_err::write(dir.join(container::SPEC), serde_json::to_vec(spec)?)?;
         }
+        if !self.keep {
+            return scratch::overwrite(&dir.join(container::ABOUT), serde_json::to_vec(container)?);
+        }
         let aside = dir.join(".container.json");
         fs_err::write(&aside, serde_json::to_vec(container)?)?;
+        // A name stands for content that is on disk.
+        fs_err::File::open(&aside)?.sync_all()?;
         Ok(fs_err::rename(aside, dir.join(container::ABOUT))?)
     }
 
@@ -92,6 +101,10 @@ impl Record {
         let aside = self.dir.join(".process.json");
         fs_err::write(&aside, serde_json::to_vec(identity)?)?;
         self.started.store(true, Ordering::Relaxed);
+        if let Some((disk, _)) = self.scratch.as_ref().filter(|_| self.keep) {
+            // For other sessions of the user.
+            fs_err::write(disk.join(PROCESS), serde_json::to_vec(identity)?)?;
+        }
         Ok(fs_err::rename(aside, self.dir.join(PROCESS))?)
     }
 
@@ -102,18 +115,19 @@ impl Record {
         Ok(dir)
     }
 
-    /// A new directory on disk for an overlay's upper and work directory.
+    /// A new directory on disk for an overlay, with its empty upper and work directory.
     pub fn scratch(&mut self) -> Result<PathBuf> {
         let dir = self.on_disk()?;
-        for number in 0.. {
-            let own = dir.join(number.to_string());
-            match rustix::fs::mkdir(&own, Mode::RWXU) {
-                Ok(()) => return Ok(own),
-                Err(Errno::EXIST) => {}
-                Err(errno) => return Err(errno).named(|| format!("mkdir({})", own.display())).map_err(Into::into),
+        let own = dir.join(self.overlays.to_string());
+        self.overlays += 1;
+        // The first one may be there from a container before.
+        for place in [own.clone(), own.join("upper"), own.join("work")] {
+            match rustix::fs::mkdir(&place, Mode::RWXU) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno).named(|| format!("mkdir({})", place.display())).map_err(Into::into),
             }
         }
-        bail!("no scratch directory")
+        Ok(own)
     }
 
     /// The container's directory on disk, made with its first use.
@@ -124,10 +138,11 @@ impl Record {
         let [kept, rest] = container::places()?;
         let base = if self.keep { kept } else { rest };
         scratch::base(&base)?;
-        if !self.keep {
-            scratch::sweep(&base)?;
-        }
-        let made = scratch::make(&base.join(&self.id))?;
+        let free = if self.keep { None } else { scratch::take(&base)? };
+        let made = match free {
+            Some(free) => free,
+            None => scratch::make(&base.join(&self.id))?,
+        };
         let dir = made.0.clone();
         self.scratch = Some(made);
         Ok(dir)
@@ -143,7 +158,8 @@ impl Drop for Record {
     fn drop(&mut self) {
         let stays = self.keep && self.started.load(Ordering::Relaxed);
         // What cannot be removed now is removed by the next one: the lock's file is still there then.
-        if !stays && self.scratch.as_ref().is_some_and(|(scratch, _)| scratch::remove(scratch).is_err()) {
+        let give = if self.keep { scratch::remove } else { scratch::give_back };
+        if !stays && self.scratch.as_ref().is_some_and(|(scratch, _)| give(scratch).is_err()) {
             return;
         }
         for name in self.names.iter().filter(|name| !stays || name.starts_with(&self.runtime)) {
@@ -217,7 +233,7 @@ pub(super) fn is_held(runtime: &Path, id: &str) -> Result<bool> {
 }
 
 /// Removes what is left of containers whose lock nobody holds. One in use costs an open and a flock.
-fn sweep(runtime: &Path) -> Result<()> {
+pub(super) fn sweep(runtime: &Path) -> Result<()> {
     for id in ids_in(&runtime.join("locks"))? {
         if let Ok(Some(_held)) = lock(&lock_file(runtime, &id), OFlags::empty()) {
             // What fails stays for the next one, with its lock.

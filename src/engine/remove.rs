@@ -5,25 +5,28 @@ use super::{names, record, scratch, volumes};
 use crate::error::Advise;
 use crate::paths;
 use crate::runtime::state::Identity;
-use crate::sys::{self, process};
-use anyhow::{Context, Result, anyhow};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::sys::process;
+use anyhow::{Context, Result, anyhow, bail};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
-/// How long a killed container may take to end, in seconds.
-const PATIENCE: i64 = 10;
+/// How long a killed container may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Removes a container, with `anonymous` also its volumes without names. One that runs is refused, or killed first with
 /// `force`. Returns its id.
 pub fn remove(name: &str, force: bool, anonymous: bool) -> Result<String> {
-    let found = container::find(name)?;
+    let found = match container::find(name) {
+        Err(error) if force => return give_up(name)?.ok_or(error),
+        found => found?,
+    };
     let id = found.container.id.clone();
     if found.live && !force {
         return Err(anyhow!("container {}: is running", found.shown())).hint(|| "end it first; -f kills it".to_owned());
     }
     if found.live {
-        kill(&id).with_context(|| format!("container {}", found.shown()))?;
+        kill(&found).with_context(|| format!("container {}", found.shown()))?;
     }
     let spec = fs_err::read(found.dir.join(container::SPEC)).ok().filter(|_| anonymous);
     gone(&found)?;
@@ -33,10 +36,21 @@ pub fn remove(name: &str, force: bool, anonymous: bool) -> Result<String> {
     Ok(id)
 }
 
+/// Removes what there is of a container whose record cannot be read. Returns its id; `None` if there is no such one.
+fn give_up(id: &str) -> Result<Option<String>> {
+    let named = |dir: &Path| dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut damaged =
+        container::all()?.damaged.into_iter().map(|(dir, _)| dir).filter(|dir| named(dir).starts_with(id));
+    let (Some(dir), None, false) = (damaged.next(), damaged.next(), id.is_empty()) else { return Ok(None) };
+    let Some(_held) = scratch::hold(&dir)? else { bail!("container {}: is running", named(&dir)) };
+    scratch::discard(&dir, &container::places()?[1])?;
+    Ok(Some(named(&dir)))
+}
+
 /// Removes every container that nobody is responsible for and that `admits` lets through. Returns their ids.
 pub fn prune(admits: impl Fn(&Found) -> bool) -> Result<Vec<String>> {
     let mut removed = Vec::new();
-    for found in container::all()?.into_iter().filter(|found| !found.live && admits(found)) {
+    for found in container::all()?.found.into_iter().filter(|found| !found.live && admits(found)) {
         gone(&found)?;
         removed.push(found.container.id);
     }
@@ -44,25 +58,20 @@ pub fn prune(admits: impl Fn(&Found) -> bool) -> Result<Vec<String>> {
 }
 
 /// Kills the first process, with which all others end, and waits until whoever is responsible has let go.
-fn kill(id: &str) -> Result<()> {
-    let file = paths::runtime_dir()?.join("containers").join(id).join(record::PROCESS);
-    let text = match fs_err::read(file) {
-        Ok(text) => text,
-        // Of another session, or about to end.
-        Err(_) => return wait(id),
-    };
-    let identity: Identity = serde_json::from_slice(&text)?;
-    if let Some(pidfd) = identity.open() {
-        process::send_signal(pidfd.as_fd(), libc::SIGKILL)?;
-        let limit = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
-        poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit))?;
+fn kill(found: &Found) -> Result<()> {
+    // Of another session it is in the directory on disk.
+    let session = paths::runtime_dir()?.join("containers").join(&found.container.id);
+    for dir in [&session, &found.dir] {
+        // If it is not there, the container is about to begin or to end.
+        let Ok(text) = fs_err::read(dir.join(record::PROCESS)) else { continue };
+        let identity: Identity = serde_json::from_slice(&text)?;
+        if let Some(pidfd) = identity.open() {
+            process::send_signal(pidfd.as_fd(), libc::SIGKILL)?;
+        }
     }
-    wait(id)
-}
-
-fn wait(id: &str) -> Result<()> {
-    for place in container::places()? {
-        scratch::wait(&place.join(id))?;
+    if !scratch::wait(&found.dir, PATIENCE)? {
+        return Err(anyhow!("another session holds it still, after {} s", PATIENCE.as_secs()))
+            .hint(|| "end it where it was started".to_owned());
     }
     Ok(())
 }
@@ -70,8 +79,10 @@ fn wait(id: &str) -> Result<()> {
 /// Removes its directory, then its name: a name without a directory is free. The directory goes to those of `--rm` first:
 /// so the container is whole or not there, and a sweep finds what a killed process leaves.
 fn gone(found: &Found) -> Result<()> {
-    let [kept, rest] = container::places()?;
-    scratch::sweep_unwritten(&kept)?;
+    if !found.dir.starts_with(&container::places()?[0]) {
+        // One of `--rm` is gone with its end.
+        return Ok(());
+    }
     let Some(_held) = scratch::hold(&found.dir)? else {
         return match found.dir.exists() {
             true => Err(anyhow!("container {}: is running", found.shown())),
@@ -79,14 +90,7 @@ fn gone(found: &Found) -> Result<()> {
             false => Ok(()),
         };
     };
-    let aside = rest.join(&found.container.id);
-    let moved = scratch::base(&rest).and_then(|()| Ok(fs_err::rename(&found.dir, &aside)?));
-    match moved {
-        Ok(()) => scratch::remove(&aside)?,
-        // There is no room even for a name.
-        Err(error) if sys::is_full(&error) => scratch::remove(&found.dir)?,
-        Err(error) => return Err(error),
-    }
+    scratch::discard(&found.dir, &container::places()?[1])?;
     if let Some(name) = &found.container.name {
         let link = paths::data_dir()?.join("names").join(name);
         let _turn = names::lock(&paths::runtime_dir()?)?;

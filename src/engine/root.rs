@@ -1,9 +1,10 @@
 //! What the engine must know of a root filesystem before there is a Spec.
 
-use super::overlay;
-use crate::spec::options::Overlays;
-use crate::storage::{layers, whiteout};
+use super::{images, overlay};
+use crate::spec::options::{IdMode, Overlays};
+use crate::storage::{self, layers, whiteout};
 use crate::sys::{self, Named, path};
+use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
@@ -22,30 +23,55 @@ pub struct Accounts {
     pub group: Option<String>,
 }
 
-/// Reads the two files as if `rootfs` were "/": a symlink in it leads nowhere else.
-pub fn accounts(rootfs: &Path) -> Result<Accounts> {
+/// Reads the two files as if `rootfs` were "/": a symlink in it leads nowhere else. `maps`: the ids of its files.
+pub fn accounts(rootfs: &Path, maps: Option<&IdMaps>) -> Result<Accounts> {
     let root = open(rootfs)?;
-    let read = |file: &str| -> Result<Option<String>> { Ok(text(read(&root, file).with_context(|| named(rootfs))?)) };
-    Ok(Accounts { passwd: read("/etc/passwd")?, group: read("/etc/group")? })
+    both(|file| match read(&root, file) {
+        Err(error) if is_closed(&error) => by_root(&[rootfs.to_owned()], file, maps),
+        found => Ok(text(found.with_context(|| named(rootfs))?)),
+    })
 }
 
 /// Reads them from layers, the topmost first, as an overlay of them would show them.
-pub fn accounts_in_layers(layers: &[PathBuf]) -> Result<Accounts> {
+pub fn accounts_in_layers(layers: &[PathBuf], maps: Option<&IdMaps>) -> Result<Accounts> {
+    both(|file| match in_layers(layers, file) {
+        Err(error) if is_closed(&error) => by_root(layers, file, maps),
+        found => found,
+    })
+}
+
+fn both(read: impl Fn(&str) -> Result<Option<String>>) -> Result<Accounts> {
+    Ok(Accounts { passwd: read("/etc/passwd")?, group: read("/etc/group")? })
+}
+
+fn in_layers(layers: &[PathBuf], file: &str) -> Result<Option<String>> {
     // Where the kernel has no overlay, whiteouts may be files.
     let files = std::cell::LazyCell::new(|| overlay::found() != Overlays::Kernel);
-    let read = |file: &str| -> Result<Option<String>> {
-        for layer in layers {
-            let root = open(layer)?;
-            if let Some(found) = text(read(&root, file).with_context(|| named(layer))?) {
-                return Ok(Some(found));
-            }
-            if hides(&root, file)? || (*files && deletes(&root, file)) {
-                break;
-            }
+    for layer in layers {
+        let root = open(layer)?;
+        if let Some(found) = text(read(&root, file).with_context(|| named(layer))?) {
+            return Ok(Some(found));
         }
-        Ok(None)
+        if hides(&root, file)? || (*files && deletes(&root, file)) {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// True if the caller himself may not look: a file or a directory belongs to another of the container's users, or the file
+/// is a whiteout, which has no permissions.
+fn is_closed(error: &anyhow::Error) -> bool {
+    sys::errno(error) == Some(Errno::ACCESS)
+}
+
+/// What root of the container would read.
+fn by_root(layers: &[PathBuf], file: &str, maps: Option<&IdMaps>) -> Result<Option<String>> {
+    let store = match maps {
+        Some(maps) => images::store(maps)?,
+        None => images::default_store(IdMode::Auto)?,
     };
-    Ok(Accounts { passwd: read("/etc/passwd")?, group: read("/etc/group")? })
+    storage::file::read(&store, layers, Path::new(file), MAX_ACCOUNTS).with_context(|| format!("read {file}"))
 }
 
 /// True if what lower layers have at a path is deleted by this one: a whiteout on the way, or an opaque directory.

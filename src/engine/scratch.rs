@@ -1,21 +1,36 @@
 //! A container's directory on disk, with the upper layers of its overlays: locked while somebody is responsible for it,
 //! filled with files of all of the caller's ids.
+//!
+//! One of a container with `--rm` that changed nothing is left for the next: on a disk, making and removing a handful of
+//! directories takes as long as the rest of a start (docs/design/008-keeping.md). It is free if its `container.json` is
+//! blank and nobody holds its lock.
 
-use super::container;
+use super::container::ABOUT;
 use super::ids::{self, Caller};
 use super::record::ids_in;
 use crate::spec::options::{IdMode, Options};
 use crate::sys::{Alone, Named};
 use crate::userns::write::HelperFailed;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-/// True if somebody is responsible for the container with this directory on disk.
+/// True if somebody is responsible for the container with this directory on disk. The lock is tried for as one of many, so
+/// that two who ask do not take one another for that somebody.
 pub fn is_locked(dir: &Path) -> Result<bool> {
-    Ok(hold(dir)?.is_none() && dir.exists())
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = match rustix::fs::open(dir, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(false),
+        fd => fd.named(|| format!("open({})", dir.display()))?,
+    };
+    match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(errno) => Err(errno).named(|| format!("flock({})", dir.display())).map_err(Into::into),
+    }
 }
 
 /// Makes the directory that those of containers are in, if it is missing.
@@ -41,8 +56,8 @@ pub fn base(dir: &Path) -> Result<()> {
 /// Makes a directory for upper layers, and locks it. A sweep may come in between; then it is made again.
 pub fn make(dir: &Path) -> Result<(PathBuf, OwnedFd)> {
     loop {
+        // Whoever sweeps may have taken it for one that is left, and hold it still.
         match rustix::fs::mkdir(dir, Mode::RWXU) {
-            // A sweep that has not removed it yet.
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).named(|| format!("mkdir({})", dir.display())).map_err(Into::into),
         }
@@ -55,49 +70,144 @@ pub fn make(dir: &Path) -> Result<(PathBuf, OwnedFd)> {
     }
 }
 
-/// Takes part in the lock of a directory, so that nobody becomes responsible for it and nobody sweeps it; `None` if
-/// somebody is, or the directory is gone.
+/// How long one waits for somebody who only looks.
+const MOMENT: u32 = 20;
+
+/// Takes the lock of a directory; `None` if somebody holds it, or the directory is gone.
 pub fn hold(dir: &Path) -> Result<Option<OwnedFd>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(dir, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(None),
-        file => file.named(|| format!("open({})", dir.display()))?,
-    };
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => Ok(Some(file)),
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        Err(errno) => Err(errno).named(|| format!("flock({})", dir.display())).map_err(Into::into),
+    for _ in 0..MOMENT {
+        match lock(dir, OFlags::DIRECTORY) {
+            Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => return Ok(None),
+            Ok(None) => std::thread::sleep(Duration::from_millis(1)),
+            result => return result,
+        }
     }
+    Ok(None)
 }
 
-/// Waits until nobody holds a directory's lock.
-pub fn wait(dir: &Path) -> Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(dir, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(()),
-        file => file.named(|| format!("open({})", dir.display()))?,
-    };
-    rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockShared))
-        .named(|| format!("flock({})", dir.display()))?;
-    Ok(())
+/// Waits until nobody holds a directory's lock, or it is gone; false if that takes longer than `patience`.
+pub fn wait(dir: &Path, patience: Duration) -> Result<bool> {
+    let start = Instant::now();
+    // There is no waiting for a lock with an end.
+    while is_locked(dir)? {
+        if start.elapsed() > patience {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(true)
+}
+
+/// As many are left for the next containers.
+const FREE: usize = 8;
+
+/// Takes a free directory, if there is one, and removes upper layers of containers that are no more.
+pub fn take(base: &Path) -> Result<Option<(PathBuf, OwnedFd)>> {
+    let mut taken = None;
+    for id in ids_in(base)? {
+        let dir = base.join(&id);
+        let Ok(Some(held)) = lock(&dir, OFlags::DIRECTORY) else { continue };
+        match is_blank(&dir.join(ABOUT)) {
+            true if taken.is_none() => taken = Some((dir, held)),
+            true => {}
+            false => drop(remove(&dir)),
+        }
+    }
+    Ok(taken)
 }
 
 /// Removes upper layers of containers that are no more.
 pub fn sweep(base: &Path) -> Result<()> {
-    for id in ids_in(base)? {
-        let dir = base.join(&id);
-        if let Ok(Some(_held)) = lock(&dir, OFlags::DIRECTORY) {
-            let _ = remove(&dir);
-        }
-    }
+    take(base).map(drop)
+}
+
+/// Writes a record in the place of an earlier one, which is no longer: no file is made, and none gets shorter.
+pub fn overwrite(file: &Path, mut text: Vec<u8>) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let named = || file.display().to_string();
+    let fd = rustix::fs::open(file, flags, Mode::RUSR | Mode::WUSR).named(named)?;
+    let known = rustix::fs::fstat(&fd).named(named)?.st_size as usize;
+    // JSON may end with blanks.
+    text.resize(text.len().max(known).max(1), b' ');
+    let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(&fd, &text, 0)).named(named)?;
+    ensure!(written == text.len(), "{}: a short write", file.display());
     Ok(())
+}
+
+fn is_blank(file: &Path) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut first = [0; 1];
+    rustix::fs::open(file, flags, Mode::empty())
+        .is_ok_and(|fd| matches!(rustix::io::read(&fd, &mut first), Ok(1)) && first == *b" ")
+}
+
+/// Leaves a directory for the next container if it is as it was made, and removes it otherwise.
+pub fn give_back(dir: &Path) -> Result<()> {
+    match renew(dir) {
+        Ok(true) => Ok(()),
+        _ => remove(dir),
+    }
+}
+
+/// True if nothing of the last container is left in it.
+fn renew(dir: &Path) -> Result<bool> {
+    let own = dir.join("0");
+    let base = dir.parent().unwrap_or(Path::new("/"));
+    let only = |dir: &Path, names: [&str; 2]| -> Result<bool> {
+        Ok(ids_in(dir)?.iter().all(|name| names.contains(&name.as_str())))
+    };
+    if !only(dir, ["0", ABOUT])? || !only(&own, ["upper", "work"])? || ids_in(base)?.len() > FREE {
+        return Ok(false);
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |name: &str| {
+        let path = own.join(name);
+        rustix::fs::open(&path, flags, Mode::empty()).named(|| format!("open({})", path.display()))
+    };
+    // The container's root may have been given to another of its users, or have got attributes.
+    let upper = open("upper")?;
+    let stat = rustix::fs::fstat(&upper).named(|| "fstat(upper)".to_owned())?;
+    let is_ours = (stat.st_uid, stat.st_gid) == (crate::sys::ids::uid(), crate::sys::ids::gid());
+    let attributes = rustix::fs::flistxattr(&upper, &mut [] as &mut [u8]).unwrap_or(usize::MAX);
+    if !is_ours || attributes != 0 || !ids_in(&own.join("upper"))?.is_empty() {
+        return Ok(false);
+    }
+    crate::storage::remove::contents(open("work")?.as_fd())?;
+    overwrite(&dir.join(ABOUT), Vec::new())?;
+    Ok(is_blank(&dir.join(ABOUT)))
+}
+
+/// Takes away the directory of a container that is kept, whose lock is held: first its name, in one step, then what is in
+/// it. Whoever dies meanwhile leaves the rest to the next sweep.
+pub fn discard(dir: &Path, place: &Path) -> Result<()> {
+    let aside = place.join(super::record::random_id()?);
+    let renamed = || Ok(rustix::fs::rename(dir, &aside).named(|| format!("rename({})", dir.display()))?);
+    match base(place).and_then(|()| renamed()) {
+        // There is not even room for a name.
+        Err(error) if crate::sys::is_full(&error) => return remove(dir),
+        result => result?,
+    }
+    // So that it is taken neither for a container nor for one that is left for the next.
+    match rustix::fs::unlink(aside.join(ABOUT)) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno).named(|| format!("remove({})", aside.display())).map_err(Into::into),
+    }
+    remove(&aside)
+}
+
+/// Takes away a directory without a record that nobody makes one of any more.
+pub fn discard_unborn(dir: &Path, place: &Path) -> Result<()> {
+    match hold(dir)? {
+        Some(_held) if !dir.join(ABOUT).exists() => discard(dir, place),
+        _ => Ok(()),
+    }
 }
 
 /// Removes directories of containers that are kept and whose maker died before their record was written.
 pub fn sweep_unwritten(base: &Path) -> Result<()> {
     for id in ids_in(base)? {
         let dir = base.join(&id);
-        let is_unwritten = || !dir.join(container::ABOUT).exists();
+        let is_unwritten = || !dir.join(ABOUT).exists();
         if is_unwritten() {
             if let Ok(Some(_held)) = lock(&dir, OFlags::DIRECTORY) {
                 if is_unwritten() {

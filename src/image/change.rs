@@ -39,7 +39,7 @@ fn change(config: &mut Map<String, Value>, line: &str) -> Result<()> {
         }
         "LABEL" => {
             for (name, value) in pairs(rest)? {
-                object(config, "Labels").insert(name, json!(value));
+                put(config, "Labels", name, json!(value));
             }
         }
         "EXPOSE" => {
@@ -48,12 +48,12 @@ fn change(config: &mut Map<String, Value>, line: &str) -> Result<()> {
                 let (first, last) = number.split_once('-').unwrap_or((number, number));
                 let well = [first, last].iter().all(|n| n.parse::<u16>().is_ok_and(|n| n > 0));
                 ensure!(well && matches!(protocol, "tcp" | "udp" | "sctp"), "{port}: not a port");
-                object(config, "ExposedPorts").insert(format!("{number}/{protocol}"), json!({}));
+                put(config, "ExposedPorts", format!("{number}/{protocol}"), json!({}));
             }
         }
         "VOLUME" => {
             for path in list(rest).map_or_else(|| words(rest), Ok)? {
-                object(config, "Volumes").insert(path, json!({}));
+                put(config, "Volumes", path, json!({}));
             }
         }
         "ONBUILD" => {
@@ -82,16 +82,11 @@ fn list(text: &str) -> Option<Vec<String>> {
     text.starts_with('[').then(|| serde_json::from_str(text).ok()).flatten()
 }
 
-fn object<'a>(config: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
-    let slot = config.entry(key).or_insert_with(|| json!({}));
-    if !slot.is_object() {
-        *slot = json!({});
-    }
-    match slot {
-        Value::Object(map) => map,
-        // It was just made one.
-        _ => unreachable!("an object"),
-    }
+/// Adds to an object that may be missing, or be something else.
+fn put(config: &mut Map<String, Value>, key: &str, name: String, value: Value) {
+    let mut object = config.get(key).and_then(Value::as_object).cloned().unwrap_or_default();
+    object.insert(name, value);
+    config.insert(key.to_owned(), object.into());
 }
 
 fn single(text: &str) -> Result<String> {

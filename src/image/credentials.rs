@@ -241,4 +241,29 @@ mod tests {
         }
         assert_eq!(format!("{:?}", password("name", "secret")), "Some(Credentials)");
     }
+
+    #[test]
+    fn fuzz_credentials() {
+        let auth = STANDARD.encode("ada:secret");
+        let seeds = [
+            json!({ "auths": { "quay.io": { "auth": auth }, "https://quay.io/v1/": {}, "quay.io/team": { "auth": "" } } }),
+            json!({ "auths": { "quay.io/team/app": { "identitytoken": "t", "auth": auth } }, "HttpHeaders": {} }),
+            json!({ "auths": { "docker.io": { "auth": auth }, "https://index.docker.io/v1/": { "auth": auth } } }),
+        ];
+        let seeds = seeds.map(|seed| seed.to_string().into_bytes()).to_vec();
+        let mutate = Some(crate::fuzz::json::mutate as crate::fuzz::Mutate);
+        let words: [&[u8]; 4] = [b"https://", b"quay.io/", b"/v1/", b"=="];
+        crate::fuzz::Target { name: "credentials", seeds, words: &words, longest: 1 << 16, mutate }.run(|bytes| {
+            let Ok(Value::Object(mut config)) = serde_json::from_slice(bytes) else { return None };
+            // Programs are not for random names.
+            config.retain(|key, _| !matches!(key.as_str(), "credHelpers" | "credsStore"));
+            let config = Value::Object(config);
+            let found = found_or(&config, "quay.io/team/app");
+            if let Ok(Some(_)) = found {
+                let is_for = |key: &String| "quay.io/team/app/".starts_with(&format!("{}/", plain(key)));
+                assert!(config["auths"].as_object().is_some_and(|all| all.keys().any(is_for)), "{config}");
+            }
+            Some(found.map(|found| found.is_some()).map_err(|error| crate::fuzz::kind_of(&error)))
+        });
+    }
 }

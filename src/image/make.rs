@@ -42,7 +42,8 @@ pub fn make(store: &Store, base: Option<&Image>, layer: Option<Layer>, about: Ab
         }
     };
     let now = Time::now().to_string();
-    let mut layers = base.map(|base| base.manifest.layers.clone()).unwrap_or_default();
+    let mut layers: Vec<Descriptor> =
+        base.map(|base| base.manifest.layers.iter().map(Descriptor::as_oci).collect()).unwrap_or_default();
     let mut diff_ids = base.map(|base| base.diff_ids.clone()).unwrap_or_default();
     let mut step = json!({ "created": now, "created_by": about.created_by });
     for (key, value) in [("author", &about.author), ("comment", &about.comment)] {

@@ -1,6 +1,7 @@
 //! Manifests and indexes, OCI's and docker's (image-spec, manifest.md and image-index.md; distribution,
 //! manifest-v2-2.md), read from bytes that nobody trusts.
 
+use super::document;
 use crate::storage::digest::Digest;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,9 @@ pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// With zstd.
 pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 
 /// More cannot be stacked: overlay takes 500, docker makes at most 127.
 const MAX_LAYERS: usize = 500;
@@ -55,6 +59,17 @@ impl Descriptor {
     /// Of content alone.
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Descriptor {
         Descriptor { media_type: media_type.to_owned(), digest, size, platform: None, annotations: BTreeMap::new() }
+    }
+
+    /// A layer of docker's by OCI's name for the same (image-spec, media-types.md, "Compatibility Matrix").
+    pub fn as_oci(&self) -> Descriptor {
+        let media_type = match self.media_type.as_str() {
+            DOCKER_LAYER => OCI_LAYER,
+            DOCKER_LAYER_GZIP => OCI_LAYER_GZIP,
+            DOCKER_LAYER_ZSTD => OCI_LAYER_ZSTD,
+            other => other,
+        };
+        Descriptor { media_type: media_type.to_owned(), ..self.clone() }
     }
 
     /// In the store's catalog: the name of the image, if it has one.
@@ -113,7 +128,7 @@ struct Raw {
 /// Reads a document; `media_type` is what the registry or the descriptor says that it is. Bytes that could be read as
 /// two things are refused, whatever anybody says (CVE-2021-41190).
 pub fn read(bytes: &[u8], media_type: &str) -> Result<Document> {
-    let raw: Raw = serde_json::from_slice(bytes).context("manifest")?;
+    let raw: Raw = document::read(bytes).context("manifest")?;
     if raw.schema_version == Some(1) || raw.fs_layers.is_some() {
         bail!("manifest: of docker's schema 1, which was given up in 2017: push the image again with a newer tool");
     }

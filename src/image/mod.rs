@@ -4,6 +4,7 @@ pub mod archive;
 pub mod catalog;
 pub mod change;
 pub mod credentials;
+pub mod document;
 pub mod find;
 pub mod import;
 pub mod make;

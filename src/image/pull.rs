@@ -1,6 +1,7 @@
 //! From a registry into the store.
 
 use super::catalog::Catalog;
+use super::document;
 use super::manifest::{self, Descriptor, Document, Manifest, Platform};
 use super::reference::Reference;
 use super::registry::{Access, Client};
@@ -135,7 +136,7 @@ fn configuration(store: &Store, client: &Client, manifest: &Manifest) -> Result<
         }
     }
     let bytes = blobs.read(digest, manifest::MAX_CONFIG)?;
-    serde_json::from_slice(&bytes).with_context(|| format!("configuration {digest}"))
+    document::read(&bytes).with_context(|| format!("configuration {digest}"))
 }
 
 /// A blob that is not unpacked.

@@ -15,8 +15,11 @@ use std::fmt;
 pub const DOCKER_HUB: &str = "docker.io";
 /// The tag that a name without tag and digest has.
 pub const LATEST: &str = "latest";
-/// A registry and repository together are not longer (distribution/reference, NameTotalLengthMax).
+/// A repository is not longer, with what docker's official ones begin with (distribution/reference,
+/// RepositoryNameTotalLengthMax); nor is a registry, whose name in the DNS ends before.
 const MAX_NAME: usize = 255;
+/// The first part of the repositories of docker's official images, which nobody types.
+const OFFICIAL: &str = "library/";
 
 /// The full name of an image: registry, repository, and a tag or a digest or both.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,7 +75,7 @@ impl Name {
         let registry = self.registry.clone().unwrap_or_else(|| registry.to_owned());
         // docker's official images are typed without the repository's first part.
         let repository = if registry == DOCKER_HUB && !self.repository.contains('/') {
-            format!("library/{}", self.repository)
+            format!("{OFFICIAL}{}", self.repository)
         } else {
             self.repository.clone()
         };
@@ -111,14 +114,19 @@ fn read(text: &str) -> Result<Name> {
         check_registry(registry)?;
     }
     check_repository(repository)?;
-    ensure!(path.len() <= MAX_NAME, "longer than {MAX_NAME} bytes");
-    let is_id = repository.len() == 64 && repository.bytes().all(|byte| byte.is_ascii_hexdigit());
-    ensure!(registry.is_some() || !is_id, "64 hexadecimal digits are an id");
+    let unsaid = if repository.contains('/') { 0 } else { OFFICIAL.len() };
+    ensure!(unsaid + repository.len() <= MAX_NAME, "a repository longer than {} bytes", MAX_NAME - unsaid);
+    ensure!(registry.is_some() || !is_id(repository), "64 hexadecimal digits are an id");
     let registry = match registry {
         Some("index.docker.io" | "registry-1.docker.io") => Some(DOCKER_HUB.to_owned()),
         registry => registry.map(str::to_owned),
     };
     Ok(Name { registry, repository: repository.to_owned(), tag: tag.map(str::to_owned), digest })
+}
+
+/// What cannot be the name of an image without more.
+fn is_id(repository: &str) -> bool {
+    repository.len() == 64 && repository.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// docker's rule: a first component is a host if it cannot be a repository's, or is "localhost".
@@ -127,6 +135,7 @@ fn is_registry(first: &str) -> bool {
 }
 
 fn check_registry(registry: &str) -> Result<()> {
+    ensure!(registry.len() <= MAX_NAME, "a registry longer than {MAX_NAME} bytes");
     let (host, port) = match registry.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']').context("registry: no ] after the address")?;
@@ -139,7 +148,9 @@ fn check_registry(registry: &str) -> Result<()> {
             (Some(host), port)
         }
     };
-    ensure!(port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0), "registry: {port}: not a port");
+    // Digits only: numbers may have a sign.
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    ensure!(port.is_empty() || is_port, "registry: {port}: not a port");
     let part_is_well = |part: &str| {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         !part.is_empty() && part.bytes().all(inner) && !part.starts_with('-') && !part.ends_with('-')
@@ -193,14 +204,17 @@ impl Reference {
         format!("{}/{}", self.registry, self.repository)
     }
 
-    /// As docker shows it: without what it would add by itself.
+    /// As docker shows it: without what it would add by itself. Other than docker's it always reads as the same name: a
+    /// part that looks like a registry, or like an id, keeps what is before it.
     pub fn familiar_name(&self) -> String {
         if self.registry != DOCKER_HUB {
             return self.name();
         }
-        match self.repository.strip_prefix("library/") {
-            Some(rest) if !rest.contains('/') => rest.to_owned(),
-            _ => self.repository.clone(),
+        let short = self.repository.strip_prefix(OFFICIAL).filter(|rest| !rest.contains('/'));
+        let short = short.unwrap_or(&self.repository);
+        match split_registry(short) {
+            (None, short) if !is_id(short) => short.to_owned(),
+            _ => format!("{DOCKER_HUB}/{short}"),
         }
     }
 
@@ -243,6 +257,7 @@ mod tests {
     #[test]
     fn names_are_completed_as_docker_does() {
         let with_digest = format!("alpine@{DIGEST}");
+        let (id, long) = ("a".repeat(64), "a".repeat(247));
         for (typed, full, familiar) in [
             ("alpine", "docker.io/library/alpine:latest", "alpine"),
             ("alpine:3.20", "docker.io/library/alpine:3.20", "alpine"),
@@ -256,12 +271,18 @@ mod tests {
             ("[::1]:5000/app", "[::1]:5000/app:latest", "[::1]:5000/app"),
             ("[fe80::1]/app:x", "[fe80::1]/app:x", "[fe80::1]/app"),
             ("Host/app", "Host/app:latest", "Host/app"),
+            ("docker.io/localhost/app", "docker.io/localhost/app:latest", "docker.io/localhost/app"),
+            ("docker.io/quay.io/app", "docker.io/quay.io/app:latest", "docker.io/quay.io/app"),
+            (&format!("docker.io/{id}"), &format!("docker.io/library/{id}:latest"), &format!("docker.io/{id}")),
+            (&long, &format!("docker.io/library/{long}:latest"), &long),
             ("quay.io/a/b-c__d.e:T_1.-", "quay.io/a/b-c__d.e:T_1.-", "quay.io/a/b-c__d.e"),
             (&with_digest, &format!("docker.io/library/alpine@{DIGEST}"), "alpine"),
         ] {
             let reference = Reference::parse(typed).expect(typed);
             assert_eq!((reference.to_string(), reference.familiar_name()), (full.to_owned(), familiar.to_owned()));
-            assert_eq!(Reference::parse(full).expect(full), reference, "{full} reads as itself");
+            for text in [full, &reference.familiar()] {
+                assert_eq!(Reference::parse(text).expect(text), reference, "{text} reads as itself");
+            }
         }
     }
 
@@ -283,7 +304,7 @@ mod tests {
     #[test]
     fn what_is_no_name() {
         let id = "a".repeat(64);
-        let long = format!("quay.io/{}", "a".repeat(250));
+        let (long, long_host) = ("a".repeat(248), format!("{}/a", "a.".repeat(127) + "io"));
         let long_tag = format!("a:{}", "t".repeat(129));
         for text in [
             "",
@@ -312,6 +333,8 @@ mod tests {
             "quay.io:/a",
             "quay.io:0/a",
             "quay.io:99999/a",
+            "quay.io:+80/a",
+            "[::1]:+80/a",
             "quay..io/a",
             "-quay.io/a",
             "[::1/a",
@@ -324,6 +347,7 @@ mod tests {
             "a:b/c:",
             &id,
             &long,
+            &long_host,
             &long_tag,
         ] {
             assert!(Name::parse(text).is_err(), "{text:?} was read as {:?}", Name::parse(text));

@@ -31,22 +31,29 @@ pub fn roots<'a>(
     Ok(roots)
 }
 
-/// Of what cannot be read nothing can be known: it is what `system check` finds.
+/// Of what cannot be read nothing can be known.
 fn add(store: &Store, entry: &Descriptor, depth: usize, roots: &mut Roots) {
     if !roots.blobs.insert(entry.digest.clone()) || depth == 0 {
         return;
     }
-    let Ok(bytes) = store.blobs().read(&entry.digest, super::registry::MAX_MANIFEST) else { return };
-    match manifest::read(&bytes, &entry.media_type) {
+    let document = store
+        .blobs()
+        .read(&entry.digest, super::registry::MAX_MANIFEST)
+        .and_then(|bytes| manifest::read(&bytes, &entry.media_type));
+    match document {
         Ok(Document::Manifest(manifest)) => {
             roots.blobs.insert(manifest.config.digest.clone());
             roots.blobs.extend(manifest.layers.iter().map(|layer| layer.digest.clone()));
-            if let Ok(image) = Image::load(store, entry.clone()) {
-                roots.layers.extend(image.diff_ids);
+            match Image::load(store, entry.clone()) {
+                Ok(image) => roots.layers.extend(image.diff_ids),
+                Err(_) => roots.unsure = true,
             }
         }
-        // Another tool's: all that is below.
-        Ok(Document::Index(entries)) => entries.iter().for_each(|entry| add(store, entry, depth - 1, roots)),
-        Err(_) => {}
+        // Another tool's: all that is below, as far as it is here.
+        Ok(Document::Index(entries)) => {
+            let here = entries.iter().filter(|entry| store.blobs().has(&entry.digest, entry.size).unwrap_or(true));
+            here.for_each(|entry| add(store, entry, depth - 1, roots));
+        }
+        Err(_) => roots.unsure = true,
     }
 }

@@ -7,6 +7,7 @@ use crate::storage::store::Store;
 use crate::time::Time;
 use anyhow::{Context, Result, bail};
 use oci_spec::image::ImageConfiguration;
+use serde::Deserialize;
 use serde_json::Value;
 
 /// An image with all that is known of it.
@@ -22,6 +23,13 @@ pub struct Image {
     pub bytes: Vec<u8>,
     /// The digests of its layers without compression, the lowest first.
     pub diff_ids: Vec<Digest>,
+}
+
+/// What a manifest says of itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Own {
+    media_type: Option<String>,
 }
 
 impl Image {
@@ -42,8 +50,8 @@ impl Image {
     /// What its manifest says that it is; OCI's need not say it.
     pub fn media_type(&self, store: &Store) -> Result<String> {
         let bytes = store.blobs().read(&self.descriptor.digest, super::registry::MAX_MANIFEST)?;
-        let raw: Value = serde_json::from_slice(&bytes)?;
-        Ok(raw["mediaType"].as_str().unwrap_or(manifest::OCI_MANIFEST).to_owned())
+        let own: Own = serde_json::from_slice(&bytes)?;
+        Ok(own.media_type.unwrap_or_else(|| manifest::OCI_MANIFEST.to_owned()))
     }
 
     /// Its configuration with all keys, also those that no specification has.

@@ -9,7 +9,7 @@ use crate::userns::idmap::IdMap;
 use anyhow::{Context, Result, anyhow, bail};
 use oci_spec::image::Config;
 use oci_spec::runtime::{Process, User};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Puts the process together. `name` is the value of HOSTNAME, `capabilities` the bounding set.
 pub fn build(
@@ -193,13 +193,9 @@ fn groups(options: &Options, host: &Host, account: &Account) -> Result<Vec<u32>>
             groups.push(gid);
         }
     }
-    let mut seen = Vec::new();
-    groups.retain(|gid| {
-        !seen.contains(gid) && {
-            seen.push(*gid);
-            true
-        }
-    });
+    // A group file may name a user in tens of thousands of them.
+    let mut seen = HashSet::new();
+    groups.retain(|gid| seen.insert(*gid));
     Ok(groups)
 }
 

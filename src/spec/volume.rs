@@ -4,7 +4,7 @@ use super::bind::Words;
 use super::options::{Mount, Volume, VolumesFrom};
 use super::{path, tmpfs};
 use crate::error::Advise;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -143,9 +143,13 @@ impl Kind {
     }
 }
 
+/// More are in no image that means well; each is a directory and a mount.
+const MAX_OF_IMAGE: usize = 1000;
+
 /// The volumes that an image wants, at each of the places where nothing else is to be mounted: anonymous ones, as docker
 /// has it. An image may name any place: what would take the place of rbox's own mounts is refused.
 pub fn of_image(places: &[String], mounts: &[Mount]) -> Result<Vec<Mount>> {
+    ensure!(places.len() <= MAX_OF_IMAGE, "the image wants {} volumes, more than {MAX_OF_IMAGE}", places.len());
     let mut wanted: Vec<String> = Vec::new();
     for place in places {
         let named = || format!("the image wants a volume on {place:?}");
@@ -318,6 +322,10 @@ mod tests {
         for place in ["", "/", "x", "/..", "/proc", "/a/../proc/self", "/sys/fs", "/dev", "/x\0y"] {
             assert!(places(&[place], &[]).is_err(), "{place:?}");
         }
+        let many: Vec<String> = (0..1001).map(|number| format!("/{number}")).collect();
+        assert_eq!(of_image(&many[1..], &[]).expect("as many as there may be").len(), 1000);
+        let error = of_image(&many, &[]).expect_err("too many");
+        assert_eq!(error.to_string(), "the image wants 1001 volumes, more than 1000");
         let own = Mount::Tmpfs { target: "/dev/shm".to_owned(), options: vec![] };
         assert!(places(&["/dev/shm"], &[own]).expect("the user's").is_empty());
     }

@@ -26,8 +26,11 @@ pub enum Compression {
     Zstd,
 }
 
+/// A stream of which the first bytes were looked at.
+pub type Seen<R> = BufReader<Chain<Cursor<Vec<u8>>, R>>;
+
 /// Tells what a stream is packed with; it comes back from its first byte on.
-pub fn detect<R: Read>(mut source: R) -> Result<(Compression, BufReader<Chain<Cursor<Vec<u8>>, R>>)> {
+pub fn detect<R: Read>(mut source: R) -> Result<(Compression, Seen<R>)> {
     let mut start = [0; 6];
     let mut length = 0;
     while length < start.len() {

@@ -171,4 +171,19 @@ mod tests {
         let error = receive::<u32>(child, |_| bail!("enough")).expect_err("stopped");
         assert_eq!(error.to_string(), "enough");
     }
+
+    #[test]
+    fn fuzz_frames() {
+        let large = vec![7; MAX_PIECE + 5];
+        let seeds = vec![
+            [sent(&[b"ab", b"", &large]), br#"{"Done":5}"#.to_vec()].concat(),
+            [sent(&[b"x"]), br#"{"Failed":{"message":"why","hints":[],"exit":125}}"#.to_vec()].concat(),
+        ];
+        let words: [&[u8]; 4] = [b"\0\0\0\0", b"\0\0\x04\0", b"\xff\xff\xff\xff", b"{\"Done\":1}"];
+        crate::fuzz::Target { name: "frames", seeds, words: &words, longest: 1 << 20, mutate: None }.run(|bytes| {
+            let (all, answer) = received(bytes);
+            assert!(all.len() <= bytes.len());
+            answer.map_err(|error| crate::fuzz::kind_of(&error)).is_ok()
+        });
+    }
 }

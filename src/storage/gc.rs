@@ -19,6 +19,10 @@ pub struct Roots {
     pub blobs: HashSet<Digest>,
     /// Unpacked layers, by their digests without compression.
     pub layers: HashSet<Digest>,
+    /// Unpacked layers by their directories: those that containers have.
+    pub directories: HashSet<PathBuf>,
+    /// What an image needs could not be found out: then nothing is garbage.
+    pub unsure: bool,
 }
 
 /// What is not needed.
@@ -33,6 +37,9 @@ pub struct Garbage {
 /// Finds what `roots` do not name.
 pub fn find(store: &Store, roots: &Roots) -> Result<Garbage> {
     let mut garbage = Garbage::default();
+    if roots.unsure {
+        return Ok(garbage);
+    }
     for algorithm in ALGORITHMS {
         for digest in store.blobs().all(algorithm)? {
             if !roots.blobs.contains(&digest) {
@@ -44,7 +51,7 @@ pub fn find(store: &Store, roots: &Roots) -> Result<Garbage> {
     let names: HashSet<&str> = roots.layers.iter().map(layers::name).collect();
     for dir in store.all_layers()? {
         let is_named = dir.file_name().and_then(|name| name.to_str()).is_some_and(|name| names.contains(name));
-        if !is_named {
+        if !is_named && !roots.directories.contains(&dir) {
             garbage.layers.push(dir);
         }
     }

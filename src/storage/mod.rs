@@ -6,6 +6,7 @@ pub mod changes;
 pub mod compression;
 pub mod copy;
 pub mod digest;
+pub mod file;
 pub mod frames;
 pub mod gc;
 pub mod layers;

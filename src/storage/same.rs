@@ -85,10 +85,15 @@ fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-/// What must be equal. The size of a directory is the file system's own.
+/// What must be equal. The size of a directory is the file system's own; its time, and that of a whiteout, is of the moment
+/// of unpacking where the archive has no entry of its own for it.
 fn about(stat: &Stat) -> (u32, u32, u32, i64, u64, i64) {
-    let size = if kind(stat) == FileType::Directory { 0 } else { stat.st_size };
-    (stat.st_mode, stat.st_uid, stat.st_gid, size, stat.st_rdev, stat.st_mtime)
+    let (size, time) = match kind(stat) {
+        FileType::Directory => (0, 0),
+        FileType::CharacterDevice => (stat.st_size, 0),
+        _ => (stat.st_size, stat.st_mtime),
+    };
+    (stat.st_mode, stat.st_uid, stat.st_gid, size, stat.st_rdev, time)
 }
 
 fn target(dir: &OwnedFd, name: &OsStr) -> Result<Vec<u8>> {

@@ -12,7 +12,7 @@ use super::pack::Packed;
 use super::store::if_full;
 use super::tree::Tree;
 use super::unpack::{self, Owners, Report};
-use super::{changes, copy, remove, same, sandbox, temporary, usage};
+use super::{changes, copy, file, remove, same, sandbox, temporary, usage};
 use crate::error::{FAILED, Failure};
 use crate::sys::{Alone, Named, fd, mount, process};
 use crate::userns::idmap::IdMaps;
@@ -71,6 +71,15 @@ pub enum Task {
         dir: PathBuf,
         /// The ids of files.
         maps: IdMaps,
+    },
+    /// Reads one file.
+    ReadFile {
+        /// Where it is.
+        tree: Tree,
+        /// Its path, without the slash at the beginning.
+        path: PathBuf,
+        /// As many bytes at most.
+        limit: usize,
     },
     /// Finds the first difference between two trees.
     Compare {
@@ -193,6 +202,10 @@ fn work(task: Task) -> Result<u8> {
         Task::Remove { dir, maps } => sandbox::run(&alone, &maps, &dir, || {
             remove::contents(share_root()?.as_fd())?;
             answer(&Answer::Done(()))?;
+            Ok(0)
+        }),
+        Task::ReadFile { tree, path, limit } => tree.read(&alone, |stack, _| {
+            answer(&Answer::Done(file::in_stack(stack, &path, limit)?))?;
             Ok(0)
         }),
         Task::Compare { dirs, maps } => sandbox::read(&alone, &maps, &dirs, |places| {

@@ -175,6 +175,17 @@ impl Env {
         child.wait_with_output().expect("rbox ends").into()
     }
 
+    /// True for a directory that the next container takes, with nothing in it but two empty ones.
+    fn is_free(&self, path: &Path) -> bool {
+        let Ok(below) = path.strip_prefix("data/rbox/scratch") else { return false };
+        let Some(id) = below.components().next() else { return true };
+        let dir = self.path("data/rbox/scratch").join(id);
+        let is_blank = std::fs::read(dir.join("container.json"))
+            .is_ok_and(|text| !text.is_empty() && text.iter().all(|byte| *byte == b' '));
+        let inner: PathBuf = below.components().skip(1).collect();
+        is_blank && ["", "container.json", "0", "0/upper", "0/work"].iter().any(|known| inner == Path::new(known))
+    }
+
     /// Everything that rbox keeps in its directories, as relative paths.
     pub fn leftovers(&self) -> Vec<String> {
         let mut found = Vec::new();
@@ -184,7 +195,7 @@ impl Env {
         found.retain(|path| {
             let name = path.strip_prefix(self.dir.path()).expect("below");
             // The directories themselves stay.
-            !matches!(name.components().count(), 1 | 2) && !is_fixed(name)
+            !matches!(name.components().count(), 1 | 2) && !is_fixed(name) && !self.is_free(name)
         });
         found.into_iter().map(|path| path.display().to_string()).collect()
     }

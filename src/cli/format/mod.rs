@@ -6,6 +6,8 @@
 //! order every time.
 
 mod table;
+
+pub use table::cell;
 mod template;
 
 use crate::error::Advise;
@@ -113,7 +115,7 @@ fn default_table(rows: &[Value], columns: &[Column], heading: bool) -> String {
         text += &line(shown.iter().map(|column| column.heading.to_owned()).collect());
     }
     for row in rows {
-        text += &line(shown.iter().map(|column| table::cell(&template::shown(&row[column.field]))).collect());
+        text += &line(shown.iter().map(|column| cell(&template::shown(&row[column.field]))).collect());
     }
     table::align(&text)
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::progress::{Quiet, Shown};
 use crate::cli::{grammar, output};
-use crate::engine::images;
+use crate::engine::images::{self, remove};
 use crate::error::Advise;
 use crate::image::archive::load::{self, Source};
 use crate::image::manifest::Platform;
@@ -52,6 +52,10 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         }
         _ => load(Source::Stream(&mut std::io::stdin().lock())),
     };
+    if loaded.is_err() {
+        // What was read of it has no name. If somebody uses the store, the next one deletes it; the error is what is told.
+        let _ = remove::collect(&store);
+    }
     let loaded = loaded.context("load")?;
     let mut text = String::new();
     for one in loaded {

@@ -2,7 +2,8 @@
 
 use crate::cli::each::each;
 use crate::cli::{grammar, output};
-use crate::engine::images::{self, remove};
+use crate::engine::images;
+use crate::engine::images::remove::{self, Collected};
 use crate::spec::options::IdMode;
 use anyhow::{Result, bail};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -44,6 +45,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         }
         (false, false) => {}
     }
+    let mut is_garbage = false;
     let status = each(&texts, |text| {
         if args.ignore && crate::image::find::find(&store, text)?.is_none() {
             return Ok(());
@@ -51,12 +53,13 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         let removed = remove::remove(&store, text, args.force || args.all)?;
         let mut lines: String =
             removed.untagged.iter().map(|name| format!("Untagged: {}\n", name.familiar())).collect();
+        is_garbage |= removed.deleted.is_some();
         if let Some(id) = removed.deleted {
             lines.push_str(&format!("Deleted: {id}\n"));
         }
         output::print(&lines).map(drop)
     });
-    match remove::collect(&store) {
+    match if is_garbage { remove::collect(&store) } else { Ok(Some(Collected::default())) } {
         Ok(Some(_)) => {}
         Ok(None) => {
             output::error("rbox: note: the store is in use; the files go with the next image that is removed\n")

@@ -1,6 +1,6 @@
 //! `rbox save`.
 
-use crate::cli::{file, grammar};
+use crate::cli::{file, grammar, output};
 use crate::engine::images;
 use crate::error::Advise;
 use crate::image::archive::save::{self, Form, Saved};
@@ -63,7 +63,8 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
             if out.is_terminal() {
                 return Err(anyhow!("standard output is a terminal")).hint(|| "-o FILE writes to a file".to_owned());
             }
-            save::save(&store, &saved, form, BufWriter::new(out.lock())).context("save")?;
+            let done = save::save(&store, &saved, form, BufWriter::new(out.lock())).context("save");
+            return output::transferred(done);
         }
     }
     Ok(0)

@@ -53,7 +53,7 @@ pub fn list(store: &Store) -> Result<List> {
         let still = Catalog::new(store).all()?;
         list.damaged.retain(|(digest, _)| still.iter().any(|entry| entry.digest == *digest));
     }
-    list.images.sort_by(|a, b| b.image.created().cmp(&a.image.created()));
+    list.images.sort_by_key(|listed| std::cmp::Reverse(listed.image.created()));
     Ok(list)
 }
 

@@ -19,7 +19,7 @@ pub struct Pruned {
 /// Removes images that no container uses: those without a name, or with `all` the others, too; of these the ones that
 /// `admits` lets through.
 pub fn prune(store: &Store, all: bool, admits: impl Fn(&Listed) -> bool) -> Result<Pruned> {
-    let containers = container::all()?;
+    let containers = container::all()?.whole()?;
     let is_used = |listed: &Listed| {
         let digest = &listed.image.descriptor.digest;
         containers.iter().any(|one| one.container.image.as_ref().is_some_and(|image| image.manifest == *digest))

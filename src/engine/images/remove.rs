@@ -11,6 +11,7 @@ use crate::storage::gc;
 use crate::storage::store::Store;
 use crate::sys;
 use anyhow::{Result, anyhow, bail};
+use std::path::Path;
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -55,7 +56,7 @@ pub fn remove(store: &Store, text: &str, force: bool) -> Result<Removed> {
 }
 
 fn refuse_in_use(digest: &Digest, text: &str) -> Result<()> {
-    let users = container::all()?;
+    let users = container::all()?.whole()?;
     let user = users.iter().find(|one| one.container.image.as_ref().is_some_and(|image| image.manifest == *digest));
     let Some(user) = user else { return Ok(()) };
     let (how, mend) = match user.live {
@@ -112,9 +113,12 @@ pub fn garbage(store: &Store) -> Result<gc::Garbage> {
 /// The same if these images alone counted.
 fn garbage_if(store: &Store, counts: impl Fn(&Digest) -> bool) -> Result<gc::Garbage> {
     // A container whose record cannot be read may need anything.
-    let containers = container::all()?;
+    let containers = container::all()?.whole()?;
     let in_use = containers.iter().filter_map(|one| one.container.image.as_ref().map(|image| &image.manifest));
-    gc::find(store, &roots::roots(store, counts, in_use)?)
+    let mut roots = roots::roots(store, counts, in_use)?;
+    let files = containers.iter().flat_map(|one| &one.container.layers);
+    roots.directories.extend(files.filter_map(|files| files.parent().map(Path::to_owned)));
+    gc::find(store, &roots)
 }
 
 /// Changes the catalog so that an image goes. On a disk that is too full even for that, its layers go first, as far as

@@ -2,7 +2,7 @@
 
 use crate::engine::container;
 use crate::engine::images::{self, Remote, remove};
-use crate::error::Failure;
+use crate::error::{Advise, Failure};
 use crate::image::catalog::Catalog;
 use crate::image::manifest::{Descriptor, NAME};
 use crate::image::pull::Progress;
@@ -12,7 +12,7 @@ use crate::paths;
 use crate::storage::blobs::ALGORITHMS;
 use crate::storage::compression::BUFFER;
 use crate::storage::digest::Digest;
-use crate::storage::layers::{self, About};
+use crate::storage::layers::{self, About, Layers};
 use crate::storage::store::Store;
 use crate::storage::temporary;
 use anyhow::{Context, Result, bail};
@@ -57,20 +57,36 @@ pub struct How {
 
 /// Reads every blob and compares every layer.
 pub fn check(store: &Store, how: How, remote: &Remote, progress: &dyn Progress) -> Result<Report> {
-    let _in_use = store.in_use()?;
+    let in_use = store.in_use()?;
     let mut report = Report::default();
     if let Err(error) = temporary::sweep(store) {
         report.found("left by a process that was killed".to_owned(), Failure::from(&error).message, None);
     }
     let images = images(store, how, &mut report)?;
     let mut damaged = blobs(store, &mut report)?;
+    let before = report.problems.len();
     for image in &images {
         one(store, image, &mut damaged, how, remote, progress, &mut report);
     }
-    if !how.quick {
-        unpacked(store, &images, &damaged, how, progress, &mut report)?;
+    if how.repair {
+        // What one image has fetched again may have been what others lacked.
+        let left: Vec<Problem> = report.problems.split_off(before);
+        for mut problem in left {
+            let its = images.iter().find(|image| image.shown() == problem.what);
+            if !problem.mended && its.is_some_and(|image| sound(store, image, &damaged).is_ok()) {
+                (problem.mended, problem.failure) = (true, None);
+            }
+            report.problems.push(problem);
+        }
     }
-    containers(&mut report);
+    let broken = if how.quick { Vec::new() } else { unpacked(store, &images, &damaged, &mut report)? };
+    // Whoever deletes is alone.
+    drop(in_use);
+    for layer in broken {
+        let mended = how.repair.then(|| unpack_again(store, &layer, progress));
+        report.found(format!("layer {}", layer.dir.display()), layer.why, mended);
+    }
+    containers(&mut report)?;
     report.unused = remove::garbage(store).and_then(|garbage| remove::weigh(&garbage)).unwrap_or_default();
     Ok(report)
 }
@@ -143,7 +159,31 @@ fn blobs(store: &Store, report: &mut Report) -> Result<HashSet<Digest>> {
     Ok(damaged)
 }
 
-/// Whether all blobs of an image are there and whole. Mending fetches the others; what it has replaced is no longer
+impl Named {
+    fn shown(&self) -> String {
+        match self.names.first() {
+            Some(name) => format!("image {name}"),
+            None => format!("image {}", self.descriptor.digest),
+        }
+    }
+}
+
+/// Whether all blobs of an image are there and whole. `damaged`: those that were seen not to be.
+fn sound(store: &Store, image: &Named, damaged: &HashSet<Digest>) -> Result<()> {
+    let blobs = store.blobs();
+    let loaded = Image::load(store, image.descriptor.clone())?;
+    for part in [&loaded.manifest.config].into_iter().chain(&loaded.manifest.layers) {
+        match blobs.size(&part.digest)? {
+            None => bail!("blob {}: missing", part.digest),
+            Some(size) if size != part.size => bail!("blob {}: {size} bytes instead of {}", part.digest, part.size),
+            Some(_) if damaged.contains(&part.digest) => bail!("blob {}: damaged", part.digest),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Tells of an image that is not sound. Mending fetches what is missing or damaged; what it has replaced is no longer
 /// `damaged`.
 fn one(
     store: &Store,
@@ -154,24 +194,8 @@ fn one(
     progress: &dyn Progress,
     report: &mut Report,
 ) {
-    let what = match image.names.first() {
-        Some(name) => format!("image {name}"),
-        None => format!("image {}", image.descriptor.digest),
-    };
-    let sound = || -> Result<()> {
-        let blobs = store.blobs();
-        let loaded = Image::load(store, image.descriptor.clone())?;
-        for part in [&loaded.manifest.config].into_iter().chain(&loaded.manifest.layers) {
-            match blobs.size(&part.digest)? {
-                None => bail!("blob {}: missing", part.digest),
-                Some(size) if size != part.size => bail!("blob {}: {size} bytes instead of {}", part.digest, part.size),
-                Some(_) if damaged.contains(&part.digest) => bail!("blob {}: damaged", part.digest),
-                Some(_) => {}
-            }
-        }
-        Ok(())
-    };
-    let Err(why) = sound() else { return };
+    let what = image.shown();
+    let Err(why) = sound(store, image, damaged) else { return };
     let why = Failure::from(&why).message;
     let mended = how.repair.then(|| -> Result<()> {
         let mut failed = None;
@@ -191,16 +215,17 @@ fn one(
     report.found(what, why, mended);
 }
 
-/// Unpacks every layer again and compares. Those whose blob is missing or damaged, which was said of their images, stay
-/// as they are: there is nothing to compare them with, and they run.
-fn unpacked(
-    store: &Store,
-    images: &[Named],
-    damaged: &HashSet<Digest>,
-    how: How,
-    progress: &dyn Progress,
-    report: &mut Report,
-) -> Result<()> {
+/// A layer that is not what its archive says.
+struct Broken {
+    dir: PathBuf,
+    why: String,
+    about: Option<About>,
+    image: Image,
+}
+
+/// Unpacks every layer again and compares: those that differ. Those whose blob is missing or damaged, which was said of
+/// their images, stay as they are: there is nothing to compare them with, and they run.
+fn unpacked(store: &Store, images: &[Named], damaged: &HashSet<Digest>, report: &mut Report) -> Result<Vec<Broken>> {
     let mut by_id: BTreeMap<String, (Digest, Digest, Image)> = BTreeMap::new();
     for image in images {
         let Ok(image) = Image::load(store, image.descriptor.clone()) else { continue };
@@ -212,34 +237,42 @@ fn unpacked(
             by_id.insert(layers::name(diff_id).to_owned(), entry);
         }
     }
-    let busy = in_use();
+    let mut broken = Vec::new();
     for dir in store.all_layers()? {
         let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
         // Of no image: it goes with the next one that is removed.
         let Some((diff_id, blob, image)) = by_id.get(&name) else { continue };
         report.layers += 1;
-        let about = layers::about(&dir);
-        let why = match &about {
-            Ok(Some(about)) if about.unpacked.diff_id != *diff_id => Some("it is another layer".to_owned()),
-            Ok(Some(about)) => difference(about, blob, &dir).with_context(|| format!("layer {}", dir.display()))?,
-            Ok(None) => Some("what is known of it is missing".to_owned()),
-            Err(error) => Some(Failure::from(error).message),
+        let (about, unreadable) = match layers::about(&dir) {
+            Ok(about) => (about, "what is known of it is missing".to_owned()),
+            Err(error) => (None, Failure::from(&error).message),
         };
-        let Some(why) = why else { continue };
-        let mended = how.repair.then(|| -> Result<()> {
-            if let Some(user) = busy.get(&dir) {
-                bail!("container {user} runs on it");
-            }
-            temporary::condemn(store, &dir)?.remove(store)?;
-            // For other ids it is unpacked when it is needed.
-            match about {
-                Ok(Some(about)) => images::pull_unpack(&opened(&about)?, image, progress),
-                _ => Ok(()),
-            }
-        });
-        report.found(format!("layer {}", dir.display()), why, mended);
+        let why = match &about {
+            None => Some(unreadable),
+            Some(about) if about.unpacked.diff_id != *diff_id => Some("it is another layer".to_owned()),
+            Some(_) if !Layers::files(&dir).is_dir() => Some("its files: No such file or directory".to_owned()),
+            // What fails here says nothing about the layer: the disk may be full.
+            Some(about) => difference(about, blob, &dir).with_context(|| format!("layer {}", dir.display()))?,
+        };
+        broken.extend(why.map(|why| Broken { dir, why, about, image: image.clone() }));
     }
-    Ok(())
+    Ok(broken)
+}
+
+/// Takes the place of a broken layer, if nobody runs on it.
+fn unpack_again(store: &Store, broken: &Broken, progress: &dyn Progress) -> Result<()> {
+    let alone = store.for_deleting()?.context("the store is in use");
+    let alone = alone.hint(|| "try again when no pull and no start is under way".to_owned())?;
+    if let Some(user) = in_use()?.get(&broken.dir) {
+        bail!("container {user} runs on it");
+    }
+    let old = temporary::condemn(store, &broken.dir)?;
+    drop(alone);
+    // For other ids it is unpacked when it is needed.
+    if let Some(about) = &broken.about {
+        images::pull_unpack(&opened(about)?, &broken.image, progress)?;
+    }
+    old.remove(store)
 }
 
 fn opened(about: &About) -> Result<Store> {
@@ -261,19 +294,20 @@ fn difference(about: &About, blob: &Digest, dir: &Path) -> Result<Option<String>
 }
 
 /// The layers on which containers run now, and which.
-fn in_use() -> HashMap<PathBuf, String> {
+fn in_use() -> Result<HashMap<PathBuf, String>> {
     let mut busy = HashMap::new();
-    for found in container::all().unwrap_or_default().into_iter().filter(|found| found.live) {
+    for found in container::all()?.whole()?.into_iter().filter(|found| found.live) {
         for files in &found.container.layers {
             busy.extend(files.parent().map(|dir| (dir.to_owned(), found.shown().to_owned())));
         }
     }
-    busy
+    Ok(busy)
 }
 
 /// Whether the records of containers can be read.
-fn containers(report: &mut Report) {
-    if let Err(error) = container::all().context("containers") {
-        report.found("record".to_owned(), Failure::from(&error).message, None);
+fn containers(report: &mut Report) -> Result<()> {
+    for (dir, failure) in container::all()?.damaged {
+        report.found(format!("container {}", dir.display()), failure.message, None);
     }
+    Ok(())
 }

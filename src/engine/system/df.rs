@@ -34,7 +34,7 @@ pub struct Report {
 /// Counts.
 pub fn df(store: &Store) -> Result<Report> {
     let mut report = Report::default();
-    let containers = container::all()?;
+    let containers = container::all()?.found;
     let used: HashSet<_> =
         containers.iter().filter_map(|one| one.container.image.as_ref().map(|image| &image.manifest)).collect();
     // Those in use first: what they share with others cannot be freed.
@@ -54,11 +54,18 @@ pub fn df(store: &Store) -> Result<Report> {
         report.images.add(is_used, size);
     }
     for found in &containers {
-        let size = usage::of_tree(&found.dir, found.container.maps.clone())?;
+        let size = match usage::of_tree(&found.dir, found.container.maps.clone()) {
+            // It has ended meanwhile.
+            Err(_) if !found.dir.exists() => continue,
+            size => size?,
+        };
         report.containers.add(found.live, size);
     }
     for volume in volumes::list()? {
-        let size = usage::of_tree(&volume.mountpoint(), images::default_maps()?)?;
+        let size = match usage::of_tree(&volume.mountpoint(), images::default_maps()?) {
+            Err(_) if !volume.mountpoint().exists() => continue,
+            size => size?,
+        };
         report.volumes.add(!volume.is_dangling()?, size);
     }
     Ok(report)

@@ -4,6 +4,7 @@ use super::content::Content;
 use super::{CONTAINERD_NAME, INDEX, LAYOUT, MANIFEST, layer_type};
 use crate::error::Advise;
 use crate::image::catalog::Catalog;
+use crate::image::document;
 use crate::image::manifest::{
     self, Descriptor, Document, MAX_CONFIG, Manifest, NAME, OCI_CONFIG, OCI_MANIFEST, Platform,
 };
@@ -14,6 +15,7 @@ use crate::image::view::Image;
 use crate::storage::store::Store;
 use crate::storage::temporary;
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use oci_spec::image::ImageConfiguration;
 use serde::Deserialize;
 use std::io::Read;
 use std::path::Path;
@@ -63,6 +65,7 @@ pub fn load(store: &Store, source: Source<'_>, platform: &Platform, progress: &d
         descriptor.annotations.clear();
         descriptor.platform = None;
         let image = Image::load(store, descriptor)?;
+        document::read::<ImageConfiguration>(&image.bytes).with_context(|| format!("configuration {}", image.id()))?;
         check(&content, &image)?;
         pull::unpack(store, &image, progress)?;
         match loaded.iter_mut().find(|known| known.image.descriptor.digest == image.descriptor.digest) {
@@ -100,7 +103,7 @@ struct Index {
 
 /// The images of an OCI layout.
 fn of_layout(content: &Content<'_>, platform: &Platform) -> Result<Vec<(Descriptor, Vec<Reference>)>> {
-    let index: Index = serde_json::from_slice(&content.read(INDEX, MAX_MANIFEST)?).context(INDEX)?;
+    let index: Index = document::read(&content.read(INDEX, MAX_MANIFEST)?).context(INDEX)?;
     let mut images = Vec::new();
     for entry in index.manifests {
         let name = name_of(&entry);
@@ -127,7 +130,12 @@ fn chosen(content: &Content<'_>, mut entry: Descriptor, platform: &Platform) -> 
 fn name_of(entry: &Descriptor) -> Option<Reference> {
     let whole = entry.annotations.get(CONTAINERD_NAME);
     let name = whole.or_else(|| entry.annotations.get(NAME).filter(|name| name.contains(['/', ':'])))?;
-    Reference::parse(name).ok()
+    plain(Reference::parse(name).ok()?)
+}
+
+/// A name with a digest says what content it has; in an archive anybody may say so.
+fn plain(name: Reference) -> Option<Reference> {
+    name.digest.is_none().then_some(name)
 }
 
 /// An entry of docker's list.
@@ -144,7 +152,7 @@ struct Listed {
 /// The images of docker's list. They have no manifests, so they get some; the configuration stays as it is, byte by
 /// byte, and with it docker's id.
 fn of_docker(store: &Store, content: &Content<'_>) -> Result<Vec<(Descriptor, Vec<Reference>)>> {
-    let list: Vec<Listed> = serde_json::from_slice(&content.read(MANIFEST, MAX_MANIFEST)?).context(MANIFEST)?;
+    let list: Vec<Listed> = document::read(&content.read(MANIFEST, MAX_MANIFEST)?).context(MANIFEST)?;
     let mut images = Vec::new();
     for listed in list {
         let (digest, size) = content.blob(&listed.config)?;
@@ -159,7 +167,8 @@ fn of_docker(store: &Store, content: &Content<'_>) -> Result<Vec<(Descriptor, Ve
         let bytes = manifest.to_bytes()?;
         let digest = store.blobs().put(&bytes)?;
         let names = listed.repo_tags.unwrap_or_default();
-        let names = names.iter().map(|name| Reference::parse(name)).collect::<Result<_>>()?;
+        let names = names.iter().map(|name| Reference::parse(name)).collect::<Result<Vec<_>>>()?;
+        let names = names.into_iter().filter_map(plain).collect();
         images.push((Descriptor::new(OCI_MANIFEST, digest, bytes.len() as u64), names));
     }
     Ok(images)

@@ -1,14 +1,15 @@
 //! Images of the store into an archive. Blobs go as they are, so that every digest stays.
 
 use super::{CONTAINERD_NAME, INDEX, LAYOUT, MANIFEST};
+use crate::error::Advise;
 use crate::image::manifest::{Descriptor, NAME, OCI_INDEX};
 use crate::image::reference::Reference;
 use crate::image::view::Image;
 use crate::storage::compression::BUFFER;
-use crate::storage::digest::Digest;
+use crate::storage::digest::{Digest, Hasher};
 use crate::storage::store::{LAYOUT_MARKER, Store};
 use crate::storage::tar::{Entry, Kind, Writer};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::json;
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -109,7 +110,8 @@ fn list(images: &[Saved]) -> Result<Vec<u8>> {
         .map(|Saved { image, names }| {
             json!({
                 "Config": path_of(&image.manifest.config.digest),
-                "RepoTags": names.iter().map(Reference::familiar).collect::<Vec<_>>(),
+                // In full: podman takes a short one for its own.
+                "RepoTags": names.iter().map(Reference::to_string).collect::<Vec<_>>(),
                 "Layers": image.manifest.layers.iter().map(|layer| path_of(&layer.digest)).collect::<Vec<_>>(),
             })
         })
@@ -138,10 +140,16 @@ fn copy(store: &Store, digest: &Digest, size: u64, mut write: impl FnMut(&[u8]) 
     ensure!(store.blobs().has(digest, size)?, "{digest}: damaged or missing in the store");
     let mut file = fs_err::File::open(store.blobs().path(digest))?;
     let mut buffer = vec![0; BUFFER];
+    let mut hasher = Hasher::new(digest.algorithm());
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(()),
-            length => write(&buffer[..length])?,
+            0 => break,
+            length => {
+                hasher.update(&buffer[..length]);
+                write(&buffer[..length])?;
+            }
         }
     }
+    let is_whole = if hasher.finish() == *digest { Ok(()) } else { Err(anyhow!("{digest}: damaged in the store")) };
+    is_whole.hint(|| "`rbox system check --repair` fetches it again".to_owned())
 }

@@ -206,3 +206,68 @@ fn what_is_wrong_is_said() {
         assert!(error.contains(why) && !error.contains('\n'), "{text}: {error}");
     }
 }
+
+#[test]
+fn fuzz_registries() {
+    let seeds = [
+        r#"unqualified-search-registries = ["quay.io", "localhost:5000"]
+        short-name-mode = "enforcing"
+        [aliases]
+        "app" = "quay.io/team/app"
+        [[registry]]
+        prefix = "*.example.org"
+        location = "b.example/x"
+        insecure = true
+        [[registry.mirror]]
+        location = "m.example:5000/hub"
+        pull-from-mirror = "digest-only""#,
+        "[registries.search]\nregistries = ['a.b']\n[registries.insecure]\nregistries = ['x.y:1']\n[registries.block]\nregistries = []",
+        "[[registry]]\nlocation = \"docker.io\"\nprefix = \"docker.io/library\"\nblocked = false",
+    ];
+    let words = [
+        "[",
+        "]",
+        "\"",
+        "=",
+        ".",
+        "\n",
+        "/",
+        ":",
+        "*.",
+        "[[registry]]\n",
+        "location = ",
+        "prefix = ",
+        "docker.io",
+        "true",
+        "@",
+        "[::1]",
+    ];
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    crate::fuzz::text("registries", &seeds, &words, |text| {
+        fs_err::write(file.path(), text).expect("written");
+        let mut all = Registries::default();
+        let read = file::read(file.path(), text.starts_with('[')).and_then(|found| match found {
+            Some(found) => all.add(found, file.path()),
+            None => Ok(()),
+        });
+        let mut shapes = vec![read.map_err(|error| crate::fuzz::kind_of(&error))];
+        for typed in ["app", "quay.io/team/app:v1", "x.example.org/y", "[::1]:5000/a", &format!("library/x@{DIGEST}")] {
+            let name = Name::parse(typed).expect(typed);
+            let found = all.sources(&name).unwrap_or_default().into_iter().chain(all.candidates(&name));
+            for image in found.collect::<Vec<_>>() {
+                assert_eq!(reference(&image.to_string()), image);
+                match all.places(&image) {
+                    Ok(places) => {
+                        assert!(!places.is_empty());
+                        for place in places {
+                            assert_eq!(reference(&place.reference.to_string()), place.reference);
+                            assert_eq!(place.reference.digest, image.digest.clone().or(place.reference.digest.clone()));
+                        }
+                    }
+                    Err(error) => shapes.push(Err(crate::fuzz::kind_of(&error))),
+                }
+            }
+        }
+        shapes
+    });
+}

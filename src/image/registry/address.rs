@@ -125,4 +125,50 @@ mod tests {
             assert!(!is_loopback(host), "{host}");
         }
     }
+
+    #[test]
+    fn fuzz_address() {
+        let from: Uri = "https://a.example:5000/v2/x/blobs/y?z".parse().expect("valid");
+        let seeds = [
+            "/v2/z?q=1",
+            "http://b.example/z",
+            "//b.example/z",
+            "z",
+            "?q",
+            "https://a.example:443",
+            "http://[::1]:80/",
+        ];
+        let words = [
+            "://",
+            "//",
+            "/",
+            "?",
+            "#",
+            "@",
+            ":",
+            "https:",
+            "[",
+            "]",
+            "..",
+            "%2f",
+            "\\",
+            "a.example",
+            "localhost",
+            "é",
+        ];
+        crate::fuzz::text("address", &seeds, &words, |text| {
+            let found = resolve(&from, text);
+            if let Ok(uri) = &found {
+                assert!(matches!(uri.scheme_str(), Some("http" | "https")), "{uri}");
+                let authority = uri.authority().expect("a host").as_str();
+                assert!(!authority.is_empty() && !authority.contains(['@', '/', '?', '#']), "{uri}");
+                let names_a_host = has_scheme(text) || text.starts_with("//");
+                assert!(names_a_host || origin(uri) == origin(&from), "{text:?} leads to {uri}");
+            }
+            for other in ["a.example", "registry.gitlab.com", "127.0.0.1"] {
+                assert_eq!(same_site(text, other), same_site(other, text), "{text:?}");
+            }
+            (found.is_ok(), is_loopback(text))
+        });
+    }
 }

@@ -116,11 +116,21 @@ fn passing(error: &anyhow::Error) -> Option<Option<Duration>> {
         if let Some(error) = cause.downcast_ref::<ureq::Error>() {
             return match error {
                 // A name that is not there, a port where nobody listens: they will not be there in a second either.
-                ureq::Error::Io(error) => (error.kind() != std::io::ErrorKind::ConnectionRefused).then_some(None),
+                ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => None,
+                ureq::Error::Io(error) if is_no_name(error) => None,
+                ureq::Error::HostNotFound => None,
+                ureq::Error::Io(_) => Some(None),
                 ureq::Error::Timeout(_) | ureq::Error::Protocol(_) | ureq::Error::ConnectionFailed => Some(None),
                 _ => None,
             };
         }
     }
     None
+}
+
+/// True if the resolver says that there is no such name; that it cannot tell at the moment is another answer, which only its
+/// words tell from this one (getaddrinfo(3), EAI_AGAIN).
+fn is_no_name(error: &std::io::Error) -> bool {
+    let text = error.to_string().to_ascii_lowercase();
+    text.contains("failed to lookup address") && !text.contains("again") && !text.contains("temporary")
 }

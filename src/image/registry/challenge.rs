@@ -111,4 +111,21 @@ mod tests {
             assert_eq!(parse(header), challenge, "{header}");
         }
     }
+
+    #[test]
+    fn fuzz_challenge() {
+        let seeds = [
+            r#"Basic realm="x, y", Bearer realm="r",service=s"#,
+            r#"Bearer realm="a\"b",scope="repository:a/b:pull,push""#,
+            "Negotiate abc==, Basic",
+        ];
+        let words = ["Bearer ", "Basic ", "realm=", "\"", "\\", ",", "=", " ", "\t", "é"];
+        crate::fuzz::text("challenge", &seeds, &words, |header| {
+            let challenge = parse(header);
+            if let Some(Challenge::Bearer { realm, .. }) = &challenge {
+                assert!(realm.len() <= header.len());
+            }
+            challenge.map(|challenge| challenge == Challenge::Basic)
+        });
+    }
 }

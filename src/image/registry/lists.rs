@@ -3,6 +3,7 @@
 
 use super::answer::retry;
 use super::client::{Client, Content, Request};
+use crate::image::document;
 use crate::image::reference::{Name, check_tag};
 use anyhow::{Context, Result, bail, ensure};
 use std::ops::ControlFlow;
@@ -59,7 +60,7 @@ impl Client {
             let next = next_page(&response)?;
             let text = response.body_mut().with_config().limit(MAX_PAGE).read_to_vec();
             let text = text.with_context(|| format!("list of {field}: of at most {MAX_PAGE} bytes a page"))?;
-            let page: serde_json::Value = serde_json::from_slice(&text).with_context(|| format!("list of {field}"))?;
+            let page: serde_json::Value = document::read(&text).with_context(|| format!("list of {field}"))?;
             let entries = page[field].as_array().map(Vec::as_slice).unwrap_or_default();
             for entry in entries.iter().filter_map(|entry| entry.as_str()) {
                 if take(entry.to_owned()).is_break() {
@@ -110,5 +111,15 @@ mod tests {
         ] {
             assert_eq!(target_of_next(link), next, "{link}");
         }
+    }
+
+    #[test]
+    fn fuzz_link() {
+        let seeds = [r#"</v2/_catalog?last=x&n=2>; rel="next""#, "<https://a.example/>;rel=next;title=x"];
+        crate::fuzz::text("link", &seeds, &["<", ">", ";", "=", "rel", "next", "\"", ",", " "], |link| {
+            let target = target_of_next(link);
+            assert!(target.is_none_or(|target| !target.contains('>')), "{link}");
+            target.is_some()
+        });
     }
 }

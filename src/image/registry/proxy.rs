@@ -185,4 +185,23 @@ mod tests {
             assert_eq!(error.to_string(), "ALL_PROXY: not the address of a proxy");
         }
     }
+
+    #[test]
+    fn fuzz_proxy() {
+        let seeds = [
+            "http://ada:secret@p.example:3128",
+            "socks5://[::1]:1080",
+            "10.0.0.0/8,*.example.com:8080 ::1 *",
+            "fe80::/129",
+        ];
+        let words = ["://", "@", ":", "/", "[", "]", ".", "*", ",", "http", "socks5", "255", "%", "é"];
+        crate::fuzz::text("proxy", &seeds, &words, |text| {
+            let found = Proxies::read(|_| Some(text.to_owned()));
+            if let Err(error) = &found {
+                assert!(text.len() < 12 || !format!("{error:#}").contains(text), "a proxy may have a password");
+            }
+            let uris = ["https://a.example.com:8080/x", "http://10.1.2.3/", "https://[fe80::1]:5000/"];
+            found.ok().map(|proxies| uris.map(|uri| chosen(&proxies, uri).is_some()))
+        });
+    }
 }

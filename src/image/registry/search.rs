@@ -3,6 +3,7 @@
 use super::agent::{Agent, Time, encoded};
 use super::answer::{HttpError, Status, retry, status};
 use super::client::{Access, Client, Content, Request};
+use crate::image::document;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use ureq::Body;
@@ -41,7 +42,7 @@ fn path(term: &str, limit: usize) -> String {
 
 fn read(mut response: Response<Body>) -> Result<Vec<Found>> {
     let text = response.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
-    let answer: Answer = serde_json::from_slice(&text.context("search")?).context("search")?;
+    let answer: Answer = document::read(&text.context("search")?).context("search")?;
     Ok(answer.results)
 }
 

@@ -288,6 +288,10 @@ fn supplementary_groups() {
     );
     assert!(message(make(&with(&["wheel"]), &single(host()))).contains("group id 10 is not mapped"));
     assert!(user(&make(&options(), &single(host())).expect("valid")).2.is_empty());
+    // As an image may have it: in every group that is mapped, and twice.
+    let group: String = (0..2 * 65537).map(|number| format!("g:x:{}:root\n", number % 65537)).collect();
+    let many = Host { group: Some(group), ..host() };
+    assert_eq!(user(&make(&options(), &many).expect("valid")).2.len(), 65537);
 
     let spec = make(&with(&["keep-groups"]), &host()).expect("valid");
     let annotations = spec.annotations().clone().expect("one");

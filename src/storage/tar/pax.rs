@@ -1,6 +1,8 @@
 //! The records of a pax header: `LENGTH KEY=VALUE\n`, LENGTH being that of the whole record (pax(1), "pax Extended
 //! Header").
 
+use std::collections::HashSet;
+
 /// The prefix of the keys that carry extended attributes.
 pub const XATTR: &[u8] = b"SCHILY.xattr.";
 
@@ -49,7 +51,15 @@ pub fn read(mut bytes: &[u8]) -> Result<Records, &'static str> {
         take(&mut records, &record[..equals], &record[equals + 1..])?;
         bytes = rest;
     }
+    keep_last(&mut records.xattrs);
     Ok(records)
+}
+
+/// A later record of an attribute takes the place of an earlier one. There may be 50000 in one header.
+fn keep_last(xattrs: &mut Vec<(Vec<u8>, Vec<u8>)>) {
+    let mut seen = HashSet::new();
+    let mut is_last: Vec<bool> = xattrs.iter().rev().map(|(name, _)| seen.insert(name.clone())).collect();
+    xattrs.retain(|_| is_last.pop().unwrap_or(true));
 }
 
 /// An empty value takes back what the header or an earlier record says.
@@ -93,7 +103,6 @@ fn take(records: &mut Records, key: &[u8], value: &[u8]) -> Result<(), &'static 
                 if attribute.contains(&0) {
                     return Err("pax: a name with a NUL byte");
                 }
-                records.xattrs.retain(|(known, _)| known != attribute);
                 records.xattrs.push((attribute.to_vec(), value.to_vec()));
             }
         }
@@ -148,16 +157,18 @@ fn time(text: &[u8]) -> Option<(i64, u32)> {
         None => (false, text),
     };
     let dot = text.iter().position(|byte| *byte == b'.').unwrap_or(text.len());
-    let seconds = i64::try_from(decimal(&text[..dot])?).ok()?;
+    let seconds = decimal(&text[..dot])?;
     let fraction = text.get(dot + 1..).unwrap_or_default();
     if !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
     let nanos = (0..9).fold(0, |nanos, at| nanos * 10 + u32::from(fraction.get(at).map_or(0, |digit| digit - b'0')));
+    // Before 1970 there is one second more than after it.
+    let before = || 0i64.checked_sub_unsigned(seconds);
     match (negative, nanos) {
-        (false, nanos) => Some((seconds, nanos)),
-        (true, 0) => Some((-seconds, 0)),
-        (true, nanos) => Some((-seconds - 1, 1_000_000_000 - nanos)),
+        (false, nanos) => Some((i64::try_from(seconds).ok()?, nanos)),
+        (true, 0) => Some((before()?, 0)),
+        (true, nanos) => Some((before()?.checked_sub(1)?, 1_000_000_000 - nanos)),
     }
 }
 
@@ -206,6 +217,11 @@ mod tests {
             ("1e3", None),
             ("", None),
             ("99999999999999999999", None),
+            ("9223372036854775807.5", Some((i64::MAX, 500_000_000))),
+            ("9223372036854775808", None),
+            ("-9223372036854775808", Some((i64::MIN, 0))),
+            ("-9223372036854775807.5", Some((i64::MIN, 500_000_000))),
+            ("-9223372036854775808.5", None),
         ] {
             assert_eq!(time(text.as_bytes()), value, "{text}");
         }
@@ -213,7 +229,16 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for value in [(0, 0), (5, 1), (-1, 0), (-2, 750_000_000), (-1, 999_999_999), (1 << 40, 120_000_000)] {
+        for value in [
+            (0, 0),
+            (5, 1),
+            (-1, 0),
+            (-2, 750_000_000),
+            (-1, 999_999_999),
+            (1 << 40, 120_000_000),
+            (i64::MIN, 0),
+            (i64::MIN, 1),
+        ] {
             assert_eq!(time(time_text(value).as_bytes()), Some(value), "{}", time_text(value));
         }
         // Around every length at which the length itself grows a digit.
@@ -224,6 +249,19 @@ mod tests {
             let records = read(&bytes).expect("valid");
             assert_eq!((records.path.map(|path| path.len()), records.uid), (Some(length + 1), Some(7)));
         }
+    }
+
+    #[test]
+    fn of_many_attributes_the_last_ones_count() {
+        let mut bytes = Vec::new();
+        for number in 0..45_000 {
+            write(&mut bytes, format!("SCHILY.xattr.{number:05x}").as_bytes(), b"");
+        }
+        write(&mut bytes, b"SCHILY.xattr.00000", b"last");
+        assert!(bytes.len() < 1 << 20, "as many as there is room for");
+        let records = read(&bytes).expect("valid");
+        assert_eq!(records.xattrs.len(), 45_000);
+        assert_eq!(records.xattrs.last(), Some(&(b"00000".to_vec(), b"last".to_vec())));
     }
 
     #[test]
