@@ -59,7 +59,7 @@ fn under_its_own_name() {
     env.call(&["push", "-q", &image.id()[..12], &to.name("by-id")]).ok();
     assert_eq!(to.count("PUT", "/v2/by-id/manifests/latest"), 1);
     env.call(&["push", &image.id()]).fails(125, "an id");
-    env.call(&["push", "nothing/here"]).fails(125, "docker.io/nothing/here:latest: no such image here");
+    env.call(&["push", "nothing/here"]).fails(125, "no such image: nothing/here");
     env.call(&["push", &name, "dir:/tmp/x"]).fails(125, "dir: is no registry");
     env.call(&["push", &name, "oci:x"]).fails(125, "oci: is no registry");
     let digest = Digest::of(b"x");
