@@ -7,6 +7,7 @@ use crate::paths;
 use crate::runtime::state::Identity;
 use crate::sys::process;
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::io::Errno;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
@@ -65,8 +66,11 @@ fn kill(found: &Found) -> Result<()> {
         // If it is not there, the container is about to begin or to end.
         let Ok(text) = fs_err::read(dir.join(record::PROCESS)) else { continue };
         let identity: Identity = serde_json::from_slice(&text)?;
-        if let Some(pidfd) = identity.open() {
-            process::send_signal(pidfd.as_fd(), libc::SIGKILL)?;
+        let Some(pidfd) = identity.open() else { continue };
+        match process::send_signal(pidfd.as_fd(), libc::SIGKILL) {
+            // It has ended meanwhile.
+            Err(error) if error.errno == Errno::SRCH => {}
+            sent => sent?,
         }
     }
     if !scratch::wait(&found.dir, PATIENCE)? {
