@@ -219,6 +219,16 @@ impl World {
     }
 }
 
+/// Files of subordinate ids are not the caller's to remove.
+impl Drop for World {
+    fn drop(&mut self) {
+        let data = self.env.path("data");
+        if std::fs::remove_dir_all(data.join("rbox/layers")).is_err() {
+            let _ = self.env.rbox().args(["unshare", "rm", "-rf"]).arg(data).status();
+        }
+    }
+}
+
 /// The name of a file.
 fn file_name(path: &Path) -> &str {
     path.file_name().and_then(OsStr::to_str).unwrap_or_default()

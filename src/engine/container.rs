@@ -120,6 +120,8 @@ pub fn all() -> Result<All> {
                 Ok(None) if *place == kept => scratch::discard_unborn(&dir, &rest)?,
                 // One that is just being made or removed is none.
                 Ok(None) => {}
+                // Killed while it wrote in place: nobody needs what it would have said.
+                Err(_) if *place == rest && !scratch::is_locked(&dir)? => {}
                 Err(error) => all.damaged.push((dir, Failure::from(&error))),
             }
         }

@@ -236,3 +236,20 @@ fn an_index_that_is_damaged() {
         world.is_sound();
     }
 }
+
+/// A container with `--rm` writes its record in place; killed meanwhile, it is no container.
+#[test]
+fn half_a_record_of_a_dead_container() {
+    let world = World::small();
+    world.rbox(&["pull", "-q", &world.name]).ok();
+    let dir = world.store("scratch").join("a".repeat(64));
+    std::fs::create_dir_all(dir.join("0/upper")).unwrap();
+    std::fs::write(dir.join("container.json"), r#"{"id":"aaaa","#).unwrap();
+    world.is_sound();
+    world.rbox(&["image", "prune", "-f"]).ok();
+    world.rbox(&["rmi", &world.name]).ok();
+    assert_eq!(world.names("images/blobs/sha256"), [""; 0]);
+    world.rbox(&["pull", "-q", &world.name]).ok();
+    world.runs();
+    assert!(!dir.exists(), "a start sweeps");
+}

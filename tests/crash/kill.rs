@@ -50,7 +50,9 @@ fn killed(world: &World, case: &Case<'_>) {
         victim.kill(whom, after);
         let done = victim.end();
         if whom == Whom::Worker && done.status != 0 {
-            assert!(done.stderr.starts_with("rbox: ") && done.status == 125, "{said}: {done:?}");
+            // `system check` goes on, and says at its end that something is left.
+            let is_told = done.status == 125 || (case.mends && done.status == 1);
+            assert!(done.stderr.starts_with("rbox: ") && is_told, "{said}: {done:?}");
         }
         if !case.mends {
             world.images_are_whole();
@@ -310,7 +312,14 @@ fn run() {
     killed_run(&world, &["--rm", "--name", "once", "-v", "data:/data", "-v", "/anonymous"], &|| {
         // Its name is free, and nothing of it is left.
         world.rbox(&["run", "--rm", "--name", "once", &world.name, "/guest", "exit", "0"]).ok();
-        assert_eq!(world.names("scratch"), [""; 0]);
+        // What is left for the next one is blank.
+        let mut left = world.names("scratch");
+        left.retain(|id| {
+            std::fs::read(world.store("scratch").join(id).join("container.json"))
+                .ok()
+                .is_none_or(|text| text.first() != Some(&b' '))
+        });
+        assert_eq!(left, [""; 0]);
         for dir in ["containers", "locks", "names"] {
             assert_eq!(std::fs::read_dir(world.env.path("run/rbox").join(dir)).unwrap().count(), 0, "{dir}");
         }
