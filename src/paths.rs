@@ -5,12 +5,27 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{AtFlags, CWD, FileType, Mode};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The directory for what dies with the session: `$XDG_RUNTIME_DIR/rbox`, else `/run/user/UID/rbox`, else
 /// `/tmp/rbox-UID`. Made if it is missing.
 ///
 /// `$XDG_RUNTIME_DIR` counts only if it belongs to the caller: after `su` it is often somebody else's.
 pub fn runtime_dir() -> Result<PathBuf> {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    once(&FOUND, find_runtime_dir)
+}
+
+/// What was found once is there as long as this process.
+fn once(found: &OnceLock<PathBuf>, find: fn() -> Result<PathBuf>) -> Result<PathBuf> {
+    if let Some(path) = found.get() {
+        return Ok(path.clone());
+    }
+    let path = find()?;
+    Ok(found.get_or_init(|| path).clone())
+}
+
+fn find_runtime_dir() -> Result<PathBuf> {
     let uid = rustix::process::geteuid().as_raw();
     let named = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
     for base in named.into_iter().chain([PathBuf::from(format!("/run/user/{uid}"))]) {
@@ -23,6 +38,11 @@ pub fn runtime_dir() -> Result<PathBuf> {
 
 /// The directory for what outlives a session: `$XDG_DATA_HOME/rbox`, else `~/.local/share/rbox`. Made if it is missing.
 pub fn data_dir() -> Result<PathBuf> {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    once(&FOUND, find_data_dir)
+}
+
+fn find_data_dir() -> Result<PathBuf> {
     let uid = rustix::process::geteuid().as_raw();
     let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = match variable("XDG_DATA_HOME") {

@@ -34,17 +34,23 @@ fn without_name(
     mut aside: PathBuf,
 ) -> Result<()> {
     write(&mut file)?;
-    // By its descriptor, as open(2) has it under O_TMPFILE. A name that is taken cannot be taken over in one step.
+    // By its descriptor, as open(2) has it under O_TMPFILE.
     let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = |name: &Path| rustix::fs::linkat(CWD, &own, CWD, name, AtFlags::SYMLINK_FOLLOW);
+    match link(path) {
+        Ok(()) => return Ok(()),
+        // A name that is taken cannot be taken over in one step.
+        Err(Errno::EXIST) => {}
+        Err(errno) => return Err(std::io::Error::from(errno)).context("link"),
+    }
     loop {
-        match rustix::fs::linkat(CWD, &own, CWD, &aside, AtFlags::SYMLINK_FOLLOW) {
-            Ok(()) => break,
+        match link(&aside) {
+            Ok(()) => return named(&aside, path),
             // Left by one that was killed in this moment and had the same number.
             Err(Errno::EXIST) => aside.as_mut_os_string().push("_"),
             Err(errno) => return Err(std::io::Error::from(errno)).context("link"),
         }
     }
-    named(&aside, path)
 }
 
 fn beside(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>, aside: &Path) -> Result<()> {

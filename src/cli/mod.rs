@@ -50,6 +50,7 @@ const VERSION: &str = if cfg!(all(target_env = "musl", target_feature = "crt-sta
 
 /// Runs the command that the arguments name; its exit status is the program's.
 pub fn main() -> ExitCode {
+    crate::sys::process::warm_heap();
     let prepared = signal::prepare().map_err(Into::into);
     let status = prepared.and_then(|()| arguments(std::env::args_os())).and_then(dispatch).unwrap_or_else(|error| {
         let failure = failure::told(error);

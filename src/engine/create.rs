@@ -5,7 +5,7 @@ use super::ids::{self, Caller};
 use super::images::{self, Chosen, Remote};
 use super::record::{self, Record};
 use super::volumes::{self, Held};
-use super::{overlay, root, said};
+use super::{overlay, root, said, skeleton};
 use crate::error::Failure;
 use crate::image::pull::Progress;
 use crate::runtime::bundle::Bundle;
@@ -38,9 +38,26 @@ pub struct Created {
     pub timeout: u64,
     /// Why the container has one id, for a user who did not ask for that and was not told yet.
     pub note: Option<Failure>,
+    unwritten: Unwritten,
     pidfile: Option<PathBuf>,
     /// Anonymous volumes go after the record, which says that they are in use.
     _volumes: Held,
+}
+
+/// What nobody reads before there is a process: it is written down while that makes its mounts.
+#[derive(Debug, Default)]
+pub struct Unwritten {
+    about: Option<Container>,
+    /// Until then the image is held, and afterwards the record says that it is in use.
+    _image: Option<Chosen>,
+}
+
+impl Unwritten {
+    /// Writes it down: the Spec, and with `--rm` what the container is.
+    pub fn write(self, record: &Record, spec: &Spec) -> Result<()> {
+        record.write_config(spec)?;
+        self.about.map_or(Ok(()), |about| record.describe(&about, spec))
+    }
 }
 
 /// Makes the container's directories and its Spec; fetches the image if it has to.
@@ -80,7 +97,7 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         passwd: accounts.passwd,
         group: accounts.group,
         root: root_path(options, &record)?,
-        layers,
+        layers: with_skeleton(&layers)?,
         overlays,
         volumes,
         joins,
@@ -90,19 +107,28 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     };
     let mut spec = build::build(options, config, &host)?;
     overlay::adapt(&mut spec, options.overlays, host.ids.as_ref())?;
-    record.write_config(&spec)?;
+    let mut about = None;
     if chosen.is_some() || !options.remove {
-        record.describe(&described(options, chosen.as_ref(), &host, &spec)?, &spec)?;
+        record.on_disk()?;
+        about = Some(described(options, chosen.as_ref(), layers, &host, &spec)?);
     }
-    // From here on the container's own record says which image is in use.
-    drop(chosen);
+    if let Some(about) = about.take_if(|_| !options.remove) {
+        record.describe(&about, &spec)?;
+    }
     let bundle = Bundle::new(&record.dir, spec)?;
     let Options { tty, interactive, timeout, .. } = *options;
     let note = missing.filter(|_| said::first_time(said::ONE_ID)).map(|error| Failure::from(&error));
-    Ok(Created { record, bundle, tty, interactive, timeout, note, pidfile: options.pidfile.clone(), _volumes: held })
+    let unwritten = Unwritten { about, _image: chosen };
+    let pidfile = options.pidfile.clone();
+    Ok(Created { record, bundle, tty, interactive, timeout, note, unwritten, pidfile, _volumes: held })
 }
 
 impl Created {
+    /// What is still to be written down.
+    pub fn unwritten(&mut self) -> Unwritten {
+        std::mem::take(&mut self.unwritten)
+    }
+
     /// Called when the first process exists: writes it down, for others and into `--pidfile`. The file goes with the
     /// value that comes back.
     pub fn started(&self, identity: &Identity) -> Result<Option<PidFile>> {
@@ -189,8 +215,23 @@ fn image(options: &Options, maps: Option<&IdMaps>, remote: &Remote, progress: &d
     images::for_container(&store, name, *pull, remote, progress).map(Some)
 }
 
+/// The directories to stack for a root that is an overlay.
+fn with_skeleton(layers: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut all = layers.to_vec();
+    if !layers.is_empty() {
+        all.extend(skeleton::directory()?);
+    }
+    Ok(all)
+}
+
 /// What is written down of the container.
-fn described(options: &Options, chosen: Option<&Chosen>, host: &Host, spec: &Spec) -> Result<Container> {
+fn described(
+    options: &Options,
+    chosen: Option<&Chosen>,
+    layers: Vec<PathBuf>,
+    host: &Host,
+    spec: &Spec,
+) -> Result<Container> {
     let maps = host.ids.clone().map_or_else(images::default_maps, Ok)?;
     let image = match (&options.root, chosen) {
         (Root::Image { name, .. }, Some(Chosen { image, .. })) => {
@@ -208,7 +249,7 @@ fn described(options: &Options, chosen: Option<&Chosen>, host: &Host, spec: &Spe
         args: spec.process().as_ref().and_then(|process| process.args().clone()).unwrap_or_default(),
         owners: images::owners(&maps, options.id_overflow),
         maps,
-        layers: host.layers.clone(),
+        layers,
         root: matches!(options.root, Root::Directory { overlay: false, .. }).then(|| host.root.clone()),
     })
 }
@@ -232,7 +273,11 @@ fn overlays(options: &Options, layers: &[PathBuf], record: &mut Record) -> Resul
     if let Some(top) = layers.first() {
         let overlay = make(record)?;
         // The upper directory is the root that the container sees: it has the mode of the one below.
-        fs_err::set_permissions(&overlay.upper, fs_err::metadata(top)?.permissions())?;
+        let mode = fs_err::metadata(top)?.permissions();
+        // With the next use of a directory it mostly has that one already.
+        if fs_err::metadata(&overlay.upper)?.permissions() != mode {
+            fs_err::set_permissions(&overlay.upper, mode)?;
+        }
         all.push(overlay);
     }
     for _ in 0..count {

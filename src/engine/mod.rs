@@ -16,6 +16,7 @@ pub mod root;
 pub mod said;
 pub mod scratch;
 pub mod search;
+pub mod skeleton;
 pub mod system;
 pub mod unshare;
 pub mod volumes;

@@ -67,8 +67,8 @@ impl Record {
 
     /// Writes container.json: from now on the container can be found, and its image is in use. One that is kept aside, then
     /// renamed.
-    pub fn describe(&mut self, container: &Container, spec: &oci_spec::runtime::Spec) -> Result<()> {
-        let dir = self.on_disk()?;
+    pub fn describe(&self, container: &Container, spec: &oci_spec::runtime::Spec) -> Result<()> {
+        let (dir, _) = self.scratch.as_ref().context("no directory on disk")?;
         if self.keep {
             fs_err::write(dir.join(container::SPEC), serde_json::to_vec(spec)?)?;
         }
@@ -108,6 +108,14 @@ impl Record {
         Ok(fs_err::rename(aside, self.dir.join(PROCESS))?)
     }
 
+    /// Called while the container runs: does what would otherwise be done after its end.
+    pub fn prepare_end(&self) {
+        if let Some((dir, _)) = self.scratch.as_ref().filter(|_| !self.keep && self.overlays > 0) {
+            // Whatever is left is removed at the end.
+            let _ = scratch::forget_marks(dir);
+        }
+    }
+
     /// An empty directory for an overlay to be mounted on; the mount is seen by the container only.
     pub fn mount_point(&self) -> Result<PathBuf> {
         let dir = self.dir.join(ROOT);
@@ -131,7 +139,7 @@ impl Record {
     }
 
     /// The container's directory on disk, made with its first use.
-    fn on_disk(&mut self) -> Result<PathBuf> {
+    pub fn on_disk(&mut self) -> Result<PathBuf> {
         if let Some((dir, _)) = &self.scratch {
             return Ok(dir.clone());
         }

@@ -9,11 +9,13 @@ use super::container::ABOUT;
 use super::ids::{self, Caller};
 use super::record::ids_in;
 use crate::spec::options::{IdMode, Options};
+use crate::storage;
 use crate::sys::{Alone, Named};
 use crate::userns::write::HelperFailed;
 use anyhow::{Result, ensure};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -160,21 +162,37 @@ fn renew(dir: &Path) -> Result<bool> {
         return Ok(false);
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = |name: &str| {
-        let path = own.join(name);
-        rustix::fs::open(&path, flags, Mode::empty()).named(|| format!("open({})", path.display()))
-    };
     // The container's root may have been given to another of its users, or have got attributes.
-    let upper = open("upper")?;
+    let upper = rustix::fs::open(own.join("upper"), flags, Mode::empty()).named(|| "open(upper)".to_owned())?;
     let stat = rustix::fs::fstat(&upper).named(|| "fstat(upper)".to_owned())?;
     let is_ours = (stat.st_uid, stat.st_gid) == (crate::sys::ids::uid(), crate::sys::ids::gid());
-    let attributes = rustix::fs::flistxattr(&upper, &mut [] as &mut [u8]).unwrap_or(usize::MAX);
-    if !is_ours || attributes != 0 || !ids_in(&own.join("upper"))?.is_empty() {
+    if !is_ours || has_attributes(&upper) || !ids_in(&own.join("upper"))?.is_empty() {
         return Ok(false);
     }
-    crate::storage::remove::contents(open("work")?.as_fd())?;
+    // The kernel leaves an empty directory of this name there, which the next container takes away.
+    if !only(&own.join("work"), ["work", "work"])? || !ids_in(&own.join("work/work"))?.is_empty() {
+        return Ok(false);
+    }
     overwrite(&dir.join(ABOUT), Vec::new())?;
     Ok(is_blank(&dir.join(ABOUT)))
+}
+
+/// True if a directory has extended attributes or access lists, but for the kernel's own name of an overlay.
+fn has_attributes(directory: &OwnedFd) -> bool {
+    let mut names = [0; 256];
+    match rustix::fs::flistxattr(directory, &mut names) {
+        Ok(length) => names[..length].split_inclusive(|byte| *byte == 0).any(|name| name != b"user.overlay.uuid\0"),
+        // On a file system without any there are none.
+        Err(errno) => errno != Errno::NOTSUP,
+    }
+}
+
+/// Takes away what the kernel has left in the work directory of a mounted overlay so that the next mount is refused (kernel,
+/// overlayfs.rst, "Volatile mount"): it looks for it only then. While the container runs there is time for that.
+pub fn forget_marks(dir: &Path) -> Result<()> {
+    let work = crate::sys::mount::place(&dir.join("0/work"))?;
+    let inner = storage::remove::open_to_empty(work.as_fd(), OsStr::new("work"))?;
+    storage::remove::entry(inner.as_fd(), OsStr::new("incompat"))
 }
 
 /// Takes away the directory of a container that is kept, whose lock is held: first its name, in one step, then what is in
@@ -223,13 +241,13 @@ pub fn sweep_unwritten(base: &Path) -> Result<()> {
 /// kernel leaves a work directory of mode 0. Where the ids cannot be mapped, none were when it was filled.
 pub fn remove(dir: &Path) -> Result<()> {
     // Mostly there is nothing in it, or nothing of others.
-    if crate::storage::remove::tree(dir).is_ok() {
+    if storage::remove::tree(dir).is_ok() {
         return Ok(());
     }
     let remove = |id_mode| -> Result<()> {
         let maps = ids::ids(&Options { id_mode, ..Options::default() }, Caller::this())?.maps;
         crate::userns::run::run(&Alone::check()?, &maps, || {
-            crate::storage::remove::tree(dir)?;
+            storage::remove::tree(dir)?;
             Ok(0)
         })?;
         Ok(())

@@ -101,8 +101,16 @@ impl Container {
     }
 }
 
-/// Starts the container of a bundle. On an error nothing of it is left.
-pub fn create(alone: &Alone, id: &str, bundle: &Bundle, stdio: &Stdio, start: Start) -> Result<Container> {
+/// Starts the container of a bundle. On an error nothing of it is left. `meanwhile`: what the maker has to do before the
+/// payload starts, and may do while the first process is at work.
+pub fn create(
+    alone: &Alone,
+    id: &str,
+    bundle: &Bundle,
+    stdio: &Stdio,
+    start: Start,
+    meanwhile: impl FnOnce() -> Result<()>,
+) -> Result<Container> {
     let (uid, gid) = (ids::uid(), ids::gid());
     let maps = bundle.maps.as_ref().map(|maps| (maps, write::writer(maps, uid, gid)));
     let by_joiner = bundle.namespaces.need_joiner();
@@ -141,6 +149,11 @@ pub fn create(alone: &Alone, id: &str, bundle: &Bundle, stdio: &Stdio, start: St
     if let (false, Some((maps, writer)), Some(init)) = (by_joiner, writer, &made.init) {
         write::for_child(init.pid, maps, writer).or_else(|error| prefer_theirs(&outside_end, error))?;
         outside_end.send(&Message::Mapped, None).or_else(|error| prefer_theirs(&outside_end, error))?;
+    }
+    meanwhile()?;
+    if !by_gate {
+        // If it has given up, the reason comes next.
+        outside_end.send(&Message::Start, None).or_else(|error| prefer_theirs(&outside_end, error))?;
     }
     let mut terminal = None;
     let mut namespace = None;

@@ -7,7 +7,7 @@ use super::bundle::Bundle;
 use super::create::{Gate, Start, Stdio};
 use super::payload::Payload;
 use super::sync::{Message, Sync};
-use super::{create, hooks, mounts, reaper, rootfs, sysctl};
+use super::{create, hooks, mounts, overlay, reaper, rootfs, sysctl};
 use crate::error::Failure;
 use crate::sys::clone::{self, CLONE_NEWNET, CLONE_NEWUTS};
 use crate::sys::process::Never;
@@ -71,6 +71,9 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
     set_names(bundle)?;
     if bundle.namespaces.makes(CLONE_NEWNET) {
         loopback::set_up()?;
+    }
+    if let Some(overlay) = rootfs::overlay(spec) {
+        overlay::clear_work(overlay);
     }
     become_root(bundle, maps, outside)?;
     let root = root.attach(spec, outside)?;
@@ -243,7 +246,10 @@ fn place_stdio(stdio: &Stdio, terminal: Option<(OwnedFd, OwnedFd)>) -> Result<()
 /// The start is a step of its own, for which somebody else may open the gate. The maker may have ended by then, so its
 /// death is no longer this process's.
 fn wait_for_start<'a>(start: &'a Start, outside: &Sync) -> Result<Option<&'a Gate>> {
-    let Start::OnGate(gate) = start else { return Ok(None) };
+    let Start::OnGate(gate) = start else {
+        outside.expect(&Message::Start)?;
+        return Ok(None);
+    };
     outside.send(&Message::Ready, None)?;
     // Until the container is written down nobody else knows of this process.
     outside.expect(&Message::Recorded)?;

@@ -9,7 +9,7 @@ use crate::sys::mount::{self, Attr};
 use crate::sys::{CallError, Named};
 use anyhow::{Context, Result};
 use oci_spec::runtime::Mount;
-use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -100,6 +100,16 @@ pub fn text(options: &MountOptions) -> (Option<PathBuf>, String) {
         }
     }
     (Some(base.to_owned()), short.joined())
+}
+
+/// Takes away what an overlay before has left in the work directory. The kernel does so itself, while it mounts; the first
+/// process has time for it sooner, as long as it waits for its ids.
+pub fn clear_work(mount: &Mount) {
+    let options = mount.options().iter().flatten();
+    for work in options.filter_map(|option| option.strip_prefix("workdir=")) {
+        // If there is anything in it, that is a matter for the kernel.
+        let _ = rustix::fs::unlinkat(CWD, unescaped(work).join("work"), AtFlags::REMOVEDIR);
+    }
 }
 
 /// An overlay that mount(2) cannot make, attached nowhere yet: of more layers than it takes, or one that fuse-overlayfs

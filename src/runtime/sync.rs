@@ -4,6 +4,7 @@
 //! outside (create.rs)                        inside (init.rs)
 //! clone ────────────────────────────────────▶ opens what is to be bound, then waits
 //! newuidmap, newgidmap         ── Mapped ───▶ becomes root of the user namespace; mounts
+//! writes the container down    ── Start ────▶ kept until the payload may start; not if that is a step of its own
 //! starts fuse-overlayfs       ◀── Namespace, Serve ── only for an overlay that the kernel refuses; waits
 //!                              ── Serving ──▶ looks whether it answers
 //! createRuntime hooks         ◀── Mounted ──  only if there are such hooks; waits
@@ -28,6 +29,7 @@ use super::overlay::Refused;
 use crate::error::{Advise, Failure};
 use crate::sys::{self, fd};
 use anyhow::{Result, bail};
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -41,6 +43,8 @@ pub enum Message {
     Map,
     /// The ids are mapped.
     Mapped,
+    /// Nothing outside stands in the way of the payload any more.
+    Start,
     /// I made the first process; its number in the outer pid namespace. Its pidfd comes along.
     Made(i32),
     /// All is mounted, the old root is still there.
@@ -76,12 +80,17 @@ pub enum Message {
 
 /// One end of the connection.
 #[derive(Debug)]
-pub struct Sync(OwnedFd);
+pub struct Sync {
+    socket: OwnedFd,
+    /// [`Message::Start`] came while something else was waited for.
+    may_start: Cell<bool>,
+}
 
 /// The two ends: outside and inside.
 pub fn pair() -> sys::Result<(Sync, Sync)> {
     let (outside, inside) = fd::seqpacket_pair()?;
-    Ok((Sync(outside), Sync(inside)))
+    let end = |socket| Sync { socket, may_start: Cell::new(false) };
+    Ok((end(outside), end(inside)))
 }
 
 impl Sync {
@@ -97,14 +106,14 @@ impl Sync {
                 _ => bytes,
             };
         }
-        Ok(fd::send(self.0.as_fd(), &bytes, fd)?)
+        Ok(fd::send(self.socket.as_fd(), &bytes, fd)?)
     }
 
     /// The next message and its descriptor; `None` if the other end is closed. A failure that comes in becomes an
     /// error here, as if it had happened here.
     pub fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>> {
         let mut buffer = [0; MAX_MESSAGE];
-        let (length, fd) = fd::receive(self.0.as_fd(), &mut buffer)?;
+        let (length, fd) = fd::receive(self.socket.as_fd(), &mut buffer)?;
         if length == 0 {
             return Ok(None);
         }
@@ -119,19 +128,26 @@ impl Sync {
         }
     }
 
-    /// Inside: waits for the one message that can come now. A closed end means that rbox died: so does this process.
+    /// Inside: waits for the one message that can come now, beside that for the start. A closed end means that rbox died:
+    /// so does this process.
     pub fn expect(&self, wanted: &Message) -> Result<()> {
-        match self.receive()? {
-            Some((message, _)) if message == *wanted => Ok(()),
-            Some((message, _)) => bail!("handshake: {message:?} instead of {wanted:?}"),
-            None => sys::process::exit_now(crate::error::FAILED),
+        if *wanted == Message::Start && self.may_start.get() {
+            return Ok(());
+        }
+        loop {
+            match self.receive()? {
+                Some((message, _)) if message == *wanted => return Ok(()),
+                Some((Message::Start, _)) => self.may_start.set(true),
+                Some((message, _)) => bail!("handshake: {message:?} instead of {wanted:?}"),
+                None => sys::process::exit_now(crate::error::FAILED),
+            }
         }
     }
 
     /// Inside: ends this process if the other end is closed. Called after every `die_with_parent`, which does not
     /// notice a parent that died before.
     pub fn end_if_alone(&self) {
-        if fd::hung_up(&self.0) {
+        if fd::hung_up(&self.socket) {
             sys::process::exit_now(crate::error::FAILED);
         }
     }
@@ -139,6 +155,6 @@ impl Sync {
 
 impl AsFd for Sync {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }

@@ -29,7 +29,7 @@ pub fn open_directory(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd> {
 
 /// Likewise one that is to be emptied: its owner may always allow that himself, as with the work directory of an
 /// overlay, which the kernel leaves without any permission.
-fn open_to_empty(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd> {
+pub fn open_to_empty(parent: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd> {
     match open_directory(parent, name) {
         Err(error) if sys::errno(&error) == Some(Errno::ACCESS) => {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

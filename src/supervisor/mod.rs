@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use terminal::Relay;
 
 /// Runs a created container to its end: the payload's exit status, or 128 and the number of the signal that ended it.
-pub fn run(created: Created) -> Result<u8> {
+pub fn run(mut created: Created) -> Result<u8> {
     let signals = Blocked::all()?;
     let alone = Alone::check()?;
     let stdio = if created.tty { Stdio::Terminal } else { Stdio::Inherit { stdin: created.interactive } };
@@ -27,10 +27,14 @@ pub fn run(created: Created) -> Result<u8> {
         // No pid namespace ends what the payload leaves behind: it comes to this process.
         process::adopt_orphans()?;
     }
-    let container = create::create(&alone, &created.record.id, &created.bundle, &stdio, Start::AtOnce)?;
+    let unwritten = created.unwritten();
+    let (record, bundle) = (&created.record, &created.bundle);
+    let write = || unwritten.write(record, &bundle.spec);
+    let container = create::create(&alone, &record.id, bundle, &stdio, Start::AtOnce, write)?;
     let Container { init, identity, terminal, servers, .. } = container;
     let leash = Leash::on(&init);
     let pidfile = created.started(&identity)?;
+    created.record.prepare_end();
     let status = until_end(&init, terminal, &created, &signals);
     drop(leash);
     if !own_pids {

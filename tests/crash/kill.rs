@@ -390,8 +390,19 @@ fn save() {
             },
             victim: &|| world.command(&["save", "-o", &file, &world.name]),
             next: &|| {
-                let names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-                assert_eq!(names, ["app.tar"]);
+                let names = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name());
+                let other_names: Vec<_> = names.filter(|name| name != "app.tar").collect();
+                // For the moment between two names it has one of its own beside the older file, which no kernel replaces
+                // in one step.
+                if let [left] = other_names.as_slice() {
+                    assert!(left.to_string_lossy().starts_with(".app.tar."), "{left:?}");
+                    let left = dir.join(left);
+                    other.rbox(&["load", "-q", "-i", left.to_str().unwrap()]).ok();
+                    other.rbox(&["rmi", "-a"]).ok();
+                    std::fs::remove_file(left).unwrap();
+                } else {
+                    assert_eq!(other_names, [""; 0]);
+                }
                 if std::fs::read(&path).unwrap() != b"older" {
                     other.rbox(&["load", "-q", "-i", &file]).ok();
                     other.rbox(&["rmi", "-a"]).ok();

@@ -183,7 +183,10 @@ impl Env {
         let is_blank = std::fs::read(dir.join("container.json"))
             .is_ok_and(|text| !text.is_empty() && text.iter().all(|byte| *byte == b' '));
         let inner: PathBuf = below.components().skip(1).collect();
-        is_blank && ["", "container.json", "0", "0/upper", "0/work"].iter().any(|known| inner == Path::new(known))
+        is_blank
+            && ["", "container.json", "0", "0/upper", "0/work", "0/work/work"]
+                .iter()
+                .any(|known| inner == Path::new(known))
     }
 
     /// Everything that rbox keeps in its directories, as relative paths.
@@ -221,7 +224,8 @@ impl Drop for Env {
 pub const SAID: &str = "run/rbox/said-one-id";
 
 fn is_fixed(path: &Path) -> bool {
-    ["locks", "names", "containers", "said-one-id"].iter().any(|name| path.ends_with(name)) && path.is_relative()
+    path.starts_with("data/rbox/skeleton-1")
+        || ["locks", "names", "containers", "said-one-id"].iter().any(|name| path.ends_with(name))
 }
 
 fn walk(dir: &Path, found: &mut Vec<PathBuf>) {

@@ -28,6 +28,12 @@ fn main() {
         ["read", path] => print!("{}", std::fs::read_to_string(path).unwrap_or_else(|e| format!("error={e}\n"))),
         ["write", path, text] => outcome(std::fs::write(path, text)),
         ["stat", path] => stat(path),
+        ["chmod", path, mode] => {
+            let mode = u32::from_str_radix(mode, 8).expect("octal");
+            outcome(std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)));
+        }
+        ["attribute", path, name] => attribute(path, name),
+        ["set-attribute", path, name, value] => set_attribute(path, name, value),
         ["ls", path] => list(path),
         ["sleep"] => wait_for_ever(),
         ["catch", signal] => catch(signal.parse().expect("a number")),
@@ -163,6 +169,18 @@ fn stat(path: &str) {
         Ok(meta) => println!("uid={}\ngid={}\nmode={:o}\nsize={}", meta.uid(), meta.gid(), meta.mode(), meta.size()),
         Err(error) => println!("errno={}", error.raw_os_error().unwrap_or(0)),
     }
+}
+
+fn attribute(path: &str, name: &str) {
+    let [path, name] = [path, name].map(|text| std::ffi::CString::new(text).expect("no NUL"));
+    let length = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), std::ptr::null_mut(), 0) };
+    println!("{}", if length < 0 { "none".to_owned() } else { format!("length={length}") });
+}
+
+fn set_attribute(path: &str, name: &str, value: &str) {
+    let [path, name] = [path, name].map(|text| std::ffi::CString::new(text).expect("no NUL"));
+    let done = unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    outcome(if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) });
 }
 
 fn list(path: &str) {
