@@ -7,6 +7,7 @@ pub mod cli;
 pub mod engine;
 pub mod error;
 pub mod image;
+pub mod net;
 pub mod oci;
 pub mod paths;
 pub mod runtime;

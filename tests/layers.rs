@@ -5,11 +5,12 @@
 use std::path::{Path, PathBuf};
 
 /// Lowest first.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     // Who tests with random input may do so in every layer.
     &["error", "seccomp", "time", "fuzz"],
     &["sys"],
     &["paths", "userns"],
+    &["net"],
     &["runtime", "storage"],
     &["image"],
     &["spec"],
