@@ -32,6 +32,7 @@ pub mod usage;
 pub mod volume;
 
 use crate::error::Advise;
+use crate::net::keeper;
 use crate::storage::worker;
 use crate::sys::signal;
 use anyhow::{Context, Result, anyhow};
@@ -75,6 +76,11 @@ fn dispatch(args: Vec<String>) -> Result<u8> {
     if let [_, role, task] = args.as_slice() {
         if role == worker::ROLE {
             return worker::main(task);
+        }
+    }
+    if let [_, role, program, arguments @ ..] = args.as_slice() {
+        if role == keeper::ROLE {
+            return keeper::main(program, arguments);
         }
     }
     let verb = args.get(1).cloned().unwrap_or_default();

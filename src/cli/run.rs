@@ -2,7 +2,7 @@
 
 use super::container::ContainerArgs;
 use super::progress::Shown;
-use super::{grammar, output};
+use super::{failure, grammar, output};
 use crate::engine::images::Remote;
 use crate::engine::{self, said};
 use crate::error::Failure;
@@ -59,7 +59,7 @@ fn run_once(options: &Options, remote: &Remote) -> Result<u8> {
     if let Some(why) = created.note.take() {
         note(why, "going on with one id");
     }
-    supervisor::run(created)
+    supervisor::run(created, |error| output::error(&failure::told(error).render()))
 }
 
 fn note(why: Failure, next: &str) {

@@ -8,6 +8,8 @@ use super::volumes::{self, Held};
 use super::{overlay, root, said, skeleton};
 use crate::error::Failure;
 use crate::image::pull::Progress;
+use crate::net::link::Link;
+use crate::net::uplink::Uplink;
 use crate::runtime::bundle::Bundle;
 use crate::runtime::state::Identity;
 use crate::seccomp::capability;
@@ -36,6 +38,8 @@ pub struct Created {
     pub interactive: bool,
     /// `--timeout`, seconds, 0 is none.
     pub timeout: u64,
+    /// Who carries its packets, if it has an interface.
+    pub network: Option<(Link, Uplink)>,
     /// Why the container has one id, for a user who did not ask for that and was not told yet.
     pub note: Option<Failure>,
     unwritten: Unwritten,
@@ -120,7 +124,8 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let note = missing.filter(|_| said::first_time(said::ONE_ID)).map(|error| Failure::from(&error));
     let unwritten = Unwritten { about, _image: chosen };
     let pidfile = options.pidfile.clone();
-    Ok(Created { record, bundle, tty, interactive, timeout, note, unwritten, pidfile, _volumes: held })
+    let network = None;
+    Ok(Created { record, bundle, tty, interactive, timeout, network, note, unwritten, pidfile, _volumes: held })
 }
 
 impl Created {

@@ -1,2 +1,8 @@
 //! The network of a container: its interface, its names, its ports, and who carries its packets
 //! (docs/design/015-network.md). Nothing here knows docker's words.
+
+pub mod helper;
+pub mod keeper;
+pub mod link;
+pub mod service;
+pub mod uplink;

@@ -8,8 +8,9 @@ use super::init::{self, Inside};
 use super::overlay::Refused;
 use super::state::Identity;
 use super::sync::{self, Message, Sync};
-use super::{hooks, joiner};
+use super::{hooks, joiner, network};
 use crate::error::{Advise, FAILED, Failure};
+use crate::net::link::{Ends, Link};
 use crate::sys::clone::{self, CLONE_NEWPID, CLONE_NEWUSER, Child, Side};
 use crate::sys::{Alone, CallError, ids, process};
 use crate::userns::write::{self, Writer};
@@ -61,6 +62,8 @@ pub struct Container {
     waiting: Option<Sync>,
     /// The master side of the terminal, if one was asked for.
     pub terminal: Option<OwnedFd>,
+    /// The outer ends of its network, if it was to have an interface.
+    pub network: Option<Ends>,
     /// Who serves its overlays. To be dropped when the first process has ended.
     pub servers: Vec<Server>,
 }
@@ -101,7 +104,8 @@ impl Container {
     }
 }
 
-/// Starts the container of a bundle. On an error nothing of it is left. `meanwhile`: what the maker has to do before the
+/// Starts the container of a bundle. On an error nothing of it is left. `link`: the interface of a network namespace that
+/// is made. `meanwhile`: what the maker has to do before the
 /// payload starts, and may do while the first process is at work.
 pub fn create(
     alone: &Alone,
@@ -109,6 +113,7 @@ pub fn create(
     bundle: &Bundle,
     stdio: &Stdio,
     start: Start,
+    link: Option<&Link>,
     meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<Container> {
     let (uid, gid) = (ids::uid(), ids::gid());
@@ -123,7 +128,7 @@ pub fn create(
     };
     let later = if by_joiner { 0 } else { bundle.namespaces.new & !flags };
     let by_gate = matches!(start, Start::OnGate(_));
-    let inside = Inside::plan(id, bundle, maps, later, stdio, start)?;
+    let inside = Inside::plan(id, bundle, maps, later, stdio, start, link)?;
     let (outside_end, inside_end) = sync::pair()?;
     let first = match clone::clone(alone, flags).map_err(|error| (error.errno, error)) {
         Ok(Side::Parent(child)) => child,
@@ -156,6 +161,7 @@ pub fn create(
         outside_end.send(&Message::Start, None).or_else(|error| prefer_theirs(&outside_end, error))?;
     }
     let mut terminal = None;
+    let mut ends = network::Received::default();
     let mut namespace = None;
     loop {
         let said = || servers.last().and_then(Server::last_words);
@@ -191,6 +197,7 @@ pub fn create(
                 run_runtime_hooks(id, bundle, pid)?;
                 outside_end.send(&Message::Hooked, None)?;
             }
+            Message::Network(end) => ends.take(end, fd)?,
             Message::Terminal => terminal = Some(fd.context("handshake: no terminal")?),
             Message::Refused { call, errno } => return Err(refused(call, errno)),
             Message::Ready => break,
@@ -200,7 +207,8 @@ pub fn create(
     let identity = identity.context("handshake: ended before there was a first process")??;
     let init = made.init.take().context("handshake: ended before there was a first process")?;
     let waiting = by_gate.then_some(outside_end);
-    Ok(Container { init, identity, waiting, terminal, servers })
+    let network = link.map(|_| ends.all()).transpose()?;
+    Ok(Container { init, identity, waiting, terminal, network, servers })
 }
 
 /// The state that hooks and callers see (runtime-spec runtime.md, "State").

@@ -7,8 +7,9 @@ use super::bundle::Bundle;
 use super::create::{Gate, Start, Stdio};
 use super::payload::Payload;
 use super::sync::{Message, Sync};
-use super::{create, hooks, mounts, overlay, reaper, rootfs, sysctl};
+use super::{create, hooks, mounts, network, overlay, reaper, rootfs, sysctl};
 use crate::error::Failure;
+use crate::net::link::Link;
 use crate::sys::clone::{self, CLONE_NEWNET, CLONE_NEWUTS};
 use crate::sys::process::Never;
 use crate::sys::{Alone, Named, fd, ids, loopback, process, pty, signal};
@@ -32,6 +33,7 @@ pub struct Inside<'a> {
     payload: Payload,
     stdio: &'a Stdio,
     start: Start,
+    link: Option<&'a Link>,
     /// The caller's own ids are those of the container's root.
     as_root: bool,
     /// Where rbox's own arguments lie.
@@ -47,6 +49,7 @@ impl<'a> Inside<'a> {
         later: u32,
         stdio: &'a Stdio,
         start: Start,
+        link: Option<&'a Link>,
     ) -> Result<Inside<'a>> {
         let can_set_groups = !maps.is_some_and(|(_, writer)| writer == Writer::Itself);
         let payload = Payload::of(&bundle.spec, can_set_groups)?;
@@ -54,13 +57,13 @@ impl<'a> Inside<'a> {
             maps.uid.outside(0) == Some(ids::uid()) && maps.gid.outside(0) == Some(ids::gid())
         });
         let arguments = if wants_reaper(&bundle.spec) { process::arguments() } else { None };
-        Ok(Inside { id, bundle, maps, later, payload, stdio, start, as_root, arguments })
+        Ok(Inside { id, bundle, maps, later, payload, stdio, start, link, as_root, arguments })
     }
 }
 
 /// The list.
 pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
-    let Inside { id, bundle, maps, later, payload, stdio, start, as_root, arguments } = inside;
+    let Inside { id, bundle, maps, later, payload, stdio, start, link, as_root, arguments } = inside;
     let spec = &bundle.spec;
     process::die_with_parent()?;
     outside.end_if_alone();
@@ -71,6 +74,7 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
     set_names(bundle)?;
     if bundle.namespaces.makes(CLONE_NEWNET) {
         loopback::set_up()?;
+        network::connect(link, outside)?;
     }
     if let Some(overlay) = rootfs::overlay(spec) {
         overlay::clear_work(overlay);

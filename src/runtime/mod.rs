@@ -14,6 +14,7 @@ pub mod joiner;
 pub mod mount_options;
 pub mod mounts;
 pub mod namespaces;
+pub mod network;
 pub mod overlay;
 pub mod payload;
 pub mod reaper;

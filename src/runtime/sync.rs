@@ -7,6 +7,7 @@
 //! writes the container down    ── Start ────▶ kept until the payload may start; not if that is a step of its own
 //! starts fuse-overlayfs       ◀── Namespace, Serve ── only for an overlay that the kernel refuses; waits
 //!                              ── Serving ──▶ looks whether it answers
+//! keeps the network's ends    ◀── Network ──  only with an interface; each carries a descriptor
 //! createRuntime hooks         ◀── Mounted ──  only if there are such hooks; waits
 //!                              ── Hooked ───▶ pivots, seals, gives up privileges
 //! keeps the terminal          ◀── Terminal ─  only with a terminal; carries its descriptor
@@ -51,6 +52,8 @@ pub enum Message {
     Mounted,
     /// The createRuntime hooks have run.
     Hooked,
+    /// A part of the network comes along.
+    Network(super::network::End),
     /// The master side of the terminal comes along.
     Terminal,
     /// Nothing is left but to wait for the start.

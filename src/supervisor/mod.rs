@@ -2,15 +2,18 @@
 //!
 //! In the foreground the command line's own process is the supervisor. Everything here is in the host's namespaces.
 
+pub mod network;
 pub mod signals;
 pub mod terminal;
 
 use crate::engine::create::Created;
+use crate::net::service::Task;
 use crate::runtime::create::{self, Container, Leash, Start, Stdio};
 use crate::sys::clone::{CLONE_NEWPID, Child};
 use crate::sys::signal::Blocked;
 use crate::sys::{Alone, process};
 use anyhow::Result;
+use network::Network;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signals::Forward;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,7 +21,8 @@ use std::time::{Duration, Instant};
 use terminal::Relay;
 
 /// Runs a created container to its end: the payload's exit status, or 128 and the number of the signal that ended it.
-pub fn run(mut created: Created) -> Result<u8> {
+/// `tell` gets what goes wrong meanwhile and does not end it.
+pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
     let signals = Blocked::all()?;
     let alone = Alone::check()?;
     let stdio = if created.tty { Stdio::Terminal } else { Stdio::Inherit { stdin: created.interactive } };
@@ -30,12 +34,19 @@ pub fn run(mut created: Created) -> Result<u8> {
     let unwritten = created.unwritten();
     let (record, bundle) = (&created.record, &created.bundle);
     let write = || unwritten.write(record, &bundle.spec);
-    let container = create::create(&alone, &record.id, bundle, &stdio, Start::AtOnce, write)?;
-    let Container { init, identity, terminal, servers, .. } = container;
+    let link = created.network.as_ref().map(|(link, _)| link);
+    let container = create::create(&alone, &record.id, bundle, &stdio, Start::AtOnce, link, write)?;
+    let Container { init, identity, terminal, network, servers, .. } = container;
     let leash = Leash::on(&init);
     let pidfile = created.started(&identity)?;
     created.record.prepare_end();
-    let status = until_end(&init, terminal, &created, &signals);
+    let uplink = created.network.take().map(|(_, uplink)| uplink);
+    let task = network.zip(uplink).map(|(ends, uplink)| Task { ends, uplink, pid: init.pid });
+    let mut network = Network::new(task, alone);
+    let ended = until_end(&init, terminal, &created, &signals, &mut network, tell);
+    // Helpers know the first process by its number, which is its own until it is waited for.
+    drop(network);
+    let status = ended.and_then(|forward| Ok(forward.status(process::wait(init.pidfd.as_fd())?)));
     drop(leash);
     if !own_pids {
         process::kill_children()?;
@@ -49,15 +60,25 @@ pub fn run(mut created: Created) -> Result<u8> {
     Ok(status)
 }
 
-/// The loop: bytes, signals, the time limit, the end.
-fn until_end(init: &Child, terminal: Option<OwnedFd>, created: &Created, signals: &Blocked) -> Result<u8> {
+/// The loop: bytes, signals, the network, the time limit, the end. The first process is still to be waited for.
+fn until_end<'a>(
+    init: &'a Child,
+    terminal: Option<OwnedFd>,
+    created: &Created,
+    signals: &Blocked,
+    network: &mut Network,
+    tell: fn(anyhow::Error),
+) -> Result<Forward<'a>> {
     let mut relay = terminal.map(|master| Relay::start(master, created.interactive)).transpose()?;
     let mut forward = Forward::new(init, created.bundle.namespaces.makes(CLONE_NEWPID));
     // One that is further away than time goes never comes.
     let deadline = Some(created.timeout).filter(|seconds| *seconds > 0);
     let deadline = deadline.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
     loop {
-        let ended = wait(&init.pidfd, signals, relay.as_mut(), deadline)?;
+        let (ended, sent) = wait(&init.pidfd, signals, relay.as_mut(), network, deadline)?;
+        if sent {
+            network.start(tell);
+        }
         while let Some((signal, _)) = signals.next()? {
             match (signal, relay.as_mut()) {
                 (libc::SIGWINCH, Some(relay)) => relay.resize(),
@@ -75,12 +96,18 @@ fn until_end(init: &Child, terminal: Option<OwnedFd>, created: &Created, signals
     if let Some(relay) = relay {
         relay.finish(signals);
     }
-    let status = process::wait(init.pidfd.as_fd())?;
-    Ok(forward.status(status))
+    Ok(forward)
 }
 
-/// Waits for something to do and moves bytes of the terminal; true when the container has ended.
-fn wait(pidfd: &impl AsFd, signals: &Blocked, relay: Option<&mut Relay>, deadline: Option<Instant>) -> Result<bool> {
+/// Waits for something to do and moves bytes of the terminal. Whether the container has ended, and whether it needs its
+/// network.
+fn wait(
+    pidfd: &impl AsFd,
+    signals: &Blocked,
+    relay: Option<&mut Relay>,
+    network: &Network,
+    deadline: Option<Instant>,
+) -> Result<(bool, bool)> {
     let left = deadline.map(|deadline| {
         let left = deadline.saturating_duration_since(Instant::now());
         // Never zero: a container that does not die at once must not make this a busy loop.
@@ -89,14 +116,18 @@ fn wait(pidfd: &impl AsFd, signals: &Blocked, relay: Option<&mut Relay>, deadlin
     });
     let mut fds = vec![PollFd::new(pidfd, PollFlags::IN), PollFd::new(&signals.queue, PollFlags::IN)];
     let wanted = relay.as_ref().map(|relay| relay.wanted()).unwrap_or_default();
+    let first = fds.len();
     fds.extend(wanted.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
+    let first_of_network = fds.len();
+    fds.extend(network.wanted());
     rustix::io::retry_on_intr(|| poll(&mut fds, left.as_ref()))?;
     let ended = !fds[0].revents().is_empty();
-    let ready: Vec<_> = wanted.iter().zip(&fds[2..]).map(|((end, ..), fd)| (*end, fd.revents())).collect();
+    let sent = fds[first_of_network..].iter().any(|fd| !fd.revents().is_empty());
+    let ready: Vec<_> = wanted.iter().zip(&fds[first..]).map(|((end, ..), fd)| (*end, fd.revents())).collect();
     drop(fds);
     drop(wanted);
     if let Some(relay) = relay {
         relay.step(&ready);
     }
-    Ok(ended)
+    Ok((ended, sent))
 }

@@ -4,6 +4,9 @@ use super::{Named, Result, check};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::os::fd::AsRawFd;
 
+/// Its number in every network namespace.
+pub const INDEX: u32 = 1;
+
 /// Sets `lo` up; the kernel then gives it 127.0.0.1/8 and ::1/128 by itself (netdevice(7), SIOCSIFFLAGS).
 pub fn set_up() -> Result<()> {
     let call = || "ioctl(SIOCSIFFLAGS, lo)".to_owned();

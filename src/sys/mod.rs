@@ -11,11 +11,13 @@ pub mod fd;
 pub mod ids;
 pub mod loopback;
 pub mod mount;
+pub mod netlink;
 pub mod path;
 pub mod process;
 pub mod pty;
 pub mod seccomp;
 pub mod signal;
+pub mod watch;
 
 use rustix::io::Errno;
 use std::fmt;

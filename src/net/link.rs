@@ -1,0 +1,236 @@
+//! The container's interface, made by its first process, with nobody at the other end yet.
+//!
+//! Runs in: the container's user and network namespaces, before privileges are given up.
+
+use super::uplink::{Family, Uplink};
+use crate::sys::netlink::{self, Message, Socket};
+use crate::sys::{Named, Result as Called, loopback};
+use anyhow::{Context, Result, anyhow};
+use linux_raw_sys::netlink as raw;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// What the interface is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its name, for instance `eth0`; at most 15 bytes.
+    pub name: String,
+    /// Its hardware address.
+    pub mac: [u8; 6],
+    /// The largest packet, bytes.
+    pub mtu: u32,
+    /// Its IPv4 address.
+    pub v4: Option<Family<Ipv4Addr>>,
+    /// Its IPv6 address.
+    pub v6: Option<Family<Ipv6Addr>>,
+    /// An address of the loopback interface where names are asked for.
+    pub resolver: Option<Ipv4Addr>,
+}
+
+/// The outer ends of what was made. They work from any namespace.
+#[derive(Debug)]
+pub struct Ends {
+    /// The number of the interface.
+    pub index: u32,
+    /// For requests about this network namespace.
+    pub control: OwnedFd,
+    /// Readable when somebody sends, and when an interface comes or goes: see [`Told`].
+    pub told: OwnedFd,
+    /// Port 53 of the resolver's address.
+    pub resolver: Option<Resolver>,
+}
+
+/// Where names are asked for.
+#[derive(Debug)]
+pub struct Resolver {
+    /// A datagram socket.
+    pub datagrams: OwnedFd,
+    /// A listening stream socket.
+    pub streams: OwnedFd,
+}
+
+/// The kernel has no bridges, and cannot load them.
+#[derive(Debug)]
+pub struct NoBridge;
+
+impl std::fmt::Display for NoBridge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the kernel has no bridge (CONFIG_BRIDGE)")
+    }
+}
+
+impl std::error::Error for NoBridge {}
+
+/// How often the kernel asks for a neighbour whose packets wait, beside the question to this program, and every how many
+/// milliseconds: for half a minute.
+const PROBES: u32 = 3000;
+const PROBE_INTERVAL: u64 = 10;
+
+/// What may wait for a neighbour, bytes (`unres_qlen_bytes` in arp(7)).
+const WAITING: u32 = 1 << 20;
+
+impl Link {
+    /// What an uplink's other end expects.
+    pub fn of(uplink: &Uplink, resolver: Option<Ipv4Addr>) -> Link {
+        let Uplink { name, mac, mtu, v4, v6, .. } = uplink;
+        Link { name: name.clone(), mac: *mac, mtu: *mtu, v4: *v4, v6: *v6, resolver }
+    }
+
+    /// Makes the interface with its addresses and routes, and sets it up. Packets for its gateway wait for whoever comes.
+    pub fn set_up(&self) -> Result<Ends> {
+        let control = Socket::open(0)?;
+        match control.request(vec![self.bridge()]) {
+            Err(error) if error.errno == Errno::OPNOTSUPP => return Err(anyhow!(NoBridge).context(error)),
+            made => made?,
+        }
+        let index = control.index(&self.name)?.with_context(|| format!("{}: gone", self.name))?;
+        // A bridge that is made with a size forgets it when it gets a port; one that was told later does not.
+        let kind = libc::RTM_SETLINK;
+        let mut requests = vec![Message::link("set size", kind, 0, index, true).number(raw::IFLA_MTU as u32, self.mtu)];
+        requests.extend(self.addresses(index));
+        control.request(requests)?;
+        let told = Socket::open(raw::RTMGRP_NEIGH | raw::RTMGRP_LINK)?;
+        let resolver = self.resolver.map(Resolver::bind).transpose()?;
+        Ok(Ends { index, control: control.into(), told: told.into(), resolver })
+    }
+
+    /// `eth0` is a bridge and not the tap itself: the design says why.
+    fn bridge(&self) -> Message {
+        let kind = libc::RTM_NEWLINK;
+        let link = Message::link("make interface", kind, netlink::NEW, 0, true)
+            .name(raw::IFLA_IFNAME as u32, &self.name)
+            .with(raw::IFLA_ADDRESS as u32, &self.mac);
+        link.nest(raw::IFLA_LINKINFO as u32, |info| {
+            info.name(raw::IFLA_INFO_KIND as u32, "bridge").nest(raw::IFLA_INFO_DATA as u32, |data| {
+                // There is one port: nothing to listen to before it may be used, nothing to learn about groups.
+                data.number(raw::IFLA_BR_FORWARD_DELAY as u32, 0).with(raw::IFLA_BR_MCAST_SNOOPING as u32, &[0])
+            })
+        })
+    }
+
+    fn addresses(&self, index: u32) -> Vec<Message> {
+        let mut all = Vec::with_capacity(8);
+        let v4 = self.v4.map(|Family { address, prefix, gateway }| (IpAddr::V4(address), prefix, IpAddr::V4(gateway)));
+        let v6 = self.v6.map(|Family { address, prefix, gateway }| (IpAddr::V6(address), prefix, IpAddr::V6(gateway)));
+        for (address, prefix, gateway) in [v4, v6].into_iter().flatten() {
+            all.push(patience(index, address));
+            all.push(new_address(index, address, prefix));
+            all.push(default_route(index, gateway));
+        }
+        all.extend(self.resolver.map(|address| new_address(loopback::INDEX, IpAddr::V4(address), 32)));
+        all
+    }
+}
+
+impl Ends {
+    /// Plugs in an interface of this name, which somebody has made in the container's network namespace meanwhile, and
+    /// which takes packets of this many bytes. What has waited goes out.
+    pub fn plug_in(control: &Socket, bridge: u32, name: &str, mtu: u32) -> Result<()> {
+        let index = control.index(name)?.with_context(|| format!("{name}: no such interface in the container"))?;
+        let kind = libc::RTM_SETLINK;
+        let port = Message::link("plug in", kind, 0, index, true)
+            .number(raw::IFLA_MTU as u32, mtu)
+            .number(raw::IFLA_MASTER as u32, bridge);
+        Ok(control.request(vec![port])?)
+    }
+}
+
+/// What the kernel has told since it was last asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// It looks for a neighbour: somebody sends, and waits.
+    pub wanted: bool,
+    /// An interface has come, or is another than before.
+    pub link: bool,
+}
+
+impl Told {
+    /// Reads it; nothing if nothing was told.
+    pub fn read(socket: BorrowedFd<'_>) -> Called<Option<Told>> {
+        let mut told = Told { wanted: false, link: false };
+        let any = netlink::told(socket, |kind| {
+            // What was lost may have been either.
+            told.wanted |= kind.is_none_or(|kind| kind == libc::RTM_GETNEIGH);
+            told.link |= kind.is_none_or(|kind| kind == libc::RTM_NEWLINK);
+        })?;
+        Ok(any.then_some(told))
+    }
+}
+
+impl Resolver {
+    fn bind(address: Ipv4Addr) -> Called<Resolver> {
+        let to = SocketAddrV4::new(address, 53);
+        let bound = |kind| {
+            let call = || format!("bind({to})");
+            let socket = rustix::net::socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None).named(call)?;
+            rustix::net::bind(&socket, &to).named(call)?;
+            Ok(socket)
+        };
+        let (datagrams, streams) = (bound(SocketType::DGRAM)?, bound(SocketType::STREAM)?);
+        rustix::net::listen(&streams, 128).named(|| format!("listen({to})"))?;
+        Ok(Resolver { datagrams, streams })
+    }
+}
+
+fn family(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => libc::AF_INET as u8,
+        IpAddr::V6(_) => libc::AF_INET6 as u8,
+    }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// `struct ifaddrmsg`. Nobody else is on the link who could have the address: duplicates are not looked for.
+fn new_address(index: u32, address: IpAddr, prefix: u8) -> Message {
+    let mut header = vec![family(address), prefix, raw::IFA_F_NODAD as u8, 0];
+    header.extend(index.to_ne_bytes());
+    let octets = octets(address);
+    Message::new("add address", libc::RTM_NEWADDR, netlink::NEW, &header)
+        .with(raw::IFA_LOCAL as u32, &octets)
+        .with(raw::IFA_ADDRESS as u32, &octets)
+}
+
+/// `struct rtmsg`.
+fn default_route(index: u32, gateway: IpAddr) -> Message {
+    let header = [
+        family(gateway),
+        0,
+        0,
+        0,
+        raw::rt_class_t::RT_TABLE_MAIN as u8,
+        raw::RTPROT_BOOT as u8,
+        raw::rt_scope_t::RT_SCOPE_UNIVERSE as u8,
+        raw::RTN_UNICAST as u8,
+        0,
+        0,
+        0,
+        0,
+    ];
+    Message::new("add route", libc::RTM_NEWROUTE, netlink::NEW, &header)
+        .with(raw::rtattr_type_t::RTA_GATEWAY as u32, &octets(gateway))
+        .number(raw::rtattr_type_t::RTA_OIF as u32, index)
+}
+
+/// `struct ndtmsg`: first this program is asked for a neighbour, by message, then the link, often and for long.
+fn patience(index: u32, address: IpAddr) -> Message {
+    let table = if address.is_ipv4() { "arp_cache" } else { "ndisc_cache" };
+    let kind = libc::RTM_SETNEIGHTBL;
+    Message::new("set neighbour table", kind, raw::NLM_F_REPLACE as u16, &[family(address), 0, 0, 0])
+        .name(raw::NDTA_NAME as u32, table)
+        .nest(raw::NDTA_PARMS as u32, |parameters| {
+            parameters
+                .number(raw::NDTPA_IFINDEX as u32, index)
+                .number(raw::NDTPA_APP_PROBES as u32, 1)
+                .number(raw::NDTPA_MCAST_PROBES as u32, PROBES)
+                .with(raw::NDTPA_RETRANS_TIME as u32, &PROBE_INTERVAL.to_ne_bytes())
+                .number(raw::NDTPA_QUEUE_LENBYTES as u32, WAITING)
+        })
+}
