@@ -32,7 +32,7 @@ pub mod usage;
 pub mod volume;
 
 use crate::error::Advise;
-use crate::net::keeper;
+use crate::net::{keeper, relay};
 use crate::storage::worker;
 use crate::sys::signal;
 use anyhow::{Context, Result, anyhow};
@@ -78,10 +78,10 @@ fn dispatch(args: Vec<String>) -> Result<u8> {
             return worker::main(task);
         }
     }
-    if let [_, role, program, arguments @ ..] = args.as_slice() {
-        if role == keeper::ROLE {
-            return keeper::main(program, arguments);
-        }
+    match args.as_slice() {
+        [_, role, program, arguments @ ..] if role == keeper::ROLE => return keeper::main(program, arguments),
+        [_, role, pid, places] if role == relay::ROLE => return relay::main(pid, places),
+        _ => {}
     }
     let verb = args.get(1).cloned().unwrap_or_default();
     let mut matches = match command().try_get_matches_from(args) {

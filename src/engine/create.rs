@@ -9,6 +9,7 @@ use super::{overlay, root, said, skeleton};
 use crate::error::Failure;
 use crate::image::pull::Progress;
 use crate::net::link::Link;
+use crate::net::port::Doors;
 use crate::net::uplink::Uplink;
 use crate::runtime::bundle::Bundle;
 use crate::runtime::state::Identity;
@@ -39,13 +40,24 @@ pub struct Created {
     /// `--timeout`, seconds, 0 is none.
     pub timeout: u64,
     /// Who carries its packets, if it has an interface.
-    pub network: Option<(Link, Uplink)>,
+    pub network: Option<Outside>,
     /// Why the container has one id, for a user who did not ask for that and was not told yet.
     pub note: Option<Failure>,
     unwritten: Unwritten,
     pidfile: Option<PathBuf>,
     /// Anonymous volumes go after the record, which says that they are in use.
     _volumes: Held,
+}
+
+/// What the host has of a container's network.
+#[derive(Debug)]
+pub struct Outside {
+    /// The interface that the first process makes.
+    pub link: Link,
+    /// Who carries its packets.
+    pub uplink: Uplink,
+    /// Its published ports, if there are any.
+    pub doors: Option<Doors>,
 }
 
 /// What nobody reads before there is a process: it is written down while that makes its mounts.

@@ -1,8 +1,13 @@
 //! The network of a container: its interface, its names, its ports, and who carries its packets
 //! (docs/design/015-network.md). Nothing here knows docker's words.
 
+pub mod carrier;
+pub mod child;
 pub mod helper;
 pub mod keeper;
 pub mod link;
+pub mod port;
+pub mod porter;
+pub mod relay;
 pub mod service;
 pub mod uplink;

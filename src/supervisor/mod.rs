@@ -6,7 +6,7 @@ pub mod network;
 pub mod signals;
 pub mod terminal;
 
-use crate::engine::create::Created;
+use crate::engine::create::{Created, Outside};
 use crate::net::service::Task;
 use crate::runtime::create::{self, Container, Leash, Start, Stdio};
 use crate::sys::clone::{CLONE_NEWPID, Child};
@@ -34,14 +34,14 @@ pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
     let unwritten = created.unwritten();
     let (record, bundle) = (&created.record, &created.bundle);
     let write = || unwritten.write(record, &bundle.spec);
-    let link = created.network.as_ref().map(|(link, _)| link);
+    let link = created.network.as_ref().map(|network| &network.link);
     let container = create::create(&alone, &record.id, bundle, &stdio, Start::AtOnce, link, write)?;
     let Container { init, identity, terminal, network, servers, .. } = container;
     let leash = Leash::on(&init);
     let pidfile = created.started(&identity)?;
     created.record.prepare_end();
-    let uplink = created.network.take().map(|(_, uplink)| uplink);
-    let task = network.zip(uplink).map(|(ends, uplink)| Task { ends, uplink, pid: init.pid });
+    let task = network.zip(created.network.take());
+    let task = task.map(|(ends, Outside { uplink, doors, .. })| Task { ends, uplink, doors, pid: init.pid });
     let mut network = Network::new(task, alone);
     let ended = until_end(&init, terminal, &created, &signals, &mut network, tell);
     // Helpers know the first process by its number, which is its own until it is waited for.

@@ -17,6 +17,7 @@ pub mod process;
 pub mod pty;
 pub mod seccomp;
 pub mod signal;
+pub mod socket;
 pub mod watch;
 
 use rustix::io::Errno;

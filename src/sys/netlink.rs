@@ -116,6 +116,15 @@ impl Socket {
     /// Asks for all of these, in this order, in one call. The first that is refused is the error; the kernel tries the
     /// others nevertheless.
     pub fn request(&self, messages: Vec<Message>) -> Result<()> {
+        self.ask(messages, None)
+    }
+
+    /// The same, where one refusal is as good as none.
+    pub fn request_unless(&self, messages: Vec<Message>, forgiven: Errno) -> Result<()> {
+        self.ask(messages, Some(forgiven))
+    }
+
+    fn ask(&self, messages: Vec<Message>, forgiven: Option<Errno>) -> Result<()> {
         let mut all = Vec::with_capacity(messages.iter().map(|message| message.bytes.len()).sum());
         let mut abouts = Vec::with_capacity(messages.len());
         for Message { mut bytes, about } in messages {
@@ -135,11 +144,9 @@ impl Socket {
                     continue;
                 }
                 answered += 1;
-                let errno = number(body).map_or(libc::EPROTO, |errno| -(errno as i32));
-                if errno != 0 && refused.is_none() {
-                    let about = abouts.get(sequence as usize).copied().unwrap_or("request");
-                    refused = Some((about, Errno::from_raw_os_error(errno)));
-                }
+                let Some(errno) = refusal(body).filter(|errno| Some(*errno) != forgiven) else { continue };
+                refused =
+                    refused.or_else(|| Some((abouts.get(sequence as usize).copied().unwrap_or("request"), errno)));
             }
         }
         match refused {
@@ -162,10 +169,10 @@ impl Socket {
                 if kind == libc::RTM_NEWLINK {
                     found = body.get(4..).and_then(number);
                 } else if kind == raw::NLMSG_ERROR as u16 {
-                    return match number(body).map_or(libc::EPROTO, |errno| -(errno as i32)) {
-                        0 => Ok(found),
-                        libc::ENODEV => Ok(None),
-                        errno => Err(Errno::from_raw_os_error(errno)).named(|| format!("netlink(find {name})")),
+                    return match refusal(body) {
+                        None => Ok(found),
+                        Some(Errno::NODEV) => Ok(None),
+                        Some(errno) => Err(errno).named(|| format!("netlink(find {name})")),
                     };
                 }
             }
@@ -231,6 +238,13 @@ fn parts(mut bytes: &[u8]) -> impl Iterator<Item = (u16, u32, &[u8])> {
         let kind = u16::from_ne_bytes([message[4], message[5]]);
         Some((kind, number(&message[8..])?, &message[HEADER..]))
     })
+}
+
+/// Why not, from the body of an NLMSG_ERROR; none if all is well.
+fn refusal(body: &[u8]) -> Option<Errno> {
+    let errno = number(body).map_or(libc::EPROTO, |errno| (errno as i32).wrapping_neg());
+    // The kernel's are from 1 to 4095.
+    (errno != 0).then(|| Errno::from_raw_os_error(errno.clamp(1, 4095)))
 }
 
 fn number(bytes: &[u8]) -> Option<u32> {

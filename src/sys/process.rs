@@ -128,6 +128,13 @@ pub fn hard_limit(resource: u32) -> Result<u64> {
     Ok(limit.rlim_max)
 }
 
+/// This process may have as many open files as its hard limit says.
+pub fn raise_open_files() -> Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).named(|| "setrlimit(NOFILE)".to_owned())
+}
+
 /// Replaces this program; returns only an error.
 pub fn exec(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
     let Err(errno) = nix::unistd::execve(path, args, env);

@@ -1,0 +1,110 @@
+//! How answers to clients come back to this process, though the clients' addresses are somewhere else.
+//!
+//! A table of its own says that every address is here (ip-route(8), type local). Packets of connections come to it by their
+//! mark, which the container's end takes over from the first packet (`tcp_fwmark_accept`, ip-sysctl.rst); datagrams have
+//! nothing to take over, so that each client needs a rule (`ipproto` and `sport` since Linux 4.17).
+
+use super::clients::Inside;
+use crate::sys::loopback;
+use crate::sys::netlink::{self, Message, Socket};
+use anyhow::Result;
+use linux_raw_sys::netlink as raw;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// The mark of this process's packets, and the number of its table: "rbox".
+pub const MARK: u32 = 0x72_62_6f_78;
+
+/// Before the table `main` (32766), after `local` (0).
+const PRIORITY: u32 = 100;
+
+/// What `struct fib_rule_hdr` calls FR_ACT_TO_TBL.
+const TO_TABLE: u8 = 1;
+
+/// The rules of this network namespace.
+#[derive(Debug)]
+pub struct Rules {
+    socket: Socket,
+    /// For how many flows there is a rule for this client's address and the container's port.
+    clients: RefCell<HashMap<(IpAddr, u16), usize>>,
+}
+
+impl Rules {
+    /// Makes the table and the rule for marked packets.
+    pub fn set_up(inside: &Inside) -> Result<Rules> {
+        let socket = Socket::open(0)?;
+        // A relay that was killed has left its own.
+        let requests = inside.addresses().flat_map(|own| [everything_is_here(own), by_mark(own)]).collect();
+        socket.request_unless(requests, rustix::io::Errno::EXIST)?;
+        Ok(Rules { socket, clients: RefCell::default() })
+    }
+
+    /// Leads datagrams from the container's port to this client here.
+    pub fn lead(&self, client: IpAddr, port: u16) -> Result<()> {
+        let mut clients = self.clients.borrow_mut();
+        let flows = clients.entry((client, port)).or_default();
+        if *flows == 0 {
+            let rule = by_client(libc::RTM_NEWRULE, client, port);
+            if let Err(error) = self.socket.request_unless(vec![rule], rustix::io::Errno::EXIST) {
+                clients.remove(&(client, port));
+                return Err(error.into());
+            }
+        }
+        *flows += 1;
+        Ok(())
+    }
+
+    /// No longer, if it was the last flow.
+    pub fn leave(&self, client: IpAddr, port: u16) {
+        let mut clients = self.clients.borrow_mut();
+        let Some(flows) = clients.get_mut(&(client, port)) else { return };
+        *flows -= 1;
+        if *flows == 0 {
+            clients.remove(&(client, port));
+            // It harms nobody if it stays.
+            let _ = self.socket.request(vec![by_client(libc::RTM_DELRULE, client, port)]);
+        }
+    }
+}
+
+/// `struct rtmsg`. Without a source of its own, what is sent to a client would come from the client.
+fn everything_is_here(own: IpAddr) -> Message {
+    let (family, octets) = parts(own);
+    let [table, protocol, scope, kind] =
+        [0, raw::RTPROT_BOOT as u8, raw::rt_scope_t::RT_SCOPE_HOST as u8, raw::RTN_LOCAL as u8];
+    let header = [family, 0, 0, 0, table, protocol, scope, kind, 0, 0, 0, 0];
+    Message::new("add local route", libc::RTM_NEWROUTE, netlink::NEW, &header)
+        .number(raw::rtattr_type_t::RTA_TABLE as u32, MARK)
+        .number(raw::rtattr_type_t::RTA_OIF as u32, loopback::INDEX)
+        .with(raw::rtattr_type_t::RTA_PREFSRC as u32, &octets)
+}
+
+fn by_mark(own: IpAddr) -> Message {
+    rule(libc::RTM_NEWRULE, parts(own).0, 0).number(raw::FRA_FWMARK as u32, MARK)
+}
+
+fn by_client(kind: u16, client: IpAddr, port: u16) -> Message {
+    let (family, octets) = parts(client);
+    // Both ends of the range.
+    let ports = [port.to_ne_bytes(), port.to_ne_bytes()].concat();
+    rule(kind, family, octets.len() as u8 * 8)
+        .with(raw::FRA_DST as u32, &octets)
+        .with(raw::FRA_IP_PROTO as u32, &[libc::IPPROTO_UDP as u8])
+        .with(raw::FRA_SPORT_RANGE as u32, &ports)
+}
+
+fn parts(address: IpAddr) -> (u8, Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => (libc::AF_INET as u8, address.octets().to_vec()),
+        IpAddr::V6(address) => (libc::AF_INET6 as u8, address.octets().to_vec()),
+    }
+}
+
+/// `struct fib_rule_hdr`.
+fn rule(kind: u16, family: u8, length: u8) -> Message {
+    let flags = if kind == libc::RTM_NEWRULE { netlink::NEW } else { 0 };
+    Message::new("rule", kind, flags, &[family, length, 0, 0, 0, 0, 0, TO_TABLE, 0, 0, 0, 0])
+        .number(raw::FRA_TABLE as u32, MARK)
+        .number(raw::FRA_PRIORITY as u32, PRIORITY)
+}

@@ -1,0 +1,75 @@
+//! Connections to a published port.
+
+use super::clients::Inside;
+use super::rules::MARK;
+use crate::net::port::Published;
+use crate::sys::socket::{break_on_close, of_somebody_else};
+use anyhow::{Context, Result};
+use rustix::io::Errno;
+use rustix::net::SocketType;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+use tokio::io::copy_bidirectional_with_sizes;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+
+/// What is on its way in one direction, bytes.
+const BUFFER: usize = 64 * 1024;
+
+/// How long nobody is let in when there are no descriptors left for them.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves one door for ever.
+pub async fn serve(published: Published, socket: OwnedFd, inside: Inside) -> Result<()> {
+    let listener = TcpListener::from_std(socket.into()).context("event loop")?;
+    loop {
+        match listener.accept().await {
+            Ok((outer, client)) => {
+                let inside = inside.clone();
+                spawn_local(async move {
+                    let passed = pass(outer, client, published.container_port, &inside).await;
+                    // The client has seen it: there is nobody else to tell.
+                    drop(passed);
+                });
+            }
+            // One that went away is no reason to wait, but a lack of descriptors or memory is.
+            Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::CONNABORTED)) => {}
+            Err(_) => sleep(PAUSE).await,
+        }
+    }
+}
+
+/// One connection, to its end.
+async fn pass(mut outer: TcpStream, client: SocketAddr, port: u16, inside: &Inside) -> Result<()> {
+    // Until all went well the client learns that it did not.
+    break_on_close(&outer)?;
+    let (client, own) = inside.place(client).context("no address")?;
+    let to = SocketAddr::new(own, port);
+    let mut inner = match connect(client, to).await {
+        // Another connection of this client comes from the same port to another of the host's.
+        Err(error) if is_taken(&error) => connect(SocketAddr::new(client.ip(), 0), to).await?,
+        connected => connected?,
+    };
+    break_on_close(&inner)?;
+    outer.set_nodelay(true)?;
+    inner.set_nodelay(true)?;
+    copy_bidirectional_with_sizes(&mut outer, &mut inner, BUFFER, BUFFER).await?;
+    // Both sides have said that they have no more to say.
+    close_well(&outer)?;
+    close_well(&inner)
+}
+
+async fn connect(client: SocketAddr, to: SocketAddr) -> Result<TcpStream> {
+    let socket = of_somebody_else(SocketType::STREAM, client, MARK)?;
+    Ok(TcpSocket::from_std_stream(socket.into()).connect(to).await?)
+}
+
+fn is_taken(error: &anyhow::Error) -> bool {
+    matches!(crate::sys::errno(error), Some(Errno::ADDRINUSE | Errno::ADDRNOTAVAIL))
+}
+
+fn close_well(stream: &TcpStream) -> Result<()> {
+    Ok(rustix::net::sockopt::set_socket_linger(stream, None).map_err(std::io::Error::from)?)
+}
