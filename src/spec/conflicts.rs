@@ -60,6 +60,8 @@ mod tests {
         settle(&mut options)
     }
 
+    type Change = fn(&mut Options);
+
     fn publish(options: &mut Options) {
         options.publish = port::publish(&["8080:80"]).expect("a port");
     }
@@ -71,7 +73,7 @@ mod tests {
     #[test]
     fn with_the_network_of_a_container() {
         let web = || Network::Container("web".to_owned());
-        let changes: [(fn(&mut Options), &str); 6] = [
+        let changes: [(Change, &str); 6] = [
             (|options| options.hostname = Some("box".to_owned()), "hostname and the network mode"),
             (
                 |options| options.resolver = resolver::parse(&["1.1.1.1".to_owned()], &[], &[]).expect("an address"),
@@ -95,7 +97,7 @@ mod tests {
 
     #[test]
     fn with_no_network_or_the_hosts() {
-        let error = |network, change: fn(&mut Options)| with(network, change).expect_err("refused").to_string();
+        let error = |network, change: Change| with(network, change).expect_err("refused").to_string();
         assert_eq!(error(Network::None, publish), "conflicting options: port publishing and the network mode none");
         let path = || Network::Path("/proc/1/ns/net".into());
         assert_eq!(error(path(), publish), "conflicting options: port publishing and the network mode ns");

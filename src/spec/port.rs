@@ -32,11 +32,11 @@ impl fmt::Display for Protocol {
 /// Which port of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostPort {
-    /// Any that is free.
+    /// Any that is free, the same one on all addresses.
     Random,
     /// This one.
     Fixed(u16),
-    /// The first of these that is free.
+    /// The first of these that is free once the fixed ones are bound.
     FirstFree(RangeInclusive<u16>),
 }
 

@@ -297,9 +297,11 @@ impl Outbound {
 }
 
 impl Uplink {
-    /// The container's own addresses reach the container.
+    /// The container's own addresses reach the container, and those of a family that it has not reach nothing.
     fn check_loopback(&self) -> Result<()> {
         let HostLoopback::At { v4, v6 } = self.host_loopback else { return Ok(()) };
+        ensure!(v4.is_none() || self.v4.is_some(), "the host's loopback by IPv4 with IPv6 alone");
+        ensure!(v6.is_none() || self.v6.is_some(), "the host's loopback by IPv6 with IPv4 alone");
         let own = self.v4.map(|own| own.address);
         if let Some(address) = v4.filter(|address| Some(*address) == own || *address == self.resolver) {
             bail!("{address} is the container's own address: the host's loopback needs another one");

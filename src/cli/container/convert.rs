@@ -184,11 +184,13 @@ pub fn id_overflow(text: &str) -> Result<IdOverflow> {
     }
 }
 
-pub(super) fn one<T>(option: &str, text: &Option<String>, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+/// Reads an option that is there once; errors name it.
+pub fn one<T>(option: &str, text: &Option<String>, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
     text.as_deref().map(|text| parse(text).with_context(|| format!("{option} {text}"))).transpose()
 }
 
-pub(super) fn each<T>(option: &str, texts: &[String], parse: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
+/// Reads an option that may be there many times; errors name it.
+pub fn each<T>(option: &str, texts: &[String], parse: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
     texts.iter().map(|text| parse(text).with_context(|| format!("{option} {text}"))).collect()
 }
 

@@ -332,6 +332,8 @@ mod tests {
             ("--no-ndp", "--no-ndp: IPv6 needs it: only with --ipv4-only"),
             ("--map-gw,--no-map-gw", "--map-gw and --no-map-gw exclude each other"),
             ("--map-gw,--map-host-loopback,1.2.3.4", "--map-gw and --map-host-loopback exclude each other"),
+            ("-4,--map-host-loopback,fd00::7", "the host's loopback by IPv6 with IPv4 alone"),
+            ("-6,--map-host-loopback,10.0.2.7", "the host's loopback by IPv4 with IPv6 alone"),
             ("-I,tap0", "--ns-ifname tap0: the interface in the container is eth0"),
             ("--dns-forward,fd00::3", "--dns-forward fd00::3: names are asked for at an IPv4 address"),
             ("-T,5201", "--tcp-ns 5201: the container's loopback interface does not lead to the host"),
