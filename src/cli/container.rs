@@ -1,12 +1,14 @@
 //! The options of a new container, in docker's and podman's words.
 
 mod convert;
+mod network;
 
 pub use convert::{id_mode, id_overflow};
 
 use super::boolean;
 use super::remote::RemoteArgs;
 use clap::Args;
+use network::NetworkArgs;
 
 /// What is typed, still text: docker's grammars are read by `spec`, so that their errors are rbox's.
 #[derive(Debug, Default, Args)]
@@ -21,6 +23,8 @@ pub struct ContainerArgs {
     process: Process,
     #[command(flatten)]
     files: Files,
+    #[command(flatten)]
+    network: NetworkArgs,
     #[command(flatten)]
     namespaces: Namespaces,
     #[command(flatten)]
@@ -143,9 +147,6 @@ struct Files {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Namespaces")]
 struct Namespaces {
-    /// Connect the container to a network: none, host, container:NAME, ns:PATH [default: none]
-    #[arg(long, visible_alias = "net", value_name = "NETWORK")]
-    network: Option<String>,
     /// PID namespace to use: private, host, container:NAME, ns:PATH
     #[arg(long, value_name = "MODE")]
     pid: Option<String>,

@@ -25,7 +25,10 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = ContainerArgs::from_arg_matches_mut(&mut matches)?;
     let cwd = std::env::current_dir().context("current directory")?;
     let remote = args.remote.remote(&cwd)?;
-    let options = args.options(&cwd)?;
+    let (options, dropped) = args.options(&cwd)?;
+    if let Some(text) = dropped {
+        tell(Failure { message: text, ..Failure::default() });
+    }
     match run(&options, &remote) {
         // The range is there and newuidmap cannot write it: on a nosuid mount, in an outer container, under a tracer.
         Err(error) if options.id_mode == IdMode::Auto && error.chain().any(|cause| cause.is::<HelperFailed>()) => {
@@ -63,6 +66,11 @@ fn run_once(options: &Options, remote: &Remote) -> Result<u8> {
 }
 
 fn note(why: Failure, next: &str) {
-    let message = format!("note: {}; {next}", why.message);
+    let message = format!("{}; {next}", why.message);
+    tell(Failure { message, ..why });
+}
+
+fn tell(why: Failure) {
+    let message = format!("note: {}", why.message);
     output::error(&Failure { message, ..why }.render());
 }

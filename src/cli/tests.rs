@@ -1,6 +1,7 @@
 use super::container::ContainerArgs;
 use super::*;
 use crate::error::Failure;
+use crate::spec::network::Network;
 use crate::spec::options::{IdMode, Mount, Namespace, Options, Pull, Root, Userns};
 use clap::FromArgMatches;
 use std::path::Path;
@@ -10,7 +11,7 @@ fn parse(words: &[&str]) -> Result<Options> {
     let mut matches =
         command().try_get_matches_from(args).map_err(|error| usage::report(&error, "run").expect_err("an error"))?;
     let (_, mut matches) = matches.remove_subcommand().expect("a verb");
-    ContainerArgs::from_arg_matches_mut(&mut matches)?.options(Path::new("/home/ada"))
+    ContainerArgs::from_arg_matches_mut(&mut matches)?.options(Path::new("/home/ada")).map(|(options, _)| options)
 }
 
 fn line(text: &str) -> Result<Options> {
@@ -108,7 +109,7 @@ fn values_of_all_kinds() {
     )
     .expect("valid");
     assert_eq!(options.userns, Userns::KeepId { uid: Some(5), gid: None, size: None });
-    assert_eq!((options.id_mode, options.network, options.no_shm), (IdMode::Range, Namespace::Host, true));
+    assert_eq!((options.id_mode, options.network, options.no_shm), (IdMode::Range, Network::Host, true));
     assert_eq!(options.pid, Namespace::Container("web".to_owned()));
     assert_eq!((options.shm_size, options.umask, options.oom_score_adj), (Some(1 << 20), Some(0o27), Some(-5)));
     assert_eq!((options.timeout, options.stop_signal), (3, Some(3)));
@@ -116,7 +117,7 @@ fn values_of_all_kinds() {
     assert_eq!((options.cap_add, options.entrypoint), (vec!["NET_ADMIN".into()], Some(vec!["a".into(), "b".into()])));
     assert_eq!(options.annotations.len(), 2);
     assert_eq!(parse(&["--rootfs", "/r", "--entrypoint", "", "x"]).expect("valid").entrypoint, Some(Vec::new()));
-    assert_eq!(line("--rootfs /r --net=none x").expect("valid").network, Namespace::Private);
+    assert_eq!(line("--rootfs /r --net=none x").expect("valid").network, Network::None);
 }
 
 #[test]
@@ -134,7 +135,15 @@ fn errors_name_the_option() {
         ("--name ../x", "--name ../x: not a name: only [a-zA-Z0-9][a-zA-Z0-9_.-]* is allowed"),
         ("-h a\nb", "--hostname a\nb: white space or control characters in it"),
         ("-v data:/b:O", "-v data:/b:O: O: a volume keeps its changes"),
-        ("--network bridge", "--network bridge: bridge: not there yet: use none or host"),
+        ("--network ns:x", "--network ns:x: x: the path of a namespace must be absolute"),
+        ("-p 0:80", "-p 0:80: invalid hostPort: \"0\": ports go from 1 to 65535"),
+        ("--ip x", "--ip x: \"x\" is not an ip address"),
+        ("--mac-address x", "--mac-address x: address x: invalid MAC address"),
+        ("--add-host x", "--add-host x: bad format for add-host: \"x\""),
+        (
+            "--network-alias a/b",
+            "--network-alias a/b: \"a/b\" is not the name of a host: only [a-zA-Z0-9_.-] is allowed",
+        ),
         ("--cap-add x", "--cap-add x: unknown capability"),
         ("--shm-size 0", "--shm-size 0: must be greater than 0"),
         ("--umask 8", "--umask 8: not an octal number up to 0777"),

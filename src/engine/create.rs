@@ -6,7 +6,7 @@ use super::images::{self, Chosen, Remote};
 use super::record::{self, Record};
 use super::volumes::{self, Held};
 use super::{overlay, root, said, skeleton};
-use crate::error::Failure;
+use crate::error::{Advise, Failure};
 use crate::image::pull::Progress;
 use crate::net::link::Link;
 use crate::net::port::Doors;
@@ -15,12 +15,14 @@ use crate::runtime::bundle::Bundle;
 use crate::runtime::state::Identity;
 use crate::seccomp::capability;
 use crate::spec::host::{Host, Joins, Overlay};
+use crate::spec::network::Network;
 use crate::spec::options::{IdMode, Mount, Namespace, Options, Root, Userns};
+use crate::spec::resolver::Resolver;
 use crate::spec::{build, merged};
 use crate::sys::{Named, process};
 use crate::time::Time;
 use crate::userns::idmap::IdMaps;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 use std::os::unix::fs::FileTypeExt;
@@ -79,6 +81,7 @@ impl Unwritten {
 /// Makes the container's directories and its Spec; fetches the image if it has to.
 pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Result<Created> {
     let caller = Caller::this();
+    refuse_what_cannot_run(options)?;
     let joins = joins(options)?;
     refuse_ids_of_another(options, &joins)?;
     let (maps, missing) = if joins.user.is_some() || matches!(options.userns, Userns::Path(_)) {
@@ -189,6 +192,23 @@ impl Drop for PidFile {
     fn drop(&mut self) {
         // Somebody may have removed it already.
         let _ = rustix::fs::unlink(&self.0);
+    }
+}
+
+/// Networks with a way out are not there yet, nor is what needs one: until then the default is `none`.
+fn refuse_what_cannot_run(options: &Options) -> Result<()> {
+    let Options { publish, publish_all, resolver, extra_hosts, .. } = options;
+    let option = match &options.network {
+        Network::Uplink(_) | Network::Shared(_) => Some("--network"),
+        _ if !publish.is_empty() || *publish_all => Some("-p"),
+        _ if *resolver != Resolver::default() && !resolver.is_image_own => Some("--dns"),
+        _ if !extra_hosts.is_empty() => Some("--add-host"),
+        _ => None,
+    };
+    match option {
+        Some(option) => Err(anyhow!("{option}: not there yet: use none or host"))
+            .hint(|| "--network host shares the host's network; none has the loopback interface alone".to_owned()),
+        None => Ok(()),
     }
 }
 
@@ -307,9 +327,10 @@ fn overlays(options: &Options, layers: &[PathBuf], record: &mut Record) -> Resul
 /// that one is joined, too.
 fn joins(options: &Options) -> Result<Joins> {
     let mut joins = Joins::default();
+    let network = options.network.namespace();
     let mut owner: Option<&str> = None;
     let wanted = [
-        (&options.network, &mut joins.network, "net"),
+        (&network, &mut joins.network, "net"),
         (&options.pid, &mut joins.pid, "pid"),
         (&options.ipc, &mut joins.ipc, "ipc"),
         (&options.uts, &mut joins.uts, "uts"),

@@ -1,6 +1,7 @@
 //! The waist: options, an image's configuration and facts about the host in, an OCI Spec out. Pure.
 
 use super::host::{Host, Joins};
+use super::network::Network;
 use super::options::{Namespace, Options, Userns};
 use super::{annotation, capability, masks, mounts, process, seccomp, signal, sysctl};
 use crate::userns::idmap::IdMap;
@@ -67,7 +68,7 @@ impl Names {
             return Ok(Names { hostname: None, variable });
         }
         let own = || match options.network {
-            Namespace::Host => host.hostname.clone(),
+            Network::Host => host.hostname.clone(),
             _ => host.id.chars().take(12).collect(),
         };
         let name = options.hostname.clone().unwrap_or_else(own);
@@ -87,9 +88,10 @@ fn namespaces(options: &Options, host: &Host) -> Result<Vec<LinuxNamespace>> {
         bail!("no id maps for the new user namespace");
     }
     let mut list = vec![namespace(LinuxNamespaceType::User, user), namespace(LinuxNamespaceType::Mount, None)];
+    let shared = options.network.namespace();
     for (kind, option, wanted, joined) in [
         (LinuxNamespaceType::Pid, "pid", &options.pid, pid),
-        (LinuxNamespaceType::Network, "network", &options.network, network),
+        (LinuxNamespaceType::Network, "network", &shared, network),
         (LinuxNamespaceType::Ipc, "ipc", &options.ipc, ipc),
         (LinuxNamespaceType::Uts, "uts", &options.uts, uts),
     ] {

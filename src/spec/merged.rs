@@ -32,6 +32,15 @@ pub fn config(options: &Options, image: &Value) -> Value {
         labels.extend(options.labels.iter().map(|(key, value)| (key.clone(), json!(value))));
         merged.insert("Labels".to_owned(), labels.into());
     }
+    let exposed = options.exposed.iter().flat_map(|one| one.ports.clone().map(|port| (port, one.protocol)));
+    let published = options.publish.iter().map(|one| (one.container_port, one.protocol));
+    let ports: Map<String, Value> =
+        exposed.chain(published).map(|(port, protocol)| (format!("{port}/{protocol}"), json!({}))).collect();
+    if !ports.is_empty() {
+        let mut all = image["ExposedPorts"].as_object().cloned().unwrap_or_default();
+        all.extend(ports);
+        merged.insert("ExposedPorts".to_owned(), all.into());
+    }
     merged.into()
 }
 
@@ -42,6 +51,7 @@ fn strings(list: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::port;
 
     #[test]
     fn options_over_the_image() {
@@ -61,6 +71,12 @@ mod tests {
         assert_eq!((&merged["Cmd"], &merged["Entrypoint"]), (&json!(["ls"]), &json!(["/init"])));
         assert_eq!(merged["Labels"], json!({ "a": "1", "b": "x" }));
         assert_eq!((&merged["Healthcheck"], &merged["OnBuild"]), (&image["Healthcheck"], &image["OnBuild"]));
+        // What is published is exposed, too (docker/cli, `container/opts.go`).
+        let image = json!({ "ExposedPorts": { "443/tcp": {} } });
+        options.exposed = vec![port::expose("53/udp").expect("a port")];
+        options.publish = port::publish(&["8080:80"]).expect("a port");
+        let exposed = json!({ "443/tcp": {}, "53/udp": {}, "80/tcp": {} });
+        assert_eq!(config(&options, &image)["ExposedPorts"], exposed);
         // A new entrypoint drops the image's command.
         options = Options { entrypoint: Some(vec!["/x".to_owned()]), ..Options::default() };
         let merged = config(&options, &image);

@@ -1,6 +1,7 @@
 //! The Spec's mounts: docker's own ones, then the user's by the depth of their targets.
 
 use super::host::{Content, Host, Overlay, Volume};
+use super::network::Network;
 use super::options::{self, Mount, Namespace, Options, Propagation, Root};
 use super::{defaults, tmpfs};
 use crate::runtime::mount_options::COPY_UP;
@@ -58,8 +59,8 @@ fn own(options: &Options, host: &Host) -> Result<Vec<SpecMount>> {
     let writable = options.privileged && !options.read_only;
     // A new sysfs needs a network namespace of its own.
     mounts.push(match (&options.network, writable) {
-        (Namespace::Host, true) => bind("/sys", Path::new("/sys"), &SHARED),
-        (Namespace::Host, false) => {
+        (Network::Host, true) => bind("/sys", Path::new("/sys"), &SHARED),
+        (Network::Host, false) => {
             mount("/sys", "bind", "/sys", &["rbind", "rro", "nosuid", "noexec", "nodev", "rprivate"])
         }
         (_, true) => mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev"]),

@@ -1,20 +1,7 @@
-//! `--network`, `--pid`, `--ipc` and `--uts`.
+//! `--pid`, `--ipc` and `--uts`.
 
 use super::options::Namespace;
-use crate::error::Advise;
-use anyhow::{Result, anyhow, bail};
-
-/// Reads `--network`: so far a network of its own with nothing but loopback, or an existing one.
-pub fn network(text: &str) -> Result<Namespace> {
-    match text {
-        "none" => Ok(Namespace::Private),
-        "private" | "host" => existing(text),
-        _ if is_reference(text) => existing(text),
-        "" => bail!("no network: use none or host"),
-        _ => Err(anyhow!("{text}: not there yet: use none or host"))
-            .hint(|| "host shares the host's network; none has the loopback interface alone".to_owned()),
-    }
-}
+use anyhow::{Result, bail};
 
 /// Reads `--pid`.
 pub fn pid(text: &str) -> Result<Namespace> {
@@ -34,10 +21,6 @@ pub fn ipc(text: &str) -> Result<(Namespace, bool)> {
         "shareable" => Ok((Namespace::Private, false)),
         _ => existing(text).map(|namespace| (namespace, false)),
     }
-}
-
-fn is_reference(text: &str) -> bool {
-    text.starts_with("container:") || text.starts_with("ns:")
 }
 
 fn existing(text: &str) -> Result<Namespace> {
@@ -61,15 +44,12 @@ mod tests {
         let ada = || Namespace::Container("ada".into());
         let path = || Namespace::Path("/proc/1/ns/net".into());
         for (text, namespace) in [
-            ("none", Namespace::Private),
+            ("", Namespace::Private),
             ("private", Namespace::Private),
             ("host", Namespace::Host),
             ("container:ada", ada()),
             ("ns:/proc/1/ns/net", path()),
         ] {
-            assert_eq!(network(text).expect(text), namespace);
-        }
-        for (text, namespace) in [("", Namespace::Private), ("host", Namespace::Host), ("container:ada", ada())] {
             assert_eq!(pid(text).expect(text), namespace);
             assert_eq!(uts(text).expect(text), namespace);
             assert_eq!(ipc(text).expect(text), (namespace, false));
@@ -80,13 +60,8 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        for text in ["", "bridge", "default", "pasta", "pasta:-t,auto", "slirp4netns", "web", "container:", "ns:x"] {
-            assert!(network(text).is_err(), "{text}");
-        }
-        for text in ["none", "shareable", "web", "container:", "host:x"] {
+        for text in ["none", "shareable", "web", "container:", "host:x", "ns:x"] {
             assert!(pid(text).is_err() && uts(text).is_err(), "{text}");
         }
-        let error = network("bridge").expect_err("later");
-        assert_eq!(crate::error::Failure::from(&error).message, "bridge: not there yet: use none or host");
     }
 }

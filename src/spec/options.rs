@@ -3,6 +3,10 @@
 //! This is the "low" form: what was typed, checked for grammar only. [`build`](super::build) turns it into the
 //! "high" form, the OCI Spec, together with the image's configuration and facts about the host.
 
+use super::extra_host::ExtraHost;
+use super::network::Network;
+use super::port::{Exposed, Publish};
+use super::resolver::Resolver;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -48,8 +52,22 @@ pub struct Options {
     pub shm_size: Option<u64>,
     /// `--device`.
     pub devices: Vec<Device>,
-    /// `--network`.
-    pub network: Namespace,
+    /// `--network`, with the options that say more of the container's own.
+    pub network: Network,
+    /// `-p`, a single port each. Empty with the host's network, where there is nothing to publish.
+    pub publish: Vec<Publish>,
+    /// `-P`: also whatever the image exposes, see [`port::publish_all`](super::port::publish_all).
+    pub publish_all: bool,
+    /// `--expose`.
+    pub exposed: Vec<Exposed>,
+    /// `--dns`, `--dns-search` and `--dns-option`.
+    pub resolver: Resolver,
+    /// `--add-host`, in the order given.
+    pub extra_hosts: Vec<ExtraHost>,
+    /// `--no-hosts`: the image's /etc/hosts stays as it is.
+    pub no_hosts: bool,
+    /// `--no-hostname`: the image's /etc/hostname stays as it is.
+    pub no_hostname: bool,
     /// `--pid`.
     pub pid: Namespace,
     /// `--ipc`.
@@ -243,7 +261,7 @@ pub struct Device {
 /// Where a namespace comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Namespace {
-    /// A new one: `private`, for the network `none`.
+    /// A new one: `private`.
     #[default]
     Private,
     /// The host's.

@@ -1,5 +1,6 @@
 //! `--sysctl KEY=VALUE`: kernel parameters of the container's own namespaces.
 
+use super::network::Network;
 use super::options::{Namespace, Options};
 use crate::error::Advise;
 use anyhow::{Result, anyhow, bail};
@@ -32,12 +33,12 @@ pub fn parse(text: &str) -> Result<(String, String)> {
 pub fn allowed(options: &Options) -> Result<Option<HashMap<String, String>>> {
     for (key, _) in &options.sysctls {
         let name = if key.contains('/') { key.replace('/', ".") } else { key.clone() };
-        let (namespace, option) = if name.starts_with("net.") {
-            (&options.network, "network")
+        let (is_hosts, option) = if name.starts_with("net.") {
+            (options.network == Network::Host, "network")
         } else if name.starts_with("fs.mqueue.") || IPC.contains(&name.as_str()) {
-            (&options.ipc, "ipc")
+            (options.ipc == Namespace::Host, "ipc")
         } else if name == "kernel.domainname" {
-            (&options.uts, "uts")
+            (options.uts == Namespace::Host, "uts")
         } else {
             return Err(anyhow!("--sysctl {key}: sysctl '{key}' is not allowed")).hint(|| {
                 "a container can have net.*, fs.mqueue.*, kernel.shm*, kernel.msg*, kernel.sem and kernel.domainname of \
@@ -45,7 +46,7 @@ pub fn allowed(options: &Options) -> Result<Option<HashMap<String, String>>> {
                     .to_owned()
             });
         };
-        if *namespace == Namespace::Host {
+        if is_hosts {
             bail!("--sysctl {key}: sysctl '{key}' is not allowed with --{option} host: it is the host's");
         }
     }
@@ -83,7 +84,7 @@ mod tests {
             let message = crate::error::Failure::from(&error).message;
             assert_eq!(message, format!("--sysctl {key}: sysctl '{key}' is not allowed"));
         }
-        assert!(check("net.x", |options| options.network = Namespace::Host).is_err());
+        assert!(check("net.x", |options| options.network = Network::Host).is_err());
         assert!(check("kernel.sem", |options| options.ipc = Namespace::Host).is_err());
         assert!(check("kernel.domainname", |options| options.uts = Namespace::Host).is_err());
         check("net.x", |options| options.ipc = Namespace::Host).expect("another namespace");

@@ -4,8 +4,12 @@ use super::kind_of;
 use crate::cli::filter::{Filters, pattern};
 use crate::cli::{format, human};
 use crate::seccomp::capability::EVERY;
+use crate::spec::address::{self, Mac};
+use crate::spec::network::{self, Network};
+use crate::spec::port::{self, HostPort};
+use crate::spec::subnet::{self, AnySubnet};
 use crate::spec::{annotation, csv, device, env, idmapping, mount, name, namespace, seccomp, security, signal, size};
-use crate::spec::{capability, sysctl, tmpfs, ulimit, user, userns, volume};
+use crate::spec::{capability, extra_host, resolver, sysctl, tmpfs, ulimit, user, userns, volume};
 use crate::storage::owners;
 use crate::time::{Time, parse_span};
 use anyhow::Result;
@@ -33,6 +37,14 @@ fn fuzz_options() {
         "auto:size=5",
         "container:web",
         "ns:/proc/1/ns/net",
+        "web:ip=10.89.0.5,ip6=fd01::5,mac=44:33:22:11:00:99,alias=a,interface_name=x0 db",
+        "name=web,alias=a,mac-address=02:00:00:00:00:01",
+        "slirp4netns:cidr=10.7.0.0/16,mtu=1500,enable_ipv6=false,outbound_addr=eth0",
+        "pasta:-a,10.0.2.7,-n,255.255.255.0,--gateway=fd00::1,-4,--map-host-loopback,169.254.1.2,-t,80",
+        "127.0.0.1:8080-8090:80-90/udp [::1]::80 80",
+        "02:00:00:00:00:01",
+        "10.0.2.0/24",
+        "web;db=[2001:db8::1]",
         "SIGRTMIN+3",
         "net.ipv4.ip_forward=1",
         "0:@1000:65536",
@@ -55,6 +67,15 @@ fn fuzz_options() {
         "-",
         "+",
         "@",
+        " ",
+        ";",
+        "[",
+        "65535",
+        "pasta:",
+        "--",
+        "::",
+        "ip=",
+        "alias=",
         "ro",
         "rw",
         "type=",
@@ -91,12 +112,8 @@ fn fuzz_options() {
                 said(userns::parse(text)),
                 said(idmapping::parse(text)),
             ],
-            [
-                said(namespace::network(text)),
-                said(namespace::ipc(text)),
-                said(signal::parse(text)),
-                said(size::parse(text)),
-            ],
+            [said(namespace::ipc(text)), said(signal::parse(text)), said(size::parse(text))],
+            network(text),
             [said(sysctl::parse(text)), said(env::parse(text, none)), said(env::parse_file(text.as_bytes(), none))],
             [said(user::find(text, text, text)), said(user::find_group(text, text)), said(csv::split(text))],
             [
@@ -113,6 +130,39 @@ fn fuzz_options() {
             ],
         )
     });
+}
+
+/// Everything that a container's network is described with.
+fn network(text: &str) -> [Option<String>; 8] {
+    let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+    let network = network::parse(&words, network::Own::default());
+    if let Ok(Network::Uplink(uplink)) = &network {
+        let v4 = uplink.v4.is_none_or(|v4| v4.address != v4.gateway && v4.address != uplink.resolver);
+        let v6 = uplink.v6.is_none_or(|v6| v6.address != v6.gateway && v6.subnet().contains(v6.gateway));
+        assert!(v4 && v6, "{uplink:?}");
+    }
+    let published = port::publish(&words);
+    if let Ok(published) = &published {
+        assert!(published.iter().all(|one| one.container_port != 0 && one.host_port != HostPort::Fixed(0)));
+    }
+    let mac = text.parse::<Mac>();
+    if let Ok(mac) = &mac {
+        assert_eq!(mac.to_string().parse::<Mac>().expect("its own text"), *mac);
+    }
+    let subnet = subnet::parse(text);
+    if let Ok(AnySubnet::V4(subnet)) = &subnet {
+        assert_eq!(subnet::v4(&subnet.to_string()).expect("its own text"), *subnet);
+    }
+    [
+        said(network),
+        said(published),
+        said(mac),
+        said(subnet),
+        said(port::expose(text)),
+        said(address::interface(text)),
+        said(extra_host::parse(text)),
+        said(resolver::parse(&words, &words, &words)),
+    ]
 }
 
 #[test]

@@ -4,24 +4,28 @@ use super::ContainerArgs;
 use crate::image::find;
 use crate::spec::options::{IdMode, IdOverflow, Mount, Options, Pull, Root};
 use crate::spec::{
-    annotation, capability, device, env, idmapping, mount, name, namespace, path, security, signal, size, sysctl,
-    tmpfs, ulimit, userns, volume,
+    annotation, capability, conflicts, device, env, idmapping, mount, name, namespace, path, security, signal, size,
+    sysctl, tmpfs, ulimit, userns, volume,
 };
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 
 impl ContainerArgs {
     /// Reads everything. Relative paths are those of `cwd`; files that options name are read.
-    pub fn options(self, cwd: &Path) -> Result<Options> {
+    ///
+    /// The text beside them is a note for the user: what was asked for and does not count.
+    pub fn options(self, cwd: &Path) -> Result<(Options, Option<String>)> {
         let mut options = Options::default();
         self.general(&mut options, cwd)?;
         self.process(&mut options)?;
         self.files(&mut options, cwd)?;
         self.namespaces(&mut options)?;
+        self.network.read(&mut options)?;
         self.ids(&mut options)?;
         self.security(&mut options)?;
         self.root(&mut options, cwd)?;
-        Ok(options)
+        let note = conflicts::settle(&mut options)?;
+        Ok((options, note))
     }
 
     /// docker's `run IMAGE`, podman's `run --rootfs DIR`: either way the first word is what runs.
@@ -125,7 +129,6 @@ impl ContainerArgs {
 
     fn namespaces(&self, options: &mut Options) -> Result<()> {
         let args = &self.namespaces;
-        options.network = one("--network", &args.network, namespace::network)?.unwrap_or_default();
         options.pid = one("--pid", &args.pid, namespace::pid)?.unwrap_or_default();
         (options.ipc, options.no_shm) = one("--ipc", &args.ipc, namespace::ipc)?.unwrap_or_default();
         options.uts = one("--uts", &args.uts, namespace::uts)?.unwrap_or_default();
@@ -181,11 +184,13 @@ pub fn id_overflow(text: &str) -> Result<IdOverflow> {
     }
 }
 
-fn one<T>(option: &str, text: &Option<String>, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+/// Reads an option that is there once; errors name it.
+pub fn one<T>(option: &str, text: &Option<String>, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
     text.as_deref().map(|text| parse(text).with_context(|| format!("{option} {text}"))).transpose()
 }
 
-fn each<T>(option: &str, texts: &[String], parse: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
+/// Reads an option that may be there many times; errors name it.
+pub fn each<T>(option: &str, texts: &[String], parse: impl Fn(&str) -> Result<T>) -> Result<Vec<T>> {
     texts.iter().map(|text| parse(text).with_context(|| format!("{option} {text}"))).collect()
 }
 

@@ -103,7 +103,7 @@ fn goldens() {
     golden("single-id", &make(&options(), &single(host())).expect("valid"));
     golden("privileged", &make(&Options { privileged: true, ..options() }, &host()).expect("valid"));
     let shared = Options {
-        network: Namespace::Host,
+        network: Network::Host,
         pid: Namespace::Host,
         ipc: Namespace::Host,
         uts: Namespace::Host,
@@ -112,7 +112,7 @@ fn goldens() {
     let joins = Joins { mqueue: Some("/dev/mqueue".into()), ..Joins::default() };
     golden("host-namespaces", &make(&shared, &Host { joins, ..host() }).expect("valid"));
     let joined = Options {
-        network: Namespace::Container("web".to_owned()),
+        network: Network::Container("web".to_owned()),
         pid: Namespace::Path("/proc/4711/ns/pid".into()),
         ..options()
     };
@@ -312,7 +312,7 @@ fn host_names() {
     assert_eq!((name, variable.as_str()), (some("0123456789ab"), "HOSTNAME=0123456789ab"));
     let (name, variable) = hostname(|options| options.hostname = Some("box".to_owned())).expect("valid");
     assert_eq!((name, variable.as_str()), (some("box"), "HOSTNAME=box"));
-    let (name, variable) = hostname(|options| options.network = Namespace::Host).expect("valid");
+    let (name, variable) = hostname(|options| options.network = Network::Host).expect("valid");
     assert_eq!((name, variable.as_str()), (some("laptop"), "HOSTNAME=laptop"));
     let (name, variable) = hostname(|options| options.uts = Namespace::Host).expect("valid");
     assert_eq!((name, variable.as_str()), (None, "HOSTNAME=laptop"));
