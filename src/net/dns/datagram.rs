@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
@@ -49,8 +50,11 @@ pub async fn ask(server: SocketAddr, query: &Query) -> io::Result<Reply> {
     let socket = connected(server)?;
     socket.send(&query.with_id(id)).await?;
     loop {
-        // The buffer is there only when there is something to put in.
-        socket.readable().await?;
+        // A port where nobody listens is an error of the socket, and nothing to be read.
+        let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
+        if !ready.is_readable() {
+            return Err(socket.take_error()?.unwrap_or(io::ErrorKind::ConnectionRefused.into()));
+        }
         match take(&socket, query, id) {
             Ok(Reply::Foreign) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -59,6 +63,7 @@ pub async fn ask(server: SocketAddr, query: &Query) -> io::Result<Reply> {
     }
 }
 
+/// The buffer is there only while there is something to put in.
 fn take(socket: &UdpSocket, query: &Query, id: [u8; 2]) -> io::Result<Reply> {
     let mut buffer = vec![0; MAX_ANSWER];
     let length = socket.try_recv(&mut buffer)?;
