@@ -62,11 +62,14 @@ fn refused(query: &[u8]) -> Vec<Vec<u8>> {
     vec![answer(query, 5, 0)]
 }
 
+/// Which server, and what.
+type Asked = (IpAddr, Vec<u8>);
+
 /// Servers at 127.0.0.1, 127.0.0.2 and so on, or other addresses, all at one port.
 struct Fakes {
     port: u16,
     list: Vec<resolv_conf::Server>,
-    seen: Arc<Mutex<Vec<(IpAddr, Vec<u8>)>>>,
+    seen: Arc<Mutex<Vec<Asked>>>,
     tasks: Vec<JoinHandle<()>>,
 }
 

@@ -197,14 +197,25 @@ mod tests {
 
     #[test]
     fn a_file_that_stays_is_not_read_again() {
-        // It is older than the clock is coarse.
-        let path = Path::new("/proc/self/exe");
-        let mut known = None;
-        live(path, &mut known);
-        assert!(known.as_ref().is_some_and(|read| read.stamp.is_some()));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("resolv.conf");
+        fs_err::write(&path, "nameserver 192.0.2.1\n").unwrap();
         let marked = Arc::new(Servers::of(ResolvConf::parse("nameserver 192.0.2.9\n")));
-        known.as_mut().unwrap().servers = marked.clone();
-        assert_eq!(live(path, &mut known), marked);
+        let stamp = Stamp::of(fs_err::metadata(&path)).ok();
+        let mut known = Some(Read { stamp, servers: marked.clone() });
+        assert_eq!(live(&path, &mut known), marked);
+        fs_err::write(&path, "nameserver 192.0.2.10\n").unwrap();
+        assert_ne!(live(&path, &mut known), marked);
+        // What was just written is read again whatever its times are.
+        assert_eq!(known.unwrap().stamp, None);
+    }
+
+    #[test]
+    fn times_that_can_be_relied_on() {
+        let now = UNIX_EPOCH.elapsed().unwrap().as_secs() as i64;
+        let changed = |seconds| Stamp { changed: (seconds, 0), device: 1, inode: 1, size: 1, written: (0, 0) };
+        assert!(changed(now - 60).is_settled() && changed(0).is_settled());
+        assert!(!changed(now).is_settled() && !changed(now + 60).is_settled());
     }
 
     #[test]
