@@ -1,8 +1,8 @@
 //! Answers the container's queries for names with what the host's nameservers say.
 //!
-//! The container's resolv.conf names an address of its own loopback interface. Its first process binds port 53 there and
-//! hands the sockets to the supervisor, which forwards: so it is the host's resolver that is asked at each moment, its
-//! stub 127.0.0.53 too, and a change of the host's network reaches containers that run.
+//! The container's resolv.conf names an address of its own loopback interface. Its first process binds port 53 there
+//! and hands the sockets to the supervisor, which forwards: so it is the host's resolver that is asked at each moment,
+//! its stub 127.0.0.53 too, and a change of the host's network reaches containers that run.
 //!
 //! Runs in: the host's namespaces, the caller, a thread of the supervisor.
 //!
@@ -14,8 +14,8 @@
 //! | `resolv_conf.rs` | resolv.conf(5), the host's and the container's |
 //! | `message.rs` | ids and questions |
 //!
-//! What a container can do is bounded: so many queries and connections at once, each with at most one descriptor towards
-//! a server; what is more is dropped or waits in the kernel.
+//! What a container can do is bounded: so many queries and connections at once, each with at most one descriptor
+//! towards a server; what is more is dropped or waits in the kernel.
 
 mod datagram;
 mod forward;
@@ -57,8 +57,8 @@ impl Default for Limits {
 /// kernel for so long.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Forwards what arrives at `udp`, a bound socket, and `tcp`, a listening one, until this future is dropped. Needs a tokio
-/// runtime with its drivers for i/o and time. The only errors are about these two sockets, at the beginning.
+/// Forwards what arrives at `udp`, a bound socket, and `tcp`, a listening one, until this future is dropped. Needs a
+/// tokio runtime with its drivers for i/o and time. The only errors are about these two sockets, at the beginning.
 pub async fn serve(udp: OwnedFd, tcp: OwnedFd, upstream: Upstream, limits: Limits) -> Result<Infallible> {
     let udp = std::net::UdpSocket::from(udp);
     let tcp = std::net::TcpListener::from(tcp);

@@ -26,8 +26,8 @@ impl Transport {
 /// The answer that the client gets, always one.
 ///
 /// The servers are asked in turn, all of them within the time after which the client asks again: a first one that is
-/// dead must not use that up. Who refuses is like one who is silent, but if others do no better, the refusal is passed on.
-/// If nobody says anything, that is SERVFAIL.
+/// dead must not use that up. Who refuses is like one who is silent, but if others do no better, the refusal is passed
+/// on. If nobody says anything, that is SERVFAIL.
 pub async fn forward(upstream: &Upstream, query: &Query, transport: Transport) -> Vec<u8> {
     let mut attempt = 0;
     loop {

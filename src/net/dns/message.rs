@@ -109,8 +109,8 @@ fn questions(message: &[u8]) -> Option<u16> {
     message.get(4..6)?.first_chunk().map(|count| u16::from_be_bytes(*count))
 }
 
-/// Where the first question ends. A first name has nothing before it to point to, so a pointer (RFC 1035, section 4.1.4)
-/// is an error, as are the kinds of labels that were never used.
+/// Where the first question ends. A first name has nothing before it to point to, so a pointer (RFC 1035, section
+/// 4.1.4) is an error, as are the kinds of labels that were never used.
 fn question_end(message: &[u8]) -> Option<usize> {
     let mut at = HEADER;
     loop {

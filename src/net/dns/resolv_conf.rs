@@ -98,8 +98,8 @@ impl ResolvConf {
         Ok(ResolvConf::parse(&String::from_utf8_lossy(&bytes)))
     }
 
-    /// As glibc reads it: a keyword begins a line, the last `search` or `domain` counts, options add up, and what makes
-    /// no sense is passed over.
+    /// As glibc reads it: a keyword begins a line, the last `search` or `domain` counts, options add up, and what
+    /// makes no sense is passed over.
     pub fn parse(text: &str) -> ResolvConf {
         let mut conf = ResolvConf::default();
         for line in text.lines() {
@@ -119,7 +119,8 @@ impl ResolvConf {
         conf
     }
 
-    /// The container's, made of the host's: `servers` instead of the host's, and `search` and `options` if there are any.
+    /// The container's, made of the host's: `servers` instead of the host's, and `search` and `options` if there are
+    /// any.
     ///
     /// A search list of `.` is none, as docker and podman have it: musl looks for `name..` then, and finds nothing.
     pub fn for_container(self, servers: &[Server], search: &[String], options: &[String]) -> Result<ResolvConf> {
@@ -134,8 +135,8 @@ impl ResolvConf {
         Ok(ResolvConf { servers: servers.to_vec(), search, options: or(options, self.options) })
     }
 
-    /// How long a client waits for an answer before it asks again or asks the next server: `timeout:N` seconds, 5 at first, at
-    /// most 30.
+    /// How long a client waits for an answer before it asks again or asks the next server: `timeout:N` seconds, 5 at
+    /// first, at most 30.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.number("timeout:").unwrap_or(5).clamp(1, 30))
     }
@@ -225,8 +226,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_passed_over() {
-        let text = "nameserver\nnameserver \nnameserver x\nnameserver 1.2.3\nnameserver 192.0.2.1%eth0\n\
-                    nameserver fe80::1%\n nameserver 192.0.2.1\nnameservers 192.0.2.1\nsearch\noptions #\n\0\u{fffd}\nx\n";
+        let text = "nameserver\nnameserver \nnameserver x\nnameserver 1.2.3\nnameserver 192.0.2.1%e\n\
+                    nameserver fe80::1%\n nameserver 192.0.2.1\nnameservers 192.0.2.1\nsearch\noptions #\n\0\u{fffd}\n";
         assert_eq!(ResolvConf::parse(text), ResolvConf::default());
         let default = ResolvConf::parse("options timeout: attempts:x timeout:-1 attempts:99999999999999999999\n");
         assert_eq!((default.timeout(), default.attempts(), default.rotate()), (Duration::from_secs(5), 2, false));

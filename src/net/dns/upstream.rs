@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// A file's times are not finer than this on some filesystems, so what was changed this recently may be changed again and
-/// look the same.
+/// A file's times are not finer than this on some filesystems, so what was changed this recently may be changed again
+/// and look the same.
 const COARSE: Duration = Duration::from_secs(2);
 
 /// Who answers queries.
@@ -87,8 +87,8 @@ impl Upstream {
     }
 }
 
-/// Reads the file again if it is another one. If it cannot be read, for want of a descriptor for example, what is known
-/// goes on to count.
+/// Reads the file again if it is another one. If it cannot be read, for want of a descriptor for example, what is
+/// known goes on to count.
 fn live(path: &Path, known: &mut Option<Read>) -> Arc<Servers> {
     let stamp = Stamp::of(fs_err::metadata(path)).ok();
     if let Some(same) = known.as_ref().filter(|read| read.stamp.is_some() && read.stamp == stamp) {
