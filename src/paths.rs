@@ -53,6 +53,15 @@ fn find_data_dir() -> Result<PathBuf> {
     own_dir(&base.join("rbox"), uid)
 }
 
+/// A program of this name, from PATH.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join(name))
+        .find(|file| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && !file.is_dir())
+}
+
 /// True for a directory of the caller's.
 pub fn belongs_to_caller(path: &Path) -> bool {
     belongs_to(path, rustix::process::geteuid().as_raw())

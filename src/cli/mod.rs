@@ -18,6 +18,7 @@ pub mod login;
 pub mod logout;
 pub mod man;
 pub mod output;
+pub mod port;
 pub mod progress;
 pub mod prompt;
 pub mod pull;
@@ -119,6 +120,7 @@ fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
         "logout" => logout::main(matches),
         "search" => search::main(matches),
         "unshare" => unshare::main(matches),
+        "port" => port::main(matches),
         "volume" => volume::main(matches),
         "completion" => completion::main(matches),
         "man" => man::main(matches),
@@ -159,6 +161,7 @@ pub fn command() -> Command {
         .subcommand(verb("logout", "Log out of a registry", logout::options))
         .subcommand(verb("search", "Search registries for images", search::options))
         .subcommand(verb("unshare", "Run a program in the user namespace of containers", unshare::options))
+        .subcommand(verb("port", "List the ports of a container that are published", port::options))
         .subcommand(verb("volume", "Manage volumes", volume::options))
         .subcommand(verb("completion", "Print the completion script for a shell", completion::options))
         .subcommand(verb("man", "Write the manual pages into a directory", man::options))

@@ -3,26 +3,23 @@
 use super::container::{Container, OfImage};
 use super::ids::{self, Caller};
 use super::images::{self, Chosen, Remote};
+use super::network::{self, Outside};
 use super::record::{self, Record};
 use super::volumes::{self, Held};
-use super::{overlay, root, said, skeleton};
-use crate::error::{Advise, Failure};
+use super::{etc, overlay, root, said, skeleton};
+use crate::error::Failure;
 use crate::image::pull::Progress;
-use crate::net::link::Link;
-use crate::net::port::Doors;
-use crate::net::uplink::Uplink;
+use crate::net::port::Published;
 use crate::runtime::bundle::Bundle;
 use crate::runtime::state::Identity;
 use crate::seccomp::capability;
-use crate::spec::host::{Host, Joins, Overlay};
-use crate::spec::network::Network;
+use crate::spec::host::{Etc, Host, Joins, Overlay};
 use crate::spec::options::{IdMode, Mount, Namespace, Options, Root, Userns};
-use crate::spec::resolver::Resolver;
 use crate::spec::{build, merged};
 use crate::sys::{Named, process};
 use crate::time::Time;
 use crate::userns::idmap::IdMaps;
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 use std::os::unix::fs::FileTypeExt;
@@ -41,7 +38,7 @@ pub struct Created {
     pub interactive: bool,
     /// `--timeout`, seconds, 0 is none.
     pub timeout: u64,
-    /// Who carries its packets, if it has an interface.
+    /// What the host has of its network, if it has a way out.
     pub network: Option<Outside>,
     /// Why the container has one id, for a user who did not ask for that and was not told yet.
     pub note: Option<Failure>,
@@ -51,21 +48,11 @@ pub struct Created {
     _volumes: Held,
 }
 
-/// What the host has of a container's network.
-#[derive(Debug)]
-pub struct Outside {
-    /// The interface that the first process makes.
-    pub link: Link,
-    /// Who carries its packets.
-    pub uplink: Uplink,
-    /// Its published ports, if there are any.
-    pub doors: Option<Doors>,
-}
-
 /// What nobody reads before there is a process: it is written down while that makes its mounts.
 #[derive(Debug, Default)]
 pub struct Unwritten {
     about: Option<Container>,
+    published: Vec<Published>,
     /// Until then the image is held, and afterwards the record says that it is in use.
     _image: Option<Chosen>,
 }
@@ -74,6 +61,9 @@ impl Unwritten {
     /// Writes it down: the Spec, and with `--rm` what the container is.
     pub fn write(self, record: &Record, spec: &Spec) -> Result<()> {
         record.write_config(spec)?;
+        if !self.published.is_empty() {
+            record.write_ports(&self.published)?;
+        }
         self.about.map_or(Ok(()), |about| record.describe(&about, spec))
     }
 }
@@ -81,7 +71,6 @@ impl Unwritten {
 /// Makes the container's directories and its Spec; fetches the image if it has to.
 pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Result<Created> {
     let caller = Caller::this();
-    refuse_what_cannot_run(options)?;
     let joins = joins(options)?;
     refuse_ids_of_another(options, &joins)?;
     let (maps, missing) = if joins.user.is_some() || matches!(options.userns, Userns::Path(_)) {
@@ -106,8 +95,9 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let mut record = Record::create(options.name.as_deref(), !options.remove)?;
     let overlays = overlays(options, &layers, &mut record)?;
     let (volumes, held) = volumes::hold(options, &record.id)?;
+    let network = network::prepare(options, config)?;
     let system = rustix::system::uname();
-    let host = Host {
+    let mut host = Host {
         id: record.id.clone(),
         hostname: system.nodename().to_string_lossy().into_owned(),
         uid: caller.uid,
@@ -119,11 +109,15 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         layers: with_skeleton(&layers)?,
         overlays,
         volumes,
+        etc: Etc::default(),
+        v6_interface: network.as_ref().and_then(Outside::v6_interface),
         joins,
         // A new user namespace has all that the kernel knows, whatever its maker has.
         bounding: capability::EVERY,
         kernel: version(&system.release().to_string_lossy()),
     };
+    let hostname = build::hostname(options, &host);
+    host.etc = etc::write(options, network.as_ref(), &hostname, &record.dir)?;
     let mut spec = build::build(options, config, &host)?;
     overlay::adapt(&mut spec, options.overlays, host.ids.as_ref())?;
     let mut about = None;
@@ -137,9 +131,9 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let bundle = Bundle::new(&record.dir, spec)?;
     let Options { tty, interactive, timeout, .. } = *options;
     let note = missing.filter(|_| said::first_time(said::ONE_ID)).map(|error| Failure::from(&error));
-    let unwritten = Unwritten { about, _image: chosen };
+    let published = network.as_ref().map(Outside::published).unwrap_or_default();
+    let unwritten = Unwritten { about, published, _image: chosen };
     let pidfile = options.pidfile.clone();
-    let network = None;
     Ok(Created { record, bundle, tty, interactive, timeout, network, note, unwritten, pidfile, _volumes: held })
 }
 
@@ -192,23 +186,6 @@ impl Drop for PidFile {
     fn drop(&mut self) {
         // Somebody may have removed it already.
         let _ = rustix::fs::unlink(&self.0);
-    }
-}
-
-/// Networks with a way out are not there yet, nor is what needs one: until then the default is `none`.
-fn refuse_what_cannot_run(options: &Options) -> Result<()> {
-    let Options { publish, publish_all, resolver, extra_hosts, .. } = options;
-    let option = match &options.network {
-        Network::Uplink(_) | Network::Shared(_) => Some("--network"),
-        _ if !publish.is_empty() || *publish_all => Some("-p"),
-        _ if *resolver != Resolver::default() && !resolver.is_image_own => Some("--dns"),
-        _ if !extra_hosts.is_empty() => Some("--add-host"),
-        _ => None,
-    };
-    match option {
-        Some(option) => Err(anyhow!("{option}: not there yet: use none or host"))
-            .hint(|| "--network host shares the host's network; none has the loopback interface alone".to_owned()),
-        None => Ok(()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which ids a container gets: the caller's wish, laid over what the host allows.
 
 use crate::error::{Advise, Failure};
+use crate::paths;
 use crate::spec::options::{IdMapRequest, IdMode, Options, Userns};
 use crate::userns::idmap::{IdMap, IdMaps, IdRange, MAX_RANGES};
 use crate::userns::subid::{self, SubIds, SubRange};
@@ -98,7 +99,7 @@ fn require_range(caller: Caller) -> Result<SubIds> {
         return Ok(subids);
     }
     for name in ["newuidmap", "newgidmap"] {
-        if subid::helper(name).is_none() {
+        if paths::program(name).is_none() {
             return Err(anyhow!("{name}: not found in PATH")).hint(|| {
                 "it is in the package uidmap (Debian, Ubuntu) or shadow-utils (Fedora);\n\
                  --id-mode single works without, with one user in the container"

@@ -7,8 +7,9 @@
 //! nobody holds any more. A container without `--rm` has `DATA/containers/ID/` and `DATA/names/NAME` instead, which stay.
 
 use super::container::{self, Container};
-use super::names;
 use super::scratch::{self, lock};
+use super::{etc, names};
+use crate::net::port::Published;
 use crate::paths;
 use crate::runtime::state::Identity;
 use crate::sys::Named;
@@ -96,6 +97,11 @@ impl Record {
         Ok(fs_err::write(self.dir.join(CONFIG), serde_json::to_vec(spec)?)?)
     }
 
+    /// Writes ports.json.
+    pub fn write_ports(&self, published: &[Published]) -> Result<()> {
+        Ok(fs_err::write(self.dir.join(PORTS), serde_json::to_vec(published)?)?)
+    }
+
     /// Writes down the first process: aside, then renamed, so that nobody reads half of it.
     pub fn started(&self, identity: &Identity) -> Result<()> {
         let aside = self.dir.join(".process.json");
@@ -161,6 +167,8 @@ const CONFIG: &str = "config.json";
 const ROOT: &str = "rootfs";
 /// Its first process.
 pub const PROCESS: &str = "process.json";
+/// Its published ports, if it has any.
+pub const PORTS: &str = "ports.json";
 
 impl Drop for Record {
     fn drop(&mut self) {
@@ -196,7 +204,7 @@ pub fn spec_of(name: &str) -> Result<oci_spec::runtime::Spec> {
 }
 
 /// The directory of a container, by name, id or the beginning of an id.
-fn find(name: &str) -> Result<PathBuf> {
+pub(super) fn find(name: &str) -> Result<PathBuf> {
     let runtime = paths::runtime_dir()?;
     let all = runtime.join("containers");
     let id = match rustix::fs::readlink(runtime.join("names").join(name), Vec::new()) {
@@ -265,7 +273,7 @@ fn remove_dead(runtime: &Path, id: &str) -> Result<()> {
 /// The lock goes last: as long as it is there the next one finds what is left.
 fn remove_record(runtime: &Path, id: &str) -> Result<()> {
     let dir = container_dir(runtime, id);
-    for file in [CONFIG, PROCESS] {
+    for file in [CONFIG, PROCESS, PORTS].into_iter().chain(etc::FILES) {
         gone(rustix::fs::unlink(dir.join(file)), &dir)?;
     }
     match rustix::fs::rmdir(&dir) {

@@ -3,10 +3,10 @@
 use super::child::Child;
 use super::helper;
 use super::link::{Ends, Told};
-use super::uplink::Uplink;
+use super::uplink::{Program, Uplink};
 use crate::sys::netlink::Socket;
 use crate::sys::watch::Watch;
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use std::future::pending;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Between the end of a helper and the start of the next.
 pub const PAUSE: Duration = Duration::from_secs(1);
 
-/// Until it is stopped. `tell` gets what goes wrong with the helper: whoever sends then gets another.
+/// Until it is stopped. `tell` gets what goes wrong with the helpers: whoever sends then gets another.
 pub async fn carry(
     ends: Ends,
     uplink: &Uplink,
@@ -27,13 +27,14 @@ pub async fn carry(
 ) -> Result<()> {
     let control = Socket::from(ends.control);
     let told = Watch::readable(ends.told)?;
+    let mut choice = Choice::new(&uplink.programs);
     let mut helper: Option<Child> = None;
     // By when it must be ready, or from when on the next may start.
-    let mut limit = Instant::now();
+    let (mut limit, mut started) = (Instant::now(), Instant::now());
     let (mut wanted, mut ready) = (false, false);
     loop {
         let waits = if helper.is_some() { !ready } else { wanted };
-        tokio::select! {
+        let failed = tokio::select! {
             biased;
             _ = stopped.changed() => break,
             news = told.next(Told::read) => {
@@ -41,30 +42,73 @@ pub async fn carry(
                 wanted |= news.wanted;
                 if news.link && helper.is_some() && !ready {
                     ready = helper::plug_in(&control, ends.index, uplink)?;
+                    wanted &= !ready;
                 }
+                continue;
             }
             error = end_of(&mut helper) => {
-                tell(error);
-                (helper, wanted, ready) = (None, false, false);
-                limit = Instant::now() + PAUSE;
+                helper = None;
+                error
             }
             () = sleep_until(limit), if waits => match helper.take() {
                 None => {
-                    helper = Some(helper::start(uplink, pid)?);
-                    (wanted, limit) = (false, Instant::now() + PATIENCE);
+                    started = Instant::now();
+                    limit = started + PATIENCE;
+                    helper = Some(helper::start(uplink, choice.program()?, pid)?);
+                    continue;
                 }
                 Some(late) => {
                     late.stop().await;
-                    tell(anyhow!("{}: not ready after {} seconds", uplink.kind.program(), PATIENCE.as_secs()));
-                    limit = Instant::now() + PAUSE;
+                    anyhow!("{}: not ready after {} seconds", choice.program()?.kind.program(), PATIENCE.as_secs())
                 }
             },
+        };
+        // Whoever worked will work again; instead of one that never did there may be another, at once. Some make their tap
+        // before they find out that they cannot work.
+        if let Some(error) = choice.failed(failed, ready && started.elapsed() > PAUSE) {
+            tell(error);
+            (limit, wanted) = (Instant::now() + PAUSE, false);
+        } else {
+            (limit, wanted) = (Instant::now(), true);
         }
+        ready = false;
     }
     if let Some(helper) = helper {
         helper.stop().await;
     }
     Ok(())
+}
+
+/// Which helper it is to be.
+struct Choice<'a> {
+    programs: &'a [Program],
+    next: usize,
+    /// Why those before it did not work.
+    failures: Vec<String>,
+}
+
+impl<'a> Choice<'a> {
+    fn new(programs: &'a [Program]) -> Choice<'a> {
+        Choice { programs, next: 0, failures: Vec::new() }
+    }
+
+    fn program(&self) -> Result<&'a Program> {
+        self.programs.get(self.next).context("no helper")
+    }
+
+    /// One has ended, which has worked or has not. Returned is what to tell when nobody is left to try.
+    fn failed(&mut self, error: anyhow::Error, worked: bool) -> Option<anyhow::Error> {
+        if worked {
+            return Some(error);
+        }
+        self.failures.push(format!("{error:#}"));
+        self.next += 1;
+        if self.next < self.programs.len() {
+            return None;
+        }
+        self.next = 0;
+        Some(anyhow!(std::mem::take(&mut self.failures).join("; ")))
+    }
 }
 
 /// Why a child has ended; never, if there is none.

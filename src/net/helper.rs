@@ -3,7 +3,7 @@
 use super::child::Child;
 use super::keeper;
 use super::link::Ends;
-use super::uplink::Uplink;
+use super::uplink::{Program, Uplink};
 use crate::sys::netlink::Socket;
 use anyhow::Result;
 
@@ -12,10 +12,10 @@ const TAP: &str = "rbox0";
 
 /// Starts it, for the network namespace of a process. It is ready when its tap is there: what is sent before it looks waits
 /// in that.
-pub fn start(uplink: &Uplink, pid: i32) -> Result<Child> {
-    let mut command = keeper::command(uplink.program.as_os_str());
-    command.args(uplink.arguments(pid, TAP)?);
-    Child::start(command, uplink.kind.program())
+pub fn start(uplink: &Uplink, program: &Program, pid: i32) -> Result<Child> {
+    let mut command = keeper::command(program.path.as_os_str());
+    command.args(uplink.arguments(program.kind, pid, TAP)?);
+    Child::start(command, program.kind.program())
 }
 
 /// Plugs its tap into the container's interface; false if it is not there yet.

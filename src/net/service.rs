@@ -2,7 +2,8 @@
 //!
 //! Runs in: the host's namespaces.
 
-use super::link::Ends;
+use super::dns::{self, Limits, Upstream, resolv_conf};
+use super::link::{Ends, Resolver};
 use super::port::Doors;
 use super::uplink::Uplink;
 use super::{carrier, porter};
@@ -10,6 +11,7 @@ use crate::sys::Alone;
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags};
 use std::cell::RefCell;
+use std::path::Path;
 use std::thread::JoinHandle;
 use tokio::sync::watch;
 
@@ -30,7 +32,9 @@ impl Task {
     /// When one of these is ready the time has come to start.
     pub fn wanted(&self) -> Vec<PollFd<'_>> {
         let doors = self.doors.iter().map(|doors| PollFd::new(&doors.knocks, PollFlags::IN));
-        doors.chain([PollFd::new(&self.ends.told, PollFlags::IN)]).collect()
+        let resolver = self.ends.resolver.iter().flat_map(|Resolver { datagrams, streams }| [datagrams, streams]);
+        let others = resolver.chain([&self.ends.told]).map(|fd| PollFd::new(fd, PollFlags::IN));
+        doors.chain(others).collect()
     }
 
     /// Starts the thread. `tell` gets what goes wrong from then on.
@@ -50,7 +54,8 @@ impl Task {
     }
 
     async fn serve(self, stopped: watch::Receiver<()>, tell: &dyn Fn(anyhow::Error)) {
-        let Task { ends, uplink, doors, pid } = self;
+        let Task { mut ends, uplink, doors, pid } = self;
+        let resolver = ends.resolver.take();
         let report = |result: Result<()>| result.unwrap_or_else(tell);
         let carried = async { report(carrier::carry(ends, &uplink, pid, stopped.clone(), tell).await) };
         let ported = async {
@@ -58,7 +63,17 @@ impl Task {
                 report(porter::serve(doors, &uplink, pid, stopped.clone(), tell).await);
             }
         };
-        tokio::join!(carried, ported);
+        let named = async {
+            if let Some(Resolver { datagrams, streams }) = resolver {
+                let upstream = Upstream::live(Path::new(resolv_conf::HOST));
+                let mut stopped = stopped.clone();
+                tokio::select! {
+                    Err(error) = dns::serve(datagrams, streams, upstream, Limits::default()) => tell(error.context("names")),
+                    _ = stopped.changed() => {}
+                }
+            }
+        };
+        tokio::join!(carried, ported, named);
     }
 }
 

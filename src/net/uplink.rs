@@ -1,13 +1,12 @@
 //! Who carries the packets of a container to the host's network, and how: pasta(1) or slirp4netns(1).
 
-use anyhow::Result;
-use serde::{Deserialize, Serialize};
+use anyhow::{Result, bail};
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// The programs that can.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Turns packets into sockets of the host, one for each connection.
     Pasta,
@@ -26,7 +25,7 @@ impl Kind {
 }
 
 /// The container's address of one family, and where all else is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Family<A> {
     /// The container's.
     pub address: A,
@@ -36,20 +35,20 @@ pub struct Family<A> {
     pub gateway: A,
 }
 
-/// An address by which the container reaches what listens on the host's loopback interface alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// By which addresses the container reaches what listens on the host's loopback interface alone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum HostLoopback {
-    /// None.
+    /// By none.
     #[default]
     Closed,
-    /// The gateway's.
+    /// The gateways'.
     Gateway,
-    /// This one.
-    At(IpAddr),
+    /// These.
+    At(Vec<IpAddr>),
 }
 
 /// Whence the host's end of connections comes. What is none is the kernel's choice.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outbound {
     /// An IPv4 address of the host.
     pub v4: Option<Ipv4Addr>,
@@ -59,19 +58,30 @@ pub struct Outbound {
     pub interface4: Option<String>,
     /// An interface of the host, for IPv6.
     pub interface6: Option<String>,
+    /// The interface of the host whose routes count; without it the one with the default route.
+    pub routes_of: Option<String>,
 }
 
-/// A helper as it is to be started, and what it finds in the container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Uplink {
+/// A helper that is installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
     /// Which.
     pub kind: Kind,
     /// Its absolute path.
-    pub program: PathBuf,
+    pub path: PathBuf,
+}
+
+/// The way out of a container: what a helper finds there, and what it is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uplink {
+    /// The helpers that will do, the best one first.
+    pub programs: Vec<Program>,
     /// The container's interface; at most 15 bytes.
     pub name: String,
     /// Its hardware address.
     pub mac: [u8; 6],
+    /// The gateway's, if pasta's own will not do.
+    pub gateway_mac: Option<[u8; 6]>,
     /// The largest packet, bytes.
     pub mtu: u32,
     /// IPv4, if the container has it.
@@ -82,15 +92,13 @@ pub struct Uplink {
     pub host_loopback: HostLoopback,
     /// The host's end.
     pub outbound: Outbound,
-    /// The program's own options that name what not every version of it knows.
-    pub extra: Vec<String>,
 }
 
 impl Uplink {
     /// The arguments: for the network namespace of a process, with a tap of this name. The helper makes the tap and
     /// nothing else; addresses and routes are there.
-    pub fn arguments(&self, pid: i32, tap: &str) -> Result<Vec<OsString>> {
-        let all = match self.kind {
+    pub fn arguments(&self, kind: Kind, pid: i32, tap: &str) -> Result<Vec<OsString>> {
+        let all = match kind {
             Kind::Pasta => self.pasta(pid, tap),
             Kind::Slirp => self.slirp(pid, tap)?,
         };
@@ -114,28 +122,33 @@ impl Uplink {
             add("--address", address.to_string());
             add("--gateway", gateway.to_string());
         }
-        let Outbound { v4, v6, interface4, interface6 } = &self.outbound;
+        let Outbound { v4, v6, interface4, interface6, routes_of } = &self.outbound;
         for address in v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6)) {
             add("--outbound", address.to_string());
         }
-        for (option, name) in [("--outbound-if4", interface4), ("--outbound-if6", interface6)] {
+        for (option, name) in
+            [("--outbound-if4", interface4), ("--outbound-if6", interface6), ("--interface", routes_of)]
+        {
             if let Some(name) = name {
                 add(option, name.clone());
             }
         }
+        if let Some([a, b, c, d, e, f]) = self.gateway_mac {
+            add("--mac-addr", format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"));
+        }
+        if let HostLoopback::At(addresses) = &self.host_loopback {
+            addresses.iter().for_each(|address| add("--map-host-loopback", address.to_string()));
+        }
         add("--userns", format!("/proc/{pid}/ns/user"));
         add("--netns", format!("/proc/{pid}/ns/net"));
-        match self.host_loopback {
-            HostLoopback::Closed => all.push("--no-map-gw".to_owned()),
-            HostLoopback::Gateway => {}
-            HostLoopback::At(address) => all.extend(["--map-host-loopback".to_owned(), address.to_string()]),
+        if self.host_loopback == HostLoopback::Closed {
+            all.push("--no-map-gw".to_owned());
         }
         match (self.v4.is_some(), self.v6.is_some()) {
             (true, false) => all.push("--ipv4-only".to_owned()),
             (false, true) => all.push("--ipv6-only".to_owned()),
             _ => {}
         }
-        all.extend(self.extra.iter().cloned());
         all
     }
 
@@ -150,19 +163,18 @@ impl Uplink {
         if self.v6.is_some() {
             all.push("--enable-ipv6".to_owned());
         }
-        match self.host_loopback {
+        match &self.host_loopback {
             HostLoopback::Closed => all.push("--disable-host-loopback".to_owned()),
             HostLoopback::Gateway => {}
-            HostLoopback::At(address) => {
-                anyhow::bail!("slirp4netns opens the host's loopback by the gateway's address, not by {address}")
+            HostLoopback::At(_) => {
+                bail!("slirp4netns opens the host's loopback interface by the gateway's address alone")
             }
         }
-        let Outbound { v4, v6, interface4, interface6 } = &self.outbound;
+        let Outbound { v4, v6, interface4, interface6, .. } = &self.outbound;
         let v4 = v4.map(|address| address.to_string()).or(interface4.clone());
         let v6 = v6.map(|address| address.to_string()).or(interface6.clone());
         all.extend(v4.map(|from| format!("--outbound-addr={from}")));
         all.extend(v6.map(|from| format!("--outbound-addr6={from}")));
-        all.extend(self.extra.iter().cloned());
         // By paths, it would not find the user namespace again for its sandbox.
         all.extend([pid.to_string(), tap.to_owned()]);
         Ok(all)
@@ -177,34 +189,33 @@ fn words(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn uplink(kind: Kind) -> Uplink {
+    fn uplink() -> Uplink {
         Uplink {
-            kind,
-            program: format!("/usr/bin/{}", kind.program()).into(),
+            programs: vec![],
             name: "eth0".to_owned(),
             mac: [2, 0x42, 10, 0, 2, 100],
+            gateway_mac: None,
             mtu: 65520,
             v4: Some(Family { address: [10, 0, 2, 100].into(), prefix: 24, gateway: [10, 0, 2, 2].into() }),
             v6: None,
             host_loopback: HostLoopback::Closed,
             outbound: Outbound::default(),
-            extra: vec![],
         }
     }
 
-    fn line(uplink: &Uplink) -> String {
-        let all = uplink.arguments(7, "tap9").unwrap();
+    fn line(uplink: &Uplink, kind: Kind) -> String {
+        let all = uplink.arguments(kind, 7, "tap9").unwrap();
         all.into_iter().map(|word| word.into_string().unwrap()).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
     fn nothing_of_the_host_is_open() {
-        let pasta = line(&uplink(Kind::Pasta));
+        let pasta = line(&uplink(), Kind::Pasta);
         let closed = "--tcp-ports none --udp-ports none --tcp-ns none --udp-ns none ";
         assert!(pasta.contains(closed) && pasta.contains(" --no-map-gw"), "{pasta}");
         assert!(pasta.contains(" --address 10.0.2.100 --netmask 24 --gateway 10.0.2.2 "), "{pasta}");
         assert!(pasta.ends_with(" --ipv4-only"), "{pasta}");
-        let slirp = line(&uplink(Kind::Slirp));
+        let slirp = line(&uplink(), Kind::Slirp);
         assert!(slirp.contains(" --disable-host-loopback ") && slirp.contains(" --disable-dns "), "{slirp}");
         assert!(slirp.contains(" --cidr=10.0.2.0/24 "), "{slirp}");
         assert!(slirp.ends_with(" 7 tap9"), "{slirp}");
@@ -212,21 +223,21 @@ mod tests {
 
     #[test]
     fn what_was_opened() {
+        let gateway = Uplink { host_loopback: HostLoopback::Gateway, ..uplink() };
         for kind in [Kind::Pasta, Kind::Slirp] {
-            let opened = line(&Uplink { host_loopback: HostLoopback::Gateway, ..uplink(kind) });
+            let opened = line(&gateway, kind);
             assert!(!opened.contains("map-gw") && !opened.contains("disable-host-loopback"), "{opened}");
         }
-        let at = HostLoopback::At([10, 0, 2, 9].into());
-        assert!(line(&Uplink { host_loopback: at, ..uplink(Kind::Pasta) }).contains("--map-host-loopback 10.0.2.9"));
-        let refused = Uplink { host_loopback: at, ..uplink(Kind::Slirp) }.arguments(7, "tap9").unwrap_err();
-        assert!(refused.to_string().contains("10.0.2.9"), "{refused}");
+        let at = Uplink { host_loopback: HostLoopback::At(vec![[10, 0, 2, 9].into()]), ..uplink() };
+        assert!(line(&at, Kind::Pasta).contains("--map-host-loopback 10.0.2.9"));
+        assert!(at.arguments(Kind::Slirp, 7, "tap9").is_err());
     }
 
     #[test]
     fn networks_of_every_size() {
         for (prefix, network) in [(0, "0.0.0.0/0"), (1, "0.0.0.0/1"), (30, "10.0.2.100/30"), (32, "10.0.2.100/32")] {
             let v4 = Some(Family { address: [10, 0, 2, 100].into(), prefix, gateway: [10, 0, 2, 2].into() });
-            let slirp = line(&Uplink { v4, ..uplink(Kind::Slirp) });
+            let slirp = line(&Uplink { v4, ..uplink() }, Kind::Slirp);
             assert!(slirp.contains(&format!("--cidr={network} ")), "{slirp}");
         }
     }

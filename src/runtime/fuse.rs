@@ -7,10 +7,10 @@
 use super::mount_options::MountOptions;
 use super::overlay::{self, Refused};
 use crate::error::Advise;
+use crate::paths::program;
 use crate::sys::clone::{self, CLONE_NEWUSER, Child, Side};
 use crate::sys::process::Never;
 use crate::sys::{Alone, Named, fd, ids, process, signal};
-use crate::userns::subid::helper;
 use anyhow::{Context, Result};
 use oci_spec::runtime::Mount;
 use rustix::fs::{MemfdFlags, Mode, OFlags};
@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// True if there is the program and the device.
 pub fn is_there() -> bool {
     let device = || rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).is_ok();
-    helper(PROGRAM).is_some() && device()
+    program(PROGRAM).is_some() && device()
 }
 
 /// A running fuse-overlayfs. Dropped, it is waited for, and killed if it does not end.
@@ -70,7 +70,7 @@ pub fn serve(alone: &Alone, namespace: &OwnedFd, device: OwnedFd, mount: &Mount)
     let lower: Vec<String> = overlay::layers(value("lowerdir")?).into_iter().map(plain).collect::<Result<_>>()?;
     let upper = plain(overlay::unescaped(value("upperdir")?))?;
     let work = plain(overlay::unescaped(value("workdir")?))?;
-    let Some(program) = helper(PROGRAM) else {
+    let Some(program) = program(PROGRAM) else {
         let said = format!("{PROGRAM}: not found in PATH");
         return Err(Refused { said }).hint(|| format!("the package {PROGRAM} has it"));
     };

@@ -43,7 +43,7 @@ fn linux(options: &Options, host: &Host, bounding: u64) -> Result<Linux> {
         .set_namespaces(Some(namespaces(options, host)?))
         .set_uid_mappings(host.ids.as_ref().map(|ids| mappings(&ids.uid)).transpose()?)
         .set_gid_mappings(host.ids.as_ref().map(|ids| mappings(&ids.gid)).transpose()?)
-        .set_sysctl(sysctl::allowed(options)?)
+        .set_sysctl(sysctl::build(options, host)?)
         .set_masked_paths(Some(masks::masked(options)))
         .set_readonly_paths(Some(masks::readonly(options)))
         .set_rootfs_propagation(Some(mounts::rootfs_propagation(options).to_owned()))
@@ -67,13 +67,17 @@ impl Names {
             let variable = (options.uts == Namespace::Host).then(|| host.hostname.clone());
             return Ok(Names { hostname: None, variable });
         }
-        let own = || match options.network {
-            Network::Host => host.hostname.clone(),
-            _ => host.id.chars().take(12).collect(),
-        };
-        let name = options.hostname.clone().unwrap_or_else(own);
+        let name = hostname(options, host);
         Ok(Names { hostname: Some(name.clone()), variable: Some(name) })
     }
+}
+
+/// What the container is called: by itself, and in its /etc.
+pub fn hostname(options: &Options, host: &Host) -> String {
+    options.hostname.clone().unwrap_or_else(|| match (&options.uts, &options.network) {
+        (Namespace::Host, _) | (_, Network::Host) => host.hostname.clone(),
+        _ => host.id.chars().take(12).collect(),
+    })
 }
 
 /// A user namespace and a mount namespace always; the others unless they are the host's.

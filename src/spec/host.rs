@@ -29,12 +29,27 @@ pub struct Host {
     pub overlays: Vec<Overlay>,
     /// One for each [`Mount::Volume`](super::options::Mount::Volume) in the order of the options.
     pub volumes: Vec<Volume>,
+    /// Files of the container's /etc.
+    pub etc: Etc,
+    /// The interface of the container's own network that has IPv6, if one has.
+    pub v6_interface: Option<String>,
     /// The namespaces of other containers that the options name.
     pub joins: Joins,
     /// The caller's capability bounding set, a bit for each number. What is not in it no container can have.
     pub bounding: u64,
     /// The kernel's version, major and minor, for seccomp profiles with `minKernel`.
     pub kernel: (u32, u32),
+}
+
+/// Files of the host that are bound into the container's /etc; where there is none the image's own stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Etc {
+    /// hosts(5).
+    pub hosts: Option<PathBuf>,
+    /// hostname(5).
+    pub hostname: Option<PathBuf>,
+    /// resolv.conf(5).
+    pub resolv_conf: Option<PathBuf>,
 }
 
 /// Where the changes of an overlay go.

@@ -1,6 +1,6 @@
 //! The Spec's mounts: docker's own ones, then the user's by the depth of their targets.
 
-use super::host::{Content, Host, Overlay, Volume};
+use super::host::{Content, Etc, Host, Overlay, Volume};
 use super::network::Network;
 use super::options::{self, Mount, Namespace, Options, Propagation, Root};
 use super::{defaults, tmpfs};
@@ -75,6 +75,11 @@ fn own(options: &Options, host: &Host) -> Result<Vec<SpecMount>> {
         _ => mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])),
     }
     mounts.extend(shm(options, host)?);
+    let Etc { hosts, hostname, resolv_conf } = &host.etc;
+    let words = if options.read_only { ["bind", "ro", "rprivate"].as_slice() } else { &["bind", "rprivate"] };
+    for (target, file) in [("/etc/hosts", hosts), ("/etc/hostname", hostname), ("/etc/resolv.conf", resolv_conf)] {
+        mounts.extend(file.as_deref().map(|file| bind(target, file, words)));
+    }
     Ok(mounts)
 }
 

@@ -1,5 +1,6 @@
 //! `--sysctl KEY=VALUE`: kernel parameters of the container's own namespaces.
 
+use super::host::Host;
 use super::network::Network;
 use super::options::{Namespace, Options};
 use crate::error::Advise;
@@ -28,11 +29,50 @@ pub fn parse(text: &str) -> Result<(String, String)> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// The Spec's form. A parameter that does not belong to a namespace of the container is refused: it is the host's, and
-/// root's there.
-pub fn allowed(options: &Options) -> Result<Option<HashMap<String, String>>> {
+/// The Spec's form: what was asked for, and what a network namespace of the container's own is to have otherwise.
+pub fn build(options: &Options, host: &Host) -> Result<Option<HashMap<String, String>>> {
+    allowed(options)?;
+    let mut all = own(options, host);
+    for (key, value) in &options.sysctls {
+        // Either form of a name stands for the same parameter.
+        all.remove(&dotted(key));
+        all.insert(key.clone(), value.clone());
+    }
+    Ok((!all.is_empty()).then_some(all))
+}
+
+/// Every user of the container may ping and serve any port, as with docker: both are harmless there.
+fn own(options: &Options, host: &Host) -> HashMap<String, String> {
+    let mut all = HashMap::new();
+    if options.network.namespace() != Namespace::Private {
+        return all;
+    }
+    let mut set = |key: String, value: String| all.insert(key, value);
+    set("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
+    // The kernel takes ids that are mapped.
+    let groups = host.ids.as_ref().map(|ids| ids.gid.ranges()).unwrap_or_default();
+    if let (Some(first), Some(last)) = (groups.first(), groups.last()) {
+        set("net.ipv4.ping_group_range".to_owned(), format!("{} {}", first.inside, last.inside + (last.count - 1)));
+    }
+    // Answers to clients of a published port find the way back by this.
+    if !options.publish.is_empty() || options.publish_all {
+        set("net.ipv4.tcp_fwmark_accept".to_owned(), "1".to_owned());
+    }
+    // Nobody but rbox says which addresses there are.
+    if let Some(interface) = &host.v6_interface {
+        set(format!("net.ipv6.conf.{interface}.accept_ra"), "0".to_owned());
+    }
+    all
+}
+
+fn dotted(key: &str) -> String {
+    if key.contains('/') { key.replace('/', ".") } else { key.to_owned() }
+}
+
+/// A parameter that does not belong to a namespace of the container is refused: it is the host's, and root's there.
+fn allowed(options: &Options) -> Result<()> {
     for (key, _) in &options.sysctls {
-        let name = if key.contains('/') { key.replace('/', ".") } else { key.clone() };
+        let name = dotted(key);
         let (is_hosts, option) = if name.starts_with("net.") {
             (options.network == Network::Host, "network")
         } else if name.starts_with("fs.mqueue.") || IPC.contains(&name.as_str()) {
@@ -50,7 +90,7 @@ pub fn allowed(options: &Options) -> Result<Option<HashMap<String, String>>> {
             bail!("--sysctl {key}: sysctl '{key}' is not allowed with --{option} host: it is the host's");
         }
     }
-    Ok((!options.sysctls.is_empty()).then(|| options.sysctls.iter().cloned().collect()))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -60,7 +100,7 @@ mod tests {
     fn check(key: &str, change: fn(&mut Options)) -> Result<()> {
         let mut options = Options { sysctls: vec![(key.to_owned(), "1".to_owned())], ..Options::default() };
         change(&mut options);
-        allowed(&options).map(|_| ())
+        allowed(&options)
     }
 
     #[test]

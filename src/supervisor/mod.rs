@@ -6,7 +6,8 @@ pub mod network;
 pub mod signals;
 pub mod terminal;
 
-use crate::engine::create::{Created, Outside};
+use crate::engine::create::Created;
+use crate::engine::network::Outside;
 use crate::net::service::Task;
 use crate::runtime::create::{self, Container, Leash, Start, Stdio};
 use crate::sys::clone::{CLONE_NEWPID, Child};

@@ -2,7 +2,6 @@
 
 use crate::error::Advise;
 use anyhow::{Context, Result};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A range of ids of the host.
@@ -115,15 +114,6 @@ fn ask_nss(command: &[&str]) -> Result<Vec<SubRange>> {
             Some(SubRange { start: start.parse().ok()?, count: count.parse().ok()? })
         })
         .collect())
-}
-
-/// The program that writes maps for the caller, `newuidmap` or `newgidmap`, from PATH.
-pub fn helper(name: &str) -> Option<std::path::PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .filter(|dir| dir.is_absolute())
-        .map(|dir| dir.join(name))
-        .find(|file| rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && !Path::is_dir(file))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Writing the maps of a new user namespace into the kernel (user_namespaces(7)).
 
 use super::idmap::{IdMap, IdMaps};
-use super::subid;
 use crate::error::Advise;
+use crate::paths;
 use crate::sys::{self, Named};
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::{Mode, OFlags};
@@ -81,7 +81,7 @@ impl std::fmt::Display for HelperFailed {
 impl std::error::Error for HelperFailed {}
 
 fn start(name: &'static str, pid: i32, map: &IdMap) -> Result<Child> {
-    let path = subid::helper(name)
+    let path = paths::program(name)
         .ok_or_else(|| anyhow!("{name}: not found in PATH"))
         .hint(|| format!("{name} writes the map of subordinate ids: install the package uidmap (Debian, Ubuntu) or\nshadow-utils (Fedora), or run with --id-mode single"))?;
     let mut command = Command::new(path);

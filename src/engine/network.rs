@@ -1,0 +1,178 @@
+//! What a container's network needs of the host: a helper, ports, addresses.
+
+use super::config;
+use crate::error::Advise;
+use crate::net::link::Link;
+use crate::net::port::{self, Doors, Published};
+use crate::net::uplink::{self, Family, Kind, Program};
+use crate::paths::program;
+use crate::spec::network::Network;
+use crate::spec::options::Options;
+use crate::spec::port::{HostPort, Protocol, Publish, publish_all};
+use crate::spec::uplink::{Addresses, Helper, HostLoopback, Uplink};
+use anyhow::{Result, anyhow, bail};
+use oci_spec::image::ImageConfiguration;
+use std::net::IpAddr;
+
+/// The name of a container's interface.
+const INTERFACE: &str = "eth0";
+
+/// What the host has of a container's network.
+#[derive(Debug)]
+pub struct Outside {
+    /// What was asked for, completed.
+    pub asked: Uplink,
+    /// The interface that the first process makes.
+    pub link: Link,
+    /// Who carries its packets.
+    pub uplink: uplink::Uplink,
+    /// Its published ports, if there are any.
+    pub doors: Option<Doors>,
+}
+
+impl Outside {
+    /// Its published ports.
+    pub fn published(&self) -> Vec<Published> {
+        self.doors.as_ref().map(Doors::published).unwrap_or_default()
+    }
+
+    /// Its interface, if that has IPv6.
+    pub fn v6_interface(&self) -> Option<String> {
+        self.link.v6.map(|_| self.link.name.clone())
+    }
+}
+
+/// Finds the helper and binds the ports, for a container with a way out of its own; nothing for another.
+pub fn prepare(options: &Options, image: Option<&ImageConfiguration>) -> Result<Option<Outside>> {
+    let mut asked = match &options.network {
+        Network::Default => Uplink::default(),
+        Network::Uplink(asked) => (**asked).clone(),
+        Network::Shared(_) => bail!("--network: networks that containers share are not there yet"),
+        Network::None | Network::Host | Network::Container(_) | Network::Path(_) => return Ok(None),
+    };
+    if !host_has_v6() {
+        asked.v6 = None;
+    }
+    let uplink = uplink(&asked, programs(&asked)?);
+    // Where --dns names servers, it is they who are asked.
+    let resolver =
+        Some(asked.resolver).filter(|_| options.resolver.servers.is_empty() && !options.resolver.is_image_own);
+    let link = Link::of(&uplink, resolver);
+    let doors = doors(options, image)?;
+    Ok(Some(Outside { asked, link, uplink, doors }))
+}
+
+/// The helpers that can do what was asked for, pasta first: it is the faster one.
+fn programs(asked: &Uplink) -> Result<Vec<Program>> {
+    let beyond = asked.beyond_slirp();
+    let wanted: &[Kind] = match (asked.helper, &beyond) {
+        (Helper::Pasta, _) | (Helper::Auto, Some(_)) => &[Kind::Pasta],
+        (Helper::Slirp, _) => &[Kind::Slirp],
+        (Helper::Auto, None) => &[Kind::Pasta, Kind::Slirp],
+    };
+    let found = wanted.iter().filter_map(|kind| Some(Program { kind: *kind, path: program(kind.program())? }));
+    let found: Vec<Program> = found.collect();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let names = wanted.iter().map(|kind| kind.program()).collect::<Vec<_>>().join(" nor ");
+    let missing =
+        if wanted.len() > 1 { format!("neither {names} is installed") } else { format!("{names} is not installed") };
+    Err(anyhow!("network: {missing}")).hint(|| {
+        "an administrator can install it: apt install passt (or slirp4netns); dnf install passt\n--network none and \
+         --network host need neither"
+            .to_owned()
+    })
+}
+
+fn uplink(asked: &Uplink, programs: Vec<Program>) -> uplink::Uplink {
+    let mac = asked.mac.map_or_else(|| mac_of(asked), |mac| mac.octets());
+    let from = &asked.outbound;
+    uplink::Uplink {
+        programs,
+        name: INTERFACE.to_owned(),
+        mac,
+        gateway_mac: asked.gateway_mac.map(|mac| mac.octets()),
+        mtu: asked.mtu.into(),
+        v4: asked.v4.map(family),
+        v6: asked.v6.map(family),
+        host_loopback: match asked.host_loopback {
+            HostLoopback::Closed => uplink::HostLoopback::Closed,
+            HostLoopback::Gateway => uplink::HostLoopback::Gateway,
+            HostLoopback::At { v4, v6 } => {
+                uplink::HostLoopback::At(v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6)).collect())
+            }
+        },
+        outbound: uplink::Outbound {
+            v4: from.v4,
+            v6: from.v6,
+            interface4: from.interface4.clone(),
+            interface6: from.interface6.clone(),
+            routes_of: from.routes_of.clone(),
+        },
+    }
+}
+
+fn family<A>(addresses: Addresses<A>) -> Family<A> {
+    let Addresses { address, prefix, gateway } = addresses;
+    Family { address, prefix, gateway }
+}
+
+/// As docker makes it up: a prefix of locally administered addresses, then the IPv4 address.
+fn mac_of(asked: &Uplink) -> [u8; 6] {
+    let [a, b, c, d] = match (asked.v4, asked.v6) {
+        (Some(v4), _) => v4.address.octets(),
+        (None, v6) => {
+            let octets = v6.map(|v6| v6.address.octets()).unwrap_or_default();
+            [octets[12], octets[13], octets[14], octets[15]]
+        }
+    };
+    [0x02, 0x42, a, b, c, d]
+}
+
+/// Whether the host has an IPv6 address that others could know (proc(5), /proc/net/if_inet6: the scope is the fourth word,
+/// 00 for global).
+fn host_has_v6() -> bool {
+    let text = fs_err::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    text.lines().any(|line| line.split_whitespace().nth(3) == Some("00"))
+}
+
+/// Binds what is to be published.
+fn doors(options: &Options, image: Option<&ImageConfiguration>) -> Result<Option<Doors>> {
+    let mut all = options.publish.clone();
+    if options.publish_all {
+        let exposed = image.and_then(|image| image.config().as_ref()).and_then(|config| config.exposed_ports().clone());
+        all.extend(publish_all(&options.publish, &options.exposed, &exposed.unwrap_or_default())?);
+    }
+    if all.is_empty() {
+        return Ok(None);
+    }
+    let usual = match all.iter().any(|publish| publish.host_ip.is_none()) {
+        true => config::read()?.network.publish_address,
+        false => None,
+    };
+    // Those that can be another give way.
+    all.sort_by_key(|publish| match publish.host_port {
+        HostPort::Fixed(_) => 0,
+        HostPort::FirstFree(_) => 1,
+        HostPort::Random => 2,
+    });
+    let wanted: Vec<port::Publish> = all.iter().map(|publish| wanted(publish, usual)).collect();
+    Doors::open(&wanted).map(Some)
+}
+
+fn wanted(publish: &Publish, usual: Option<IpAddr>) -> port::Publish {
+    port::Publish {
+        host: publish.host_ip.or(usual),
+        host_ports: match &publish.host_port {
+            HostPort::Random => (0, 0),
+            HostPort::Fixed(port) => (*port, *port),
+            HostPort::FirstFree(range) => (*range.start(), *range.end()),
+        },
+        container_port: publish.container_port,
+        protocol: match publish.protocol {
+            Protocol::Tcp => port::Protocol::Tcp,
+            Protocol::Udp => port::Protocol::Udp,
+        },
+    }
+}
