@@ -10,7 +10,7 @@ pub const MISSING: &str = "no test network (scripts/bed makes one)";
 
 /// True on a host of the test network.
 pub fn is_here() -> bool {
-    std::env::var_os("RBOX_TEST_BED").is_some()
+    std::env::var_os("RBOX_TEST_BED").is_some_and(|value| !value.is_empty())
 }
 
 /// A host of the test network: its addresses end in this number.
@@ -83,7 +83,7 @@ pub struct Listener {
 impl Env {
     /// Starts a container that runs `listen PORTS`, and waits until it does.
     pub fn listen(&self, options: &[&str], ports: &[&str]) -> Listener {
-        let mut command = self.run_command(options);
+        let mut command = self.run_command(&[&["-i"], options].concat());
         command.args(["/guest", "listen"]).args(ports).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("rbox starts");
         let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
