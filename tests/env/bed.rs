@@ -1,6 +1,6 @@
 //! The test network, where scripts/bed has made one: the tests run on one of its hosts and act from the others.
 
-use super::{Done, Env, LONG};
+use super::{Env, LONG};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
@@ -123,10 +123,4 @@ impl Echo {
         };
         read().unwrap_or_else(|| panic!("no echo: {said:?}"))
     }
-}
-
-/// Asserts that a guest's question found nobody.
-#[track_caller]
-pub fn nobody(done: &Done) {
-    assert!(done.status == 1 && done.stdout.starts_with("error="), "{done:?}");
 }

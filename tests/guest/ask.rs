@@ -10,14 +10,14 @@ use std::time::Duration;
 /// For what must be answered: nothing takes so long, even where the processor is emulated and busy.
 pub const LONG: Duration = Duration::from_secs(30);
 /// For what must not be answered.
-pub const SHORT: Duration = Duration::from_secs(1);
+const SHORT: Duration = Duration::from_secs(3);
 
 /// Sends a line and prints the one that comes back.
-pub fn connect(protocol: &str, address: &str, port: &str, text: &str, patience: Duration) {
+pub fn connect(protocol: &str, address: &str, port: &str, text: &str) {
     let to = SocketAddr::new(address.parse().expect("an address"), port.parse().expect("a port"));
     tell(match protocol {
-        "tcp" => line(to, text, patience),
-        "udp" => datagram(to, text.as_bytes(), patience).map(|answer| String::from_utf8_lossy(&answer).into_owned()),
+        "tcp" => line(to, text),
+        "udp" => datagram(to, text.as_bytes(), LONG).map(|answer| String::from_utf8_lossy(&answer).into_owned()),
         _ => panic!("guest: {protocol}: tcp or udp?"),
     });
 }
@@ -34,8 +34,8 @@ pub fn tell(answer: Result<String>) {
     }
 }
 
-fn line(to: SocketAddr, text: &str, patience: Duration) -> Result<String> {
-    let mut stream = stream(to, patience)?;
+fn line(to: SocketAddr, text: &str) -> Result<String> {
+    let mut stream = stream(to)?;
     stream.write_all(format!("{text}\n").as_bytes())?;
     let mut answer = String::new();
     match BufReader::new(stream).read_line(&mut answer)? {
@@ -44,10 +44,27 @@ fn line(to: SocketAddr, text: &str, patience: Duration) -> Result<String> {
     }
 }
 
-pub fn stream(to: SocketAddr, patience: Duration) -> Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&to, patience)?;
-    stream.set_read_timeout(Some(patience))?;
+pub fn stream(to: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&to, LONG)?;
+    stream.set_read_timeout(Some(LONG))?;
     Ok(stream)
+}
+
+/// Tries TCP and UDP to all of the targets (`ADDRESS:PORT`) at once; prints those that let a connection in or answered.
+pub fn knock(targets: &[&str]) {
+    let targets: Vec<SocketAddr> = targets.iter().map(|target| target.parse().expect("ADDRESS:PORT")).collect();
+    let knocks = targets.into_iter().map(|to| {
+        let tcp = std::thread::spawn(move || TcpStream::connect_timeout(&to, SHORT).is_ok());
+        let udp = std::thread::spawn(move || datagram(to, b"knock", SHORT).is_ok());
+        (to, tcp, udp)
+    });
+    for (to, tcp, udp) in knocks.collect::<Vec<_>>() {
+        for (protocol, knock) in [("tcp", tcp), ("udp", udp)] {
+            if knock.join().expect("no panic") {
+                println!("{protocol} {to}");
+            }
+        }
+    }
 }
 
 pub fn datagram(to: SocketAddr, bytes: &[u8], patience: Duration) -> Result<Vec<u8>> {

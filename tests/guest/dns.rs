@@ -123,7 +123,7 @@ pub fn query(protocol: &str, server: &str, name: &str, kind: &str) {
     let server = SocketAddr::new(server.parse().expect("an address"), 53);
     ask::tell(
         match protocol {
-            "tcp" => ask::stream(server, ask::LONG).and_then(|mut stream| {
+            "tcp" => ask::stream(server).and_then(|mut stream| {
                 send(&mut stream, &query)?;
                 receive(&mut stream)
             }),

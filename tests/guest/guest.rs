@@ -56,8 +56,8 @@ fn main() {
             say("ready");
             copy_input();
         }
-        ["connect", protocol, address, port, text] => ask::connect(protocol, address, port, text, ask::LONG),
-        ["knock", protocol, address, port] => ask::connect(protocol, address, port, "knock", ask::SHORT),
+        ["connect", protocol, address, port, text] => ask::connect(protocol, address, port, text),
+        ["knock", targets @ ..] => ask::knock(targets),
         ["resolve", name] => ask::resolve(name),
         ["dns", protocol, server, name, kind] => dns::query(protocol, server, name, kind),
         ["ping", address] => ask::ping(address),
