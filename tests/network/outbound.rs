@@ -115,12 +115,14 @@ fn a_container_on_the_hosts_network_is_reached() {
 #[test]
 fn a_service_of_another_host_for_a_while() {
     requires!("a_service_of_another_host_for_a_while", bed);
+    let (to, port) = (CLIENT.v4().to_string(), "8071");
+    let service = CLIENT.listen(&["tcp", port]);
     in_each_mode(|env, mode| {
-        let to = CLIENT.v4().to_string();
-        let service = CLIENT.listen(&["tcp", "8071"]);
-        let verb = ["connect", "tcp", &to, "8071", "hello"];
+        let verb = ["connect", "tcp", &CLIENT.v4().to_string(), "8071", "hello"];
         assert_eq!(Echo::read(&env.guest(mode, &verb).ok().stdout).text, "hello", "{mode:?}");
-        drop(service);
-        env::eventually("the service has ended", || env.guest(mode, &verb).stdout == "error=ConnectionRefused\n");
+    });
+    drop(service);
+    env::eventually("the service has ended", || {
+        SERVER.guest(&["connect", "tcp", &to, port, "hello"]) == "error=ConnectionRefused\n"
     });
 }
