@@ -8,19 +8,32 @@ mod env;
 mod closed;
 #[path = "network/outbound.rs"]
 mod outbound;
+#[path = "network/ports.rs"]
+mod ports;
 
 use env::Env;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
-/// The modes in which a container reaches what the host reaches, as options.
-const MODES: &[&[&str]] = &[
+/// The mode with the host's network, as options.
+const HOST: &[&[&str]] = &[
     // The host's resolver is to be named by hand so far.
     &["--network=host", "-v=/etc/resolv.conf:/etc/resolv.conf:ro"],
 ];
 
-/// Runs a test in each of the modes.
+/// The modes with a network of the container's own that leads to others.
+const OWN: &[&[&str]] = &[&["--network=pasta"], &["--network=slirp4netns"]];
+
+/// Runs a test in each mode in which a container reaches what the host reaches.
 fn in_each_mode(test: fn(&Env, &[&str])) {
-    for mode in MODES {
+    for mode in [HOST, OWN].concat() {
+        eprintln!("{mode:?}");
+        test(&Env::new(), mode);
+    }
+}
+
+/// Runs a test in each mode with a network of the container's own.
+fn in_each_mode_of_its_own(test: fn(&Env, &[&str])) {
+    for mode in OWN {
         eprintln!("{mode:?}");
         test(&Env::new(), mode);
     }

@@ -123,3 +123,24 @@ fn echo_request(address: IpAddr) -> Result<()> {
         Err(Error::from(ErrorKind::InvalidData))
     }
 }
+
+/// Prints the routers of the default routes, IPv4's first: the third column of /proc/net/route, in the byte order of the
+/// machine, and the fifth of /proc/net/ipv6_route.
+pub fn gateways() {
+    let file = |name: &str| std::fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default();
+    for line in file("route").lines() {
+        if let [_, "00000000", router, ..] = line.split_whitespace().collect::<Vec<_>>()[..] {
+            let router = u32::from_str_radix(router, 16).expect("hexadecimal");
+            println!("{}", Ipv4Addr::from(router.to_ne_bytes()));
+        }
+    }
+    for line in file("ipv6_route").lines() {
+        if let [_, "00", _, _, router, ..] = line.split_whitespace().collect::<Vec<_>>()[..] {
+            let router = Ipv6Addr::from(u128::from_str_radix(router, 16).expect("hexadecimal"));
+            // The entry that refuses all has none.
+            if !router.is_unspecified() {
+                println!("{router}");
+            }
+        }
+    }
+}

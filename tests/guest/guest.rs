@@ -61,6 +61,7 @@ fn main() {
         ["resolve", name] => ask::resolve(name),
         ["dns", protocol, server, name, kind] => dns::query(protocol, server, name, kind),
         ["ping", address] => ask::ping(address),
+        ["gateways"] => ask::gateways(),
         ["orphan"] => orphan(),
         ["winsize"] => window_size(),
         ["wait-winsize"] => wait_for_resize(),

@@ -29,6 +29,10 @@ fn a_refusal_arrives() {
     in_each_mode(|env, mode| {
         for to in SERVER.addresses() {
             let done = env.guest(mode, &["connect", "tcp", &to.to_string(), "8", "hello"]);
+            if mode[0] == "--network=pasta" && done.stdout == "error=TimedOut\n" {
+                // That of Debian 12 (2023-03-09) does; that of Debian 13 does not.
+                return env::skip("a_refusal_arrives", "this pasta keeps refusals for itself");
+            }
             assert_eq!((done.status, done.stdout.as_str()), (1, "error=ConnectionRefused\n"), "{mode:?} {to}");
         }
     });
