@@ -2,6 +2,7 @@
 
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
+pub mod bed;
 pub mod image;
 
 use std::collections::HashMap;
@@ -298,12 +299,17 @@ pub fn skip(test: &str, reason: &str) {
     }
 }
 
-/// `requires!(test_name, range)`: leaves the test with its reason where the host lacks something.
+/// `requires!(test_name, range)`, `requires!(test_name, bed)`: leaves the test with its reason where the host lacks something.
 #[macro_export]
 macro_rules! requires {
     ($test:expr, range) => {
         if !env::has_range() {
             return env::skip($test, "no subordinate id range that works");
+        }
+    };
+    ($test:expr, bed) => {
+        if !env::bed::is_here() {
+            return env::skip($test, env::bed::MISSING);
         }
     };
     ($test:expr, $condition:expr, $reason:expr) => {

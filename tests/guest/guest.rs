@@ -6,6 +6,11 @@
 #![allow(unsafe_code, missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 #![allow(clippy::undocumented_unsafe_blocks)]
 
+mod ask;
+mod dns;
+mod host;
+mod server;
+
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -41,6 +46,22 @@ fn main() {
         ["raise", signal] => unsafe { assert_eq!(libc::raise(signal.parse().expect("a number")), 0) },
         ["try", call] => attempt(call),
         ["loopback"] => loopback(),
+        ["serve"] => host::serve(),
+        ["echo-server", ports @ ..] => {
+            server::echo(ports);
+            wait_for_ever();
+        }
+        ["listen", ports @ ..] => {
+            server::echo(ports);
+            say("ready");
+            copy_input();
+        }
+        ["connect", protocol, address, port, text] => ask::connect(protocol, address, port, text),
+        ["knock", targets @ ..] => ask::knock(targets),
+        ["resolve", name] => ask::resolve(name),
+        ["dns", protocol, server, name, kind] => dns::query(protocol, server, name, kind),
+        ["ping", address] => ask::ping(address),
+        ["gateways"] => ask::gateways(),
         ["orphan"] => orphan(),
         ["winsize"] => window_size(),
         ["wait-winsize"] => wait_for_resize(),
