@@ -17,6 +17,7 @@ pub mod inspect;
 pub mod login;
 pub mod logout;
 pub mod man;
+pub mod network;
 pub mod output;
 pub mod progress;
 pub mod prompt;
@@ -114,6 +115,7 @@ fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
         "search" => search::main(matches),
         "unshare" => unshare::main(matches),
         "volume" => volume::main(matches),
+        "network" => network::main(matches),
         "completion" => completion::main(matches),
         "man" => man::main(matches),
         _ => Err(anyhow!("{verb}: no such command")),
@@ -154,6 +156,7 @@ pub fn command() -> Command {
         .subcommand(verb("search", "Search registries for images", search::options))
         .subcommand(verb("unshare", "Run a program in the user namespace of containers", unshare::options))
         .subcommand(verb("volume", "Manage volumes", volume::options))
+        .subcommand(verb("network", "Manage networks", network::options))
         .subcommand(verb("completion", "Print the completion script for a shell", completion::options))
         .subcommand(verb("man", "Write the manual pages into a directory", man::options))
 }

@@ -8,6 +8,7 @@ pub mod images;
 pub mod inspect;
 pub mod login;
 pub mod names;
+pub mod networks;
 pub mod overlay;
 pub mod push;
 pub mod record;
