@@ -136,7 +136,11 @@ pub fn command() -> Command {
         .subcommand(verb("run", "Create and run a new container", run::options))
         .subcommand(verb("pull", "Download an image from a registry", pull::options))
         .subcommand(verb("push", "Upload an image to a registry", push::options))
-        .subcommand(verb("inspect", "Display detailed information on containers, images and volumes", inspect::options))
+        .subcommand(verb(
+            "inspect",
+            "Display detailed information on containers, images, volumes and networks",
+            inspect::options,
+        ))
         .subcommand(verb("rm", "Remove containers", rm::options))
         .subcommand(verb("diff", "Show what a container has changed", diff::options))
         .subcommand(verb("commit", "Make an image of a container", commit::options))

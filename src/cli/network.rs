@@ -264,7 +264,7 @@ fn remove(args: &RemoveArgs) -> Result<u8> {
 }
 
 fn prune(args: &PruneArgs) -> Result<u8> {
-    let filters = Filters::parse(&args.filter, &["until", "label", "label!"])?;
+    let filters = Filters::parse(&args.filter, &["until", "label!"])?;
     let until = filters.until(Time::now())?;
     if !args.force && !confirm("This will remove all custom networks not used by at least one container.")? {
         return Ok(0);

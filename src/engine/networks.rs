@@ -1,8 +1,8 @@
 //! Networks that containers share.
 //!
-//! `DATA/networks/NAME.json` is podman's file of one, as netavark reads it. It is whole or not there, and never changes:
-//! who uses the network holds a shared lock on it, who removes it the exclusive one. Whoever makes or removes one has the
-//! directory's lock meanwhile, so that no two get the same addresses.
+//! `DATA/networks/NAME.json` is podman's file of one, as netavark reads it. It is whole or not there, and never
+//! changes: who uses the network holds a shared lock on it, who removes it the exclusive one. Whoever makes or removes
+//! one has the directory's lock meanwhile, so that no two get the same addresses.
 
 mod definition;
 mod pools;

@@ -20,8 +20,8 @@ pub const SPECIAL: [(&str, &str); 9] = [
     ("ff00::/8", "addresses of groups"),
 ];
 
-/// Where subnets are taken from, in this order: podman's pools (containers/common, `default_subnet_pools`), then the other
-/// private addresses of RFC 1918, for hosts whose VPN has all of 10.0.0.0/8. First and last of each.
+/// Where subnets are taken from, in this order: podman's pools (containers/common, `default_subnet_pools`), then the
+/// other private addresses of RFC 1918, for hosts whose VPN has all of 10.0.0.0/8. First and last of each.
 const PRIVATE: [(&str, &str); 3] =
     [("10.89.0.0/24", "10.255.255.0/24"), ("172.16.0.0/24", "172.31.255.0/24"), ("192.168.0.0/24", "192.168.255.0/24")];
 
@@ -41,7 +41,8 @@ pub fn free_v4(taken: &[Subnet]) -> Result<Pool> {
         .hint(|| "`rbox network prune` removes networks; --subnet names one".to_owned())
 }
 
-/// A subnet of IPv6 that overlaps with none of `taken`: a unique local one with a random number (RFC 4193, section 3.2).
+/// A subnet of IPv6 that overlaps with none of `taken`: a unique local one with a random number (RFC 4193, section
+/// 3.2).
 pub fn free_v6(taken: &[Subnet]) -> Result<Pool> {
     loop {
         let id = record::random_id()?;
@@ -72,8 +73,8 @@ pub fn of_host() -> Vec<Subnet> {
         .collect()
 }
 
-/// A line of `/proc/net/route`: interface, destination, gateway, flags, three numbers, mask. Addresses are numbers of the
-/// machine whose bytes are in the order of the wire.
+/// A line of `/proc/net/route`: interface, destination, gateway, flags, three numbers, mask. Addresses are numbers of
+/// the machine whose bytes are in the order of the wire.
 fn route_v4(line: &str) -> Option<Subnet> {
     let mut fields = line.split_whitespace();
     let number = |text: &str| u32::from_str_radix(text, 16).ok().map(u32::to_ne_bytes);

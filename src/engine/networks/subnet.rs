@@ -49,13 +49,13 @@ impl Subnet {
 
     /// The lowest address that a machine can have.
     pub fn first_host(self) -> IpAddr {
-        of((number(self.network) + 1).min(number(self.last())), self.network)
+        of(number(self.network).saturating_add(1).min(number(self.last())), self.network)
     }
 
     /// The highest address that a machine can have: with IPv4 the one before the broadcasts'.
     pub fn last_host(self) -> IpAddr {
         match self.last() {
-            last @ IpAddr::V4(_) => of((number(last) - 1).max(number(self.network)), last),
+            last @ IpAddr::V4(_) => of(number(last).saturating_sub(1).max(number(self.network)), last),
             last @ IpAddr::V6(_) => last,
         }
     }
@@ -163,6 +163,7 @@ mod tests {
             ("10.89.0.0/30", "10.89.0.0/30", "10.89.0.1", "10.89.0.2", "10.89.0.3"),
             ("10.1.2.3/32", "10.1.2.3/32", "10.1.2.3", "10.1.2.3", "10.1.2.3"),
             ("0.0.0.0/32", "0.0.0.0/32", "0.0.0.0", "0.0.0.0", "0.0.0.0"),
+            ("255.255.255.255/32", "255.255.255.255/32", "255.255.255.255", "255.255.255.255", "255.255.255.255"),
             ("1.2.3.4/0", "0.0.0.0/0", "0.0.0.1", "255.255.255.254", "255.255.255.255"),
             ("fd00::5/64", "fd00::/64", "fd00::1", "fd00::ffff:ffff:ffff:ffff", "fd00::ffff:ffff:ffff:ffff"),
             ("ffff::/0", "::/0", "::1", &Ipv6Addr::from(u128::MAX).to_string(), &Ipv6Addr::from(u128::MAX).to_string()),
@@ -171,6 +172,13 @@ mod tests {
             let found = [range.first_host(), range.last_host(), range.last()].map(|address| address.to_string());
             assert_eq!((range.to_string().as_str(), found), (shown, [first, last_host, last].map(str::to_owned)));
         }
+    }
+
+    #[test]
+    fn the_very_last() {
+        let last = IpAddr::from(Ipv6Addr::from(u128::MAX));
+        let range = Subnet::around(last, 128).expect("one address");
+        assert_eq!((range.first_host(), range.last_host(), range.next()), (last, last, None));
     }
 
     #[test]
