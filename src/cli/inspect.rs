@@ -2,7 +2,7 @@
 
 use super::each::partly;
 use super::{format, grammar, output};
-use crate::engine::{container, images, inspect, volumes};
+use crate::engine::{container, images, inspect, networks, volumes};
 use crate::error::Advise;
 use crate::image::find;
 use crate::spec::options::IdMode;
@@ -13,13 +13,13 @@ use serde_json::Value;
 /// What is typed.
 #[derive(Debug, Args)]
 struct InspectArgs {
-    /// Names or ids of containers, images or volumes
+    /// Names or ids of containers, images, volumes or networks
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
     /// Print in another form: json, or a template
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Look for one kind of thing only: container, image, volume
+    /// Look for one kind of thing only: container, image, volume, network
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
 }
@@ -29,12 +29,13 @@ pub fn options(command: Command) -> Command {
     grammar::<InspectArgs>(command, "rbox inspect [OPTIONS] NAME...")
 }
 
-/// Prints what is known of things, whatever they are: a container of the name before an image, an image before a volume.
+/// Prints what is known of things, whatever they are: of several with one name a container comes first, then an image, a
+/// volume, a network.
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = InspectArgs::from_arg_matches_mut(&mut matches)?;
     let wanted = args.kind.as_deref();
-    if let Some(other) = wanted.filter(|kind| !["container", "image", "volume", "all"].contains(kind)) {
-        bail!("--type {other}: container, image or volume is wanted");
+    if let Some(other) = wanted.filter(|kind| !["container", "image", "volume", "network", "all"].contains(kind)) {
+        bail!("--type {other}: container, image, volume or network is wanted");
     }
     let wants = |kind: &str| matches!(wanted, None | Some("all")) || wanted == Some(kind);
     let (values, status) = partly(&args.names, |name| {
@@ -54,8 +55,13 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
                 return super::volume::about(&volume);
             }
         }
+        if wants("network") {
+            if let Ok(network) = networks::find(name) {
+                return Ok(super::network::about(&network));
+            }
+        }
         Err(anyhow!("no such {}: {name}", wanted.filter(|kind| *kind != "all").unwrap_or("object")))
-            .hint(|| "`rbox images` and `rbox volume ls` list what is here".to_owned())
+            .hint(|| "`rbox images`, `rbox volume ls` and `rbox network ls` list what is here".to_owned())
     });
     output::print(&format::objects(&values, args.format.as_deref())?)?;
     Ok(status)

@@ -17,6 +17,7 @@ pub mod inspect;
 pub mod login;
 pub mod logout;
 pub mod man;
+pub mod network;
 pub mod output;
 pub mod port;
 pub mod progress;
@@ -122,6 +123,7 @@ fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
         "unshare" => unshare::main(matches),
         "port" => port::main(matches),
         "volume" => volume::main(matches),
+        "network" => network::main(matches),
         "completion" => completion::main(matches),
         "man" => man::main(matches),
         _ => Err(anyhow!("{verb}: no such command")),
@@ -142,7 +144,11 @@ pub fn command() -> Command {
         .subcommand(verb("run", "Create and run a new container", run::options))
         .subcommand(verb("pull", "Download an image from a registry", pull::options))
         .subcommand(verb("push", "Upload an image to a registry", push::options))
-        .subcommand(verb("inspect", "Display detailed information on containers, images and volumes", inspect::options))
+        .subcommand(verb(
+            "inspect",
+            "Display detailed information on containers, images, volumes and networks",
+            inspect::options,
+        ))
         .subcommand(verb("rm", "Remove containers", rm::options))
         .subcommand(verb("diff", "Show what a container has changed", diff::options))
         .subcommand(verb("commit", "Make an image of a container", commit::options))
@@ -163,6 +169,7 @@ pub fn command() -> Command {
         .subcommand(verb("unshare", "Run a program in the user namespace of containers", unshare::options))
         .subcommand(verb("port", "List the ports of a container that are published", port::options))
         .subcommand(verb("volume", "Manage volumes", volume::options))
+        .subcommand(verb("network", "Manage networks", network::options))
         .subcommand(verb("completion", "Print the completion script for a shell", completion::options))
         .subcommand(verb("man", "Write the manual pages into a directory", man::options))
 }

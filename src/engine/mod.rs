@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod login;
 pub mod names;
 pub mod network;
+pub mod networks;
 pub mod overlay;
 pub mod port;
 pub mod push;

@@ -72,7 +72,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = LsArgs::from_arg_matches_mut(&mut matches)?;
     let filters = Filters::parse(
         &args.filter,
-        &["dangling", "label", "label!", "before", "since", "after", "until", "reference", "id", "intermediate"],
+        &["dangling", "label!", "before", "since", "after", "until", "reference", "id", "intermediate"],
     )?;
     let store = images::default_store(IdMode::Auto)?;
     let list = list::list(&store)?;

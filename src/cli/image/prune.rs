@@ -31,7 +31,7 @@ pub fn options(command: Command) -> Command {
 /// Removes them and says what that freed.
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = PruneArgs::from_arg_matches_mut(&mut matches)?;
-    let filters = Filters::parse(&args.filter, &["until", "label", "label!"])?;
+    let filters = Filters::parse(&args.filter, &["until", "label!"])?;
     let what = match args.all {
         true => "This will remove all images without at least one container associated to them.",
         false => "This will remove all dangling images.",

@@ -15,7 +15,7 @@ pub fn options(command: Command) -> Command {
         .subcommand(verb("check", "Verify every blob and layer of the store", check::options))
         .subcommand(verb("df", "Show how much space is used", df::options))
         .subcommand(verb("prune", "Remove what nobody needs", prune::options))
-        .subcommand(verb("reset", "Remove all images, containers and volumes", reset::options))
+        .subcommand(verb("reset", "Remove all images, containers, volumes and networks", reset::options))
 }
 
 /// Calls the verb.

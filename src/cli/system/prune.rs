@@ -4,7 +4,7 @@ use crate::cli::confirm::confirm;
 use crate::cli::filter::Filters;
 use crate::cli::{grammar, human, output};
 use crate::engine::images::{self, prune};
-use crate::engine::{remove, volumes};
+use crate::engine::{networks, remove, volumes};
 use crate::spec::options::IdMode;
 use crate::time::Time;
 use anyhow::Result;
@@ -35,8 +35,9 @@ pub fn options(command: Command) -> Command {
 /// Removes containers that have ended, then what they alone used.
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = PruneArgs::from_arg_matches_mut(&mut matches)?;
-    let filters = Filters::parse(&args.filter, &["until", "label", "label!"])?;
+    let filters = Filters::parse(&args.filter, &["until", "label!"])?;
     let mut what = "This will remove:\n  - all stopped containers\n".to_owned();
+    what.push_str("  - all networks not used by at least one container\n");
     what.push_str(if args.volumes { "  - all anonymous volumes not used by at least one container\n" } else { "" });
     what.push_str(match args.all {
         true => "  - all images without at least one container associated to them\n",
@@ -51,6 +52,9 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         let labels = &found.container.config["Labels"];
         is_old(Some(found.container.created)) && filters.labels(|key| labels[key].as_str())
     })?;
+    let networks = networks::prune(|network| {
+        is_old(Some(network.created)) && filters.labels(|key| network.labels.get(key).map(String::as_str))
+    })?;
     let volumes = if args.volumes { volumes::prune(volumes::Volume::is_anonymous)? } else { (Vec::new(), 0) };
     let store = images::default_store(IdMode::Auto)?;
     let pruned = prune::prune(&store, args.all, |listed| {
@@ -63,6 +67,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         }
     };
     section("Deleted Containers", containers);
+    section("Deleted Networks", networks);
     section("Deleted Volumes", volumes.0);
     section("Deleted Images", pruned.images.iter().map(|listed| format!("deleted: {}", listed.image.id())).collect());
     match pruned.freed {

@@ -23,7 +23,7 @@ pub fn options(command: Command) -> Command {
 /// Removes everything.
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = ResetArgs::from_arg_matches_mut(&mut matches)?;
-    let what = "This will kill all containers and remove all images, containers and volumes of this user.";
+    let what = "This will kill all containers and remove all images, containers, volumes and networks of this user.";
     if args.force || confirm(what)? {
         system::reset::reset(&images::default_store(IdMode::Auto)?)?;
     }

@@ -7,7 +7,7 @@ use crate::storage::store::Store;
 use crate::storage::temporary;
 use anyhow::{Context, Result, anyhow};
 
-/// Removes images, containers, volumes and what is in the making. Containers that run are killed first.
+/// Removes images, containers, volumes, networks and what is in the making. Containers that run are killed first.
 pub fn reset(store: &Store) -> Result<()> {
     record::sweep(&paths::runtime_dir()?)?;
     for found in container::all()?.found.into_iter().filter(|found| found.live) {
