@@ -4,6 +4,7 @@
 pub mod carrier;
 pub mod child;
 pub mod dns;
+pub mod handover;
 pub mod helper;
 pub mod keeper;
 pub mod link;

@@ -6,6 +6,7 @@ use crate::error::Failure;
 use crate::runtime::bundle::Bundle;
 use crate::runtime::create::{self, Leash, Start, Stdio};
 use crate::runtime::hooks;
+use crate::runtime::network::Connection;
 use crate::sys::clone::CLONE_NEWPID;
 use crate::sys::signal::Blocked;
 use crate::sys::{Alone, Named, fd, process};
@@ -76,7 +77,7 @@ fn make(container: &Container, bundle: &Bundle, options: &Create) -> Result<crea
     container.store(&stored)?;
     let stdio = if options.console_socket.is_some() { Stdio::Terminal } else { Stdio::Inherit { stdin: true } };
     let made =
-        create::create(&alone, &container.id, bundle, &stdio, Start::OnGate(container.gate()?), None, || Ok(()))?;
+        create::create(&alone, &container.id, bundle, &stdio, Start::OnGate(container.gate()?), Connection::None, || Ok(()))?;
     let leash = Leash::on(&made.init);
     if let (Some(socket), Some(terminal)) = (&options.console_socket, &made.terminal) {
         send_terminal(socket, terminal.as_fd()).with_context(|| format!("--console-socket {}", socket.display()))?;

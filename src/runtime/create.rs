@@ -8,9 +8,11 @@ use super::init::{self, Inside};
 use super::overlay::Refused;
 use super::state::Identity;
 use super::sync::{self, Message, Sync};
-use super::{hooks, joiner, network};
+use super::network::{Connection, Neighbours};
+use super::{hooks, joiner};
 use crate::error::{Advise, FAILED, Failure};
-use crate::net::link::{Ends, Link};
+use crate::net::handover::Received;
+use crate::net::link::Ends;
 use crate::sys::clone::{self, CLONE_NEWPID, CLONE_NEWUSER, Child, Side};
 use crate::sys::{Alone, CallError, ids, process};
 use crate::userns::write::{self, Writer};
@@ -104,21 +106,22 @@ impl Container {
     }
 }
 
-/// Starts the container of a bundle. On an error nothing of it is left. `link`: the interface of a network namespace that
-/// is made. `meanwhile`: what the maker has to do before the
-/// payload starts, and may do while the first process is at work.
+/// Starts the container of a bundle. On an error nothing of it is left. `connection`: what a network
+/// namespace that is made is connected to. `meanwhile`: what the maker has to do before the payload starts, and may do
+/// while the first process is at work.
 pub fn create(
     alone: &Alone,
     id: &str,
     bundle: &Bundle,
     stdio: &Stdio,
     start: Start,
-    link: Option<&Link>,
+    connection: Connection<'_>,
     meanwhile: impl FnOnce() -> Result<()>,
 ) -> Result<Container> {
     let (uid, gid) = (ids::uid(), ids::gid());
     let maps = bundle.maps.as_ref().map(|maps| (maps, write::writer(maps, uid, gid)));
-    let by_joiner = bundle.namespaces.need_joiner();
+    let neighbours = connection.neighbours();
+    let by_joiner = bundle.namespaces.need_joiner() || neighbours.is_some();
     let flags = match maps {
         _ if by_joiner => 0,
         // A network namespace costs as much as all else together. The helpers start sooner if the first process makes
@@ -128,13 +131,13 @@ pub fn create(
     };
     let later = if by_joiner { 0 } else { bundle.namespaces.new & !flags };
     let by_gate = matches!(start, Start::OnGate(_));
-    let inside = Inside::plan(id, bundle, maps, later, stdio, start, link)?;
+    let inside = Inside::plan(id, bundle, maps, later, stdio, start, connection)?;
     let (outside_end, inside_end) = sync::pair()?;
     let first = match clone::clone(alone, flags).map_err(|error| (error.errno, error)) {
         Ok(Side::Parent(child)) => child,
         Ok(Side::Child) => {
             drop(outside_end);
-            become_container(alone, bundle, maps, inside, inside_end)
+            become_container(alone, bundle, maps, neighbours, inside, inside_end)
         }
         Err((errno, error)) => return Err(error).maybe_hint(|| write::clone_refused(errno)),
     };
@@ -161,8 +164,8 @@ pub fn create(
         outside_end.send(&Message::Start, None).or_else(|error| prefer_theirs(&outside_end, error))?;
     }
     let mut terminal = None;
-    let mut ends = network::Received::default();
-    let mut namespace = None;
+    let mut ends = Received::default();
+    let (mut namespace, mut unconnected) = (None, None);
     loop {
         let said = || servers.last().and_then(Server::last_words);
         let Some((message, fd)) = outside_end.receive().maybe_hint(said)? else { break };
@@ -191,6 +194,9 @@ pub fn create(
                 if let Some(joiner) = made.joiner.take() {
                     process::wait(joiner.pidfd.as_fd())?;
                 }
+                if neighbours.is_some() {
+                    outside_end.send(&Message::Mapped, None)?;
+                }
             }
             Message::Mounted => {
                 let pid = made.init.as_ref().map(|init| init.pid);
@@ -198,16 +204,25 @@ pub fn create(
                 outside_end.send(&Message::Hooked, None)?;
             }
             Message::Network(end) => ends.take(end, fd)?,
+            Message::Neighbour => {
+                unconnected = Some(fd.context("handshake: no network namespace")?);
+            }
             Message::Terminal => terminal = Some(fd.context("handshake: no terminal")?),
             Message::Refused { call, errno } => return Err(refused(call, errno)),
             Message::Ready => break,
             message => bail!("handshake: {message:?} from inside"),
         }
+        // The first process waits for its ids sooner than for this.
+        if let (Some(neighbours), Some(namespace)) = (neighbours, unconnected.take_if(|_| made.init.is_some())) {
+            (neighbours.attach)(namespace)?;
+            // If it has given up, the reason comes next.
+            outside_end.send(&Message::Attached, None).or_else(|error| prefer_theirs(&outside_end, error))?;
+        }
     }
     let identity = identity.context("handshake: ended before there was a first process")??;
     let init = made.init.take().context("handshake: ended before there was a first process")?;
     let waiting = by_gate.then_some(outside_end);
-    let network = link.map(|_| ends.all()).transpose()?;
+    let network = matches!(connection, Connection::Own(_)).then(|| ends.all()).transpose()?;
     Ok(Container { init, identity, waiting, terminal, network, servers })
 }
 
@@ -236,17 +251,21 @@ fn become_container(
     alone: &Alone,
     bundle: &Bundle,
     maps: Option<(&crate::userns::idmap::IdMaps, Writer)>,
+    neighbours: Option<&Neighbours<'_>>,
     inside: Inside<'_>,
     outside: Sync,
 ) -> ! {
     let linux = bundle.spec.linux().as_ref();
     let joined = || {
         init::set_oom_score(&bundle.spec)?;
-        if !bundle.namespaces.need_joiner() {
+        if !bundle.namespaces.need_joiner() && neighbours.is_none() {
             return Ok(());
         }
         let offsets = linux.and_then(|linux| linux.time_offsets().as_ref());
-        joiner::run(alone, &bundle.namespaces, maps, offsets, &outside)
+        match neighbours {
+            Some(around) => joiner::run_inside(alone, &bundle.namespaces, maps, around, offsets, &outside),
+            None => joiner::run(alone, &bundle.namespaces, maps, offsets, &outside),
+        }
     };
     let Err(error) = joined().and_then(|()| init::run(alone, inside, &outside));
     let failure = Failure::from(&error);

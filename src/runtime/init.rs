@@ -5,11 +5,11 @@
 
 use super::bundle::Bundle;
 use super::create::{Gate, Start, Stdio};
+use super::network::Connection;
 use super::payload::Payload;
 use super::sync::{Message, Sync};
 use super::{create, hooks, mounts, network, overlay, reaper, rootfs, sysctl};
 use crate::error::Failure;
-use crate::net::link::Link;
 use crate::sys::clone::{self, CLONE_NEWNET, CLONE_NEWUTS};
 use crate::sys::process::Never;
 use crate::sys::{Alone, Named, fd, ids, loopback, process, pty, signal};
@@ -33,7 +33,7 @@ pub struct Inside<'a> {
     payload: Payload,
     stdio: &'a Stdio,
     start: Start,
-    link: Option<&'a Link>,
+    connection: Connection<'a>,
     /// The caller's own ids are those of the container's root.
     as_root: bool,
     /// Where rbox's own arguments lie.
@@ -49,21 +49,24 @@ impl<'a> Inside<'a> {
         later: u32,
         stdio: &'a Stdio,
         start: Start,
-        link: Option<&'a Link>,
+        connection: Connection<'a>,
     ) -> Result<Inside<'a>> {
-        let can_set_groups = !maps.is_some_and(|(_, writer)| writer == Writer::Itself);
+        // Inside another namespace it would be a matter of that; one id is treated alike everywhere.
+        let has_one = |maps: &IdMaps| matches!(maps.gid.ranges(), [range] if range.count == 1);
+        let is_alone = |maps| connection.neighbours().is_some() && has_one(maps);
+        let can_set_groups = !maps.is_some_and(|(maps, writer)| writer == Writer::Itself || is_alone(maps));
         let payload = Payload::of(&bundle.spec, can_set_groups)?;
         let as_root = maps.is_some_and(|(maps, _)| {
             maps.uid.outside(0) == Some(ids::uid()) && maps.gid.outside(0) == Some(ids::gid())
         });
         let arguments = if wants_reaper(&bundle.spec) { process::arguments() } else { None };
-        Ok(Inside { id, bundle, maps, later, payload, stdio, start, link, as_root, arguments })
+        Ok(Inside { id, bundle, maps, later, payload, stdio, start, connection, as_root, arguments })
     }
 }
 
 /// The list.
 pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
-    let Inside { id, bundle, maps, later, payload, stdio, start, link, as_root, arguments } = inside;
+    let Inside { id, bundle, maps, later, payload, stdio, start, connection, as_root, arguments } = inside;
     let spec = &bundle.spec;
     process::die_with_parent()?;
     outside.end_if_alone();
@@ -74,12 +77,12 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
     set_names(bundle)?;
     if bundle.namespaces.makes(CLONE_NEWNET) {
         loopback::set_up()?;
-        network::connect(link, outside)?;
+        network::connect(connection, outside)?;
     }
     if let Some(overlay) = rootfs::overlay(spec) {
         overlay::clear_work(overlay);
     }
-    become_root(bundle, maps, outside)?;
+    become_root(bundle, maps, connection, outside)?;
     let root = root.attach(spec, outside)?;
     mounts::fill(root.as_fd(), &mut mounts)?;
     mounts::attach(root.as_fd(), mounts, outside)?;
@@ -107,6 +110,7 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
     place_stdio(stdio, terminal)?;
     fd::close_on_exec_from(3)?;
     let program = payload.prepare()?;
+    network::connected(connection, outside)?;
     let gate = wait_for_start(&start, outside)?;
     let last_steps = || -> Result<Never> {
         if hooks.is_some_and(|all| all.start_container().is_some()) {
@@ -150,20 +154,27 @@ fn own_mounts(spec: &Spec) -> &[oci_spec::runtime::Mount] {
 
 /// Waits until the ids are mapped and becomes root of the user namespace, if it has one; the kernel gave all
 /// capabilities in it already. Files made from here on belong to that root.
-fn become_root(bundle: &Bundle, maps: Option<(&IdMaps, Writer)>, outside: &Sync) -> Result<()> {
+fn become_root(
+    bundle: &Bundle,
+    maps: Option<(&IdMaps, Writer)>,
+    connection: Connection<'_>,
+    outside: &Sync,
+) -> Result<()> {
     let Some((maps, writer)) = maps else {
         // In a joined namespace the root of it, if it has one; otherwise whoever the caller is there.
         let _ = ids::set_gid(0).and_then(|()| ids::set_uid(0));
         return Ok(());
     };
-    if bundle.namespaces.need_joiner() {
+    if connection.neighbours().is_some() {
+        outside.expect(&Message::Mapped)?;
+    } else if bundle.namespaces.need_joiner() {
         // The joiner's namespace was mapped before this process was made.
     } else if writer == Writer::Itself {
         write::own(maps)?;
     } else {
         outside.expect(&Message::Mapped)?;
     }
-    if writer != Writer::Itself {
+    if writer != Writer::Itself || connection.neighbours().is_some() {
         if maps.gid.outside(0).is_some() {
             ids::set_gid(0)?;
         }

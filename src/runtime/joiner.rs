@@ -1,20 +1,23 @@
-//! A process in between, for what one clone cannot do: join namespaces by path, and set up a time namespace.
+//! A process in between, for what one clone cannot do: join namespaces by path, set up a time namespace, and make a user
+//! namespace inside another one than the caller's.
 //!
 //! A pid or time namespace that is entered counts only for the children of the one that enters, and the user namespace
 //! must be entered first of all; so the joiner enters, makes the container's first process as its own sibling
 //! (CLONE_PARENT), reports it and ends.
 
 use super::namespaces::Namespaces;
+use super::network::Neighbours;
 use super::sync::{Message, Sync};
 use crate::sys::clone::{self, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_PARENT, Side};
 use crate::sys::{Alone, Named, process};
 use crate::userns::idmap::IdMaps;
 use crate::userns::write::{self, Writer};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use oci_spec::runtime::LinuxTimeOffset;
 use rustix::fs::{Mode, OFlags};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 /// Runs in: the host's namespaces, as a fresh copy of the maker. Returns in the container's first process only.
 pub fn run(
@@ -31,7 +34,7 @@ pub fn run(
         // user namespace cannot be mapped by helpers without /proc/PID, but has nobody in it either.
         process::set_dumpable(namespaces.makes(CLONE_NEWUSER))?;
     }
-    let opened: Vec<(u32, OwnedFd, &std::path::Path)> = namespaces
+    let opened: Vec<(u32, OwnedFd, &Path)> = namespaces
         .join
         .iter()
         .map(|(flag, path)| {
@@ -61,9 +64,39 @@ pub fn run(
         set_time_offsets(time_offsets)?;
     }
     let rest = namespaces.new & !(CLONE_NEWUSER | CLONE_NEWTIME);
-    match clone::clone(alone, rest | CLONE_PARENT)? {
+    make_first(alone, rest, outside, |_| Ok(()))
+}
+
+/// The same for a container whose user namespace is to be inside another one, whose root this process becomes: it writes
+/// the ids, since neither rbox nor its helpers may there (user_namespaces(7)).
+pub fn run_inside(
+    alone: &Alone,
+    namespaces: &Namespaces,
+    maps: Option<(&IdMaps, Writer)>,
+    neighbours: &Neighbours<'_>,
+    time_offsets: Option<&HashMap<String, LinuxTimeOffset>>,
+    outside: &Sync,
+) -> Result<()> {
+    process::die_with_parent()?;
+    outside.end_if_alone();
+    let (maps, _) = maps.context("a container that others connect to networks needs a user namespace of its own")?;
+    ensure!(namespaces.join.is_empty(), "a container that others connect to networks can join no namespaces");
+    let maps = maps.within(neighbours.ids)?;
+    clone::setns(alone, neighbours.around, CLONE_NEWUSER, Path::new("user namespace of networks"))?;
+    if namespaces.makes(CLONE_NEWTIME) {
+        clone::unshare(alone, CLONE_NEWTIME)?;
+        set_time_offsets(time_offsets)?;
+    }
+    let all = namespaces.new & !CLONE_NEWTIME;
+    make_first(alone, all, outside, |first| write::for_child(first, &maps, Writer::Maker))
+}
+
+/// Makes the container's first process, reports it and ends. Returns in the first process only.
+fn make_first(alone: &Alone, flags: u32, outside: &Sync, prepare: impl FnOnce(i32) -> Result<()>) -> Result<()> {
+    match clone::clone(alone, flags | CLONE_PARENT)? {
         Side::Child => Ok(()),
         Side::Parent(first) => {
+            prepare(first.pid)?;
             outside.send(&Message::Made(first.pid), Some(first.pidfd.as_fd()))?;
             process::exit_now(0);
         }

@@ -1,67 +1,68 @@
-//! The container's interface: made inside, its ends handed outside.
+//! What a container's new network namespace is connected to: made inside, its ends handed outside.
 
 use super::sync::{Message, Sync};
-use crate::net::link::{Ends, Link, Resolver};
+use crate::net::handover::End;
+use crate::net::link::Link;
+use crate::sys::Named;
+use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result};
+use rustix::fs::{Mode, OFlags};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// What is handed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum End {
-    /// [`Ends::control`], and the number of the interface.
-    Control(u32),
-    /// [`Ends::told`].
-    Told,
-    /// [`Resolver::datagrams`].
-    Datagrams,
-    /// [`Resolver::streams`].
-    Streams,
+/// What it is connected to.
+#[derive(Clone, Copy)]
+pub enum Connection<'a> {
+    /// Nothing: it has a loopback interface.
+    None,
+    /// What is behind an interface that the first process makes.
+    Own(&'a Link),
+    /// What somebody else connects it to.
+    Neighbours(&'a Neighbours<'a>),
 }
 
-/// Inside: makes the interface.
-///
-/// Runs in: the container's user and network namespaces.
-pub fn connect(link: Option<&Link>, outside: &Sync) -> Result<()> {
-    let Some(link) = link else { return Ok(()) };
-    let Ends { index, control, told, resolver } = link.set_up().context("network")?;
-    let send = |end, fd: &OwnedFd| outside.send(&Message::Network(end), Some(fd.as_fd()));
-    send(End::Control(index), &control)?;
-    send(End::Told, &told)?;
-    if let Some(Resolver { datagrams, streams }) = &resolver {
-        send(End::Datagrams, datagrams)?;
-        send(End::Streams, streams)?;
-    }
-    Ok(())
+/// Whoever is root of the user namespace around the container's, and so may put interfaces into its network namespace.
+pub struct Neighbours<'a> {
+    /// The user namespace around.
+    pub around: &'a OwnedFd,
+    /// Its ids.
+    pub ids: &'a IdMaps,
+    /// Has the network namespace connected. Called outside, while the first process is at work; the payload waits.
+    pub attach: &'a dyn Fn(OwnedFd) -> Result<()>,
 }
 
-/// Outside: what has come so far.
-#[derive(Debug, Default)]
-pub struct Received {
-    control: Option<(u32, OwnedFd)>,
-    told: Option<OwnedFd>,
-    datagrams: Option<OwnedFd>,
-    streams: Option<OwnedFd>,
-}
-
-impl Received {
-    /// Keeps one more.
-    pub fn take(&mut self, end: End, fd: Option<OwnedFd>) -> Result<()> {
-        let fd = fd.context("handshake: no descriptor of the network")?;
-        match end {
-            End::Control(index) => self.control = Some((index, fd)),
-            End::Told => self.told = Some(fd),
-            End::Datagrams => self.datagrams = Some(fd),
-            End::Streams => self.streams = Some(fd),
+impl<'a> Connection<'a> {
+    /// Who is around, if there is anybody.
+    pub fn neighbours(self) -> Option<&'a Neighbours<'a>> {
+        match self {
+            Connection::Neighbours(neighbours) => Some(neighbours),
+            Connection::None | Connection::Own(_) => None,
         }
-        Ok(())
     }
+}
 
-    /// All of it; an error if the first process has not sent what every network has.
-    pub fn all(self) -> Result<Ends> {
-        let (index, control) = self.control.context("handshake: no network")?;
-        let told = self.told.context("handshake: no network")?;
-        let resolver = self.datagrams.zip(self.streams);
-        let resolver = resolver.map(|(datagrams, streams)| Resolver { datagrams, streams });
-        Ok(Ends { index, control, told, resolver })
+/// Inside: makes the interface, or asks for somebody who does.
+///
+/// Runs in: the container's user and network namespaces, /proc still the host's.
+pub fn connect(connection: Connection<'_>, outside: &Sync) -> Result<()> {
+    match connection {
+        Connection::None => Ok(()),
+        Connection::Own(link) => {
+            let ends = link.set_up().context("network")?;
+            End::hand_over(&ends, |end, fd| outside.send(&Message::Network(end), Some(fd)))
+        }
+        Connection::Neighbours(_) => {
+            let path = "/proc/self/ns/net";
+            let own = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                .named(|| format!("open({path})"))?;
+            outside.send(&Message::Neighbour, Some(own.as_fd()))
+        }
+    }
+}
+
+/// Inside: waits until it is connected.
+pub fn connected(connection: Connection<'_>, outside: &Sync) -> Result<()> {
+    match connection {
+        Connection::Neighbours(_) => outside.expect(&Message::Attached),
+        Connection::None | Connection::Own(_) => Ok(()),
     }
 }

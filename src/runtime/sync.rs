@@ -8,6 +8,8 @@
 //! starts fuse-overlayfs       ◀── Namespace, Serve ── only for an overlay that the kernel refuses; waits
 //!                              ── Serving ──▶ looks whether it answers
 //! keeps the network's ends    ◀── Network ──  only with an interface; each carries a descriptor
+//! has it connected            ◀── Neighbour ─ only with networks that others share; carries the network namespace
+//!                              ── Attached ─▶ kept until the payload may start
 //! createRuntime hooks         ◀── Mounted ──  only if there are such hooks; waits
 //!                              ── Hooked ───▶ pivots, seals, gives up privileges
 //! keeps the terminal          ◀── Terminal ─  only with a terminal; carries its descriptor
@@ -23,11 +25,13 @@
 //! maps the joiner's namespace ◀── Map ──────  the joiner has made its user namespace; waits
 //!                              ── Mapped ───▶ makes the time namespace, clones the first process
 //! knows the first process     ◀── Made ─────  carries its pidfd and number; the joiner ends
+//!                              ── Mapped ───▶ where the joiner has written the first process's ids itself
 //! ```
 //! An end that is closed without a message means that the other side died: inside, everybody ends then.
 
 use super::overlay::Refused;
 use crate::error::{Advise, Failure};
+use crate::net::handover::End;
 use crate::sys::{self, fd};
 use anyhow::{Result, bail};
 use std::cell::Cell;
@@ -53,7 +57,11 @@ pub enum Message {
     /// The createRuntime hooks have run.
     Hooked,
     /// A part of the network comes along.
-    Network(super::network::End),
+    Network(End),
+    /// My network namespace comes along, to be connected.
+    Neighbour,
+    /// It is connected.
+    Attached,
     /// The master side of the terminal comes along.
     Terminal,
     /// Nothing is left but to wait for the start.
@@ -87,12 +95,14 @@ pub struct Sync {
     socket: OwnedFd,
     /// [`Message::Start`] came while something else was waited for.
     may_start: Cell<bool>,
+    /// Likewise [`Message::Attached`].
+    attached: Cell<bool>,
 }
 
 /// The two ends: outside and inside.
 pub fn pair() -> sys::Result<(Sync, Sync)> {
     let (outside, inside) = fd::seqpacket_pair()?;
-    let end = |socket| Sync { socket, may_start: Cell::new(false) };
+    let end = |socket| Sync { socket, may_start: Cell::new(false), attached: Cell::new(false) };
     Ok((end(outside), end(inside)))
 }
 
@@ -131,16 +141,22 @@ impl Sync {
         }
     }
 
-    /// Inside: waits for the one message that can come now, beside that for the start. A closed end means that rbox died:
+    /// Inside: waits for the one message that can come now, beside those that may come at any time. A closed end means that rbox died:
     /// so does this process.
     pub fn expect(&self, wanted: &Message) -> Result<()> {
-        if *wanted == Message::Start && self.may_start.get() {
+        let came_before = match wanted {
+            Message::Start => self.may_start.get(),
+            Message::Attached => self.attached.get(),
+            _ => false,
+        };
+        if came_before {
             return Ok(());
         }
         loop {
             match self.receive()? {
                 Some((message, _)) if message == *wanted => return Ok(()),
                 Some((Message::Start, _)) => self.may_start.set(true),
+                Some((Message::Attached, _)) => self.attached.set(true),
                 Some((message, _)) => bail!("handshake: {message:?} instead of {wanted:?}"),
                 None => sys::process::exit_now(crate::error::FAILED),
             }

@@ -10,6 +10,7 @@ use crate::engine::create::Created;
 use crate::engine::network::Outside;
 use crate::net::service::Task;
 use crate::runtime::create::{self, Container, Leash, Start, Stdio};
+use crate::runtime::network::Connection;
 use crate::sys::clone::{CLONE_NEWPID, Child};
 use crate::sys::signal::Blocked;
 use crate::sys::{Alone, process};
@@ -35,8 +36,8 @@ pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
     let unwritten = created.unwritten();
     let (record, bundle) = (&created.record, &created.bundle);
     let write = || unwritten.write(record, &bundle.spec);
-    let link = created.network.as_ref().map(|network| &network.link);
-    let container = create::create(&alone, &record.id, bundle, &stdio, Start::AtOnce, link, write)?;
+    let connection = created.network.as_ref().map_or(Connection::None, |network| Connection::Own(&network.link));
+    let container = create::create(&alone, &record.id, bundle, &stdio, Start::AtOnce, connection, write)?;
     let Container { init, identity, terminal, network, servers, .. } = container;
     let leash = Leash::on(&init);
     let pidfile = created.started(&identity)?;

@@ -78,6 +78,30 @@ impl IdMap {
             .map(|range| range.inside + (outside - range.outside))
     }
 
+    /// The same ids as a namespace inside another one calls them, which has `parent`: extent by extent, since one may not span
+    /// two of the parent's (user_namespaces(7)).
+    ///
+    /// # Errors
+    /// An id is not the parent's.
+    pub fn within(&self, parent: &IdMap) -> Result<IdMap> {
+        let mut ranges = Vec::new();
+        for range in &self.0 {
+            let mut done = 0;
+            while done < range.count {
+                let outside = range.outside + done;
+                let of_parent = parent.0.iter().find(|there| {
+                    outside >= there.outside && outside - there.outside < there.count
+                });
+                let Some(there) = of_parent else { bail!("id map: {outside} is not in the user namespace around: {parent}") };
+                let skipped = outside - there.outside;
+                let count = (range.count - done).min(there.count - skipped);
+                ranges.push(IdRange { inside: range.inside + done, outside: there.inside + skipped, count });
+                done += count;
+            }
+        }
+        IdMap::new(ranges)
+    }
+
     /// True if nobody but `id` of the host is mapped: such a map the process may write by itself.
     pub fn is_only(&self, id: u32) -> bool {
         matches!(self.0.as_slice(), [range] if range.count == 1 && range.outside == id)
@@ -120,4 +144,38 @@ pub struct IdMaps {
     pub uid: IdMap,
     /// Group ids.
     pub gid: IdMap,
+}
+
+impl IdMaps {
+    /// Both [`IdMap::within`] those of the namespace around.
+    pub fn within(&self, parent: &IdMaps) -> Result<IdMaps> {
+        Ok(IdMaps { uid: self.uid.within(&parent.uid)?, gid: self.gid.within(&parent.gid)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(ranges: &[(u32, u32, u32)]) -> IdMap {
+        let all = ranges.iter().map(|&(inside, outside, count)| IdRange { inside, outside, count });
+        IdMap::new(all.collect()).unwrap()
+    }
+
+    #[test]
+    fn a_map_inside_another_namespace() {
+        let usual = map(&[(0, 1001, 1), (1, 100_000, 65_536)]);
+        assert_eq!(usual.within(&usual).unwrap(), map(&[(0, 0, 1), (1, 1, 65_536)]));
+        // keep-id
+        let kept = map(&[(0, 100_000, 1001), (1001, 1001, 1), (1002, 101_001, 64_535)]);
+        assert_eq!(kept.within(&usual).unwrap(), map(&[(0, 1, 1001), (1001, 0, 1), (1002, 1002, 64_535)]));
+        // nomap
+        assert_eq!(map(&[(0, 100_000, 65_536)]).within(&usual).unwrap(), map(&[(0, 1, 65_536)]));
+        assert_eq!(IdMap::single(0, 1001).within(&usual).unwrap(), IdMap::single(0, 0));
+        assert_eq!(IdMap::single(7, 1001).within(&IdMap::single(0, 1001)).unwrap(), IdMap::single(7, 0));
+        assert!(usual.within(&IdMap::single(0, 1001)).is_err());
+        // Neighbours on the host are not always neighbours there.
+        let split = map(&[(0, 10, 5), (100, 15, 5)]);
+        assert_eq!(map(&[(0, 12, 6)]).within(&split).unwrap(), map(&[(0, 2, 3), (3, 100, 3)]));
+    }
 }
