@@ -4,13 +4,11 @@
 //! changes: who uses the network holds a shared lock on it, who removes it the exclusive one. Whoever makes or removes
 //! one has the directory's lock meanwhile, so that no two get the same addresses.
 
-mod definition;
 mod pools;
-mod subnet;
 pub mod wanted;
 
-pub use definition::{Definition, Lease, Pool};
-pub use subnet::Subnet;
+pub use crate::net::shared::definition::{Definition, Lease, Pool};
+pub use crate::net::shared::subnet::Subnet;
 pub use wanted::Wanted;
 
 use super::record;

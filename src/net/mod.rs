@@ -12,4 +12,5 @@ pub mod port;
 pub mod porter;
 pub mod relay;
 pub mod service;
+pub mod shared;
 pub mod uplink;

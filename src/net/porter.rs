@@ -4,7 +4,6 @@ use super::carrier::{PAUSE, end_of};
 use super::child::Child;
 use super::port::Doors;
 use super::relay::{self, Places};
-use super::uplink::{Family, Uplink};
 use crate::sys::watch::Watch;
 use anyhow::Result;
 use tokio::sync::watch;
@@ -13,17 +12,13 @@ use tokio::time::{Instant, sleep_until};
 /// Until it is stopped. `tell` gets what goes wrong with the relay: whoever comes then gets another.
 pub async fn serve(
     doors: Doors,
-    uplink: &Uplink,
+    places: &Places,
     pid: i32,
     mut stopped: watch::Receiver<()>,
     tell: &dyn Fn(anyhow::Error),
 ) -> Result<()> {
     let Doors { doors, knocks } = doors;
     let knocks = Watch::readable(knocks)?;
-    let places = Places {
-        v4: uplink.v4.map(|Family { address, gateway, .. }| (address, gateway)),
-        v6: uplink.v6.map(|Family { address, gateway, .. }| (address, gateway)),
-    };
     let mut relay: Option<Child> = None;
     let mut earliest = Instant::now();
     loop {
@@ -41,7 +36,7 @@ pub async fn serve(
             }
             knocked = knocked, if relay.is_none() => {
                 knocked?;
-                relay = Some(relay::start(&doors, &places, pid)?);
+                relay = Some(relay::start(&doors, places, pid)?);
             }
         }
     }

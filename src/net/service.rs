@@ -5,6 +5,7 @@
 use super::dns::{self, Limits, Upstream, resolv_conf};
 use super::link::{Ends, Resolver};
 use super::port::Doors;
+use super::relay::Places;
 use super::uplink::Uplink;
 use super::{carrier, porter};
 use crate::sys::Alone;
@@ -18,23 +19,33 @@ use tokio::sync::watch;
 /// Everything that the network needs, before anything needs the network.
 #[derive(Debug)]
 pub struct Task {
-    /// What the first process has made.
+    /// The way out, if it is this thread's.
+    pub carried: Option<Carried>,
+    /// Published ports, if there are any, and where they lead.
+    pub doors: Option<(Doors, Places)>,
+    /// The first process: it is there until the service has stopped.
+    pub pid: i32,
+}
+
+/// An interface and who carries its packets.
+#[derive(Debug)]
+pub struct Carried {
+    /// What was made inside.
     pub ends: Ends,
     /// Who is to carry packets.
     pub uplink: Uplink,
-    /// Published ports, if there are any.
-    pub doors: Option<Doors>,
-    /// The first process: it is there until the service has stopped.
-    pub pid: i32,
 }
 
 impl Task {
     /// When one of these is ready the time has come to start.
     pub fn wanted(&self) -> Vec<PollFd<'_>> {
-        let doors = self.doors.iter().map(|doors| PollFd::new(&doors.knocks, PollFlags::IN));
-        let resolver = self.ends.resolver.iter().flat_map(|Resolver { datagrams, streams }| [datagrams, streams]);
-        let others = resolver.chain([&self.ends.told]).map(|fd| PollFd::new(fd, PollFlags::IN));
-        doors.chain(others).collect()
+        let doors = self.doors.iter().map(|(doors, _)| &doors.knocks);
+        let ends = self.carried.iter().map(|carried| &carried.ends);
+        let inner = ends.flat_map(|ends| {
+            let resolver = ends.resolver.iter().flat_map(|Resolver { datagrams, streams }| [datagrams, streams]);
+            resolver.chain([&ends.told])
+        });
+        doors.chain(inner).map(|fd| PollFd::new(fd, PollFlags::IN)).collect()
     }
 
     /// Starts the thread. `tell` gets what goes wrong from then on.
@@ -54,13 +65,17 @@ impl Task {
     }
 
     async fn serve(self, stopped: watch::Receiver<()>, tell: &dyn Fn(anyhow::Error)) {
-        let Task { mut ends, uplink, doors, pid } = self;
-        let resolver = ends.resolver.take();
+        let Task { mut carried, doors, pid } = self;
+        let resolver = carried.as_mut().and_then(|carried| carried.ends.resolver.take());
         let report = |result: Result<()>| result.unwrap_or_else(tell);
-        let carried = async { report(carrier::carry(ends, &uplink, pid, stopped.clone(), tell).await) };
+        let carried = async {
+            if let Some(Carried { ends, uplink }) = carried {
+                report(carrier::carry(ends, &uplink, pid, stopped.clone(), tell).await);
+            }
+        };
         let ported = async {
-            if let Some(doors) = doors {
-                report(porter::serve(doors, &uplink, pid, stopped.clone(), tell).await);
+            if let Some((doors, places)) = doors {
+                report(porter::serve(doors, &places, pid, stopped.clone(), tell).await);
             }
         };
         let named = async {

@@ -1,12 +1,14 @@
 //! Who carries the packets of a container to the host's network, and how: pasta(1) or slirp4netns(1).
 
+use super::relay::Places;
 use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// The programs that can.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// Turns packets into sockets of the host, one for each connection.
     Pasta,
@@ -25,7 +27,7 @@ impl Kind {
 }
 
 /// The container's address of one family, and where all else is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Family<A> {
     /// The container's.
     pub address: A,
@@ -36,7 +38,7 @@ pub struct Family<A> {
 }
 
 /// By which addresses the container reaches what listens on the host's loopback interface alone.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum HostLoopback {
     /// By none.
     #[default]
@@ -48,7 +50,7 @@ pub enum HostLoopback {
 }
 
 /// Whence the host's end of connections comes. What is none is the kernel's choice.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Outbound {
     /// An IPv4 address of the host.
     pub v4: Option<Ipv4Addr>,
@@ -63,7 +65,7 @@ pub struct Outbound {
 }
 
 /// A helper that is installed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// Which.
     pub kind: Kind,
@@ -72,7 +74,7 @@ pub struct Program {
 }
 
 /// The way out of a container: what a helper finds there, and what it is to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uplink {
     /// The helpers that will do, the best one first.
     pub programs: Vec<Program>,
@@ -95,6 +97,14 @@ pub struct Uplink {
 }
 
 impl Uplink {
+    /// Where published ports lead.
+    pub fn places(&self) -> Places {
+        Places {
+            v4: self.v4.map(|Family { address, gateway, .. }| (address, gateway)),
+            v6: self.v6.map(|Family { address, gateway, .. }| (address, gateway)),
+        }
+    }
+
     /// The arguments: for the network namespace of a process, with a tap of this name. The helper makes the tap and
     /// nothing else; addresses and routes are there.
     pub fn arguments(&self, kind: Kind, pid: i32, tap: &str) -> Result<Vec<OsString>> {

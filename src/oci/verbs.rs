@@ -76,8 +76,15 @@ fn make(container: &Container, bundle: &Bundle, options: &Create) -> Result<crea
         Stored { process: None, bundle: bundle.dir.clone(), created: super::now(), spec: bundle.spec.clone() };
     container.store(&stored)?;
     let stdio = if options.console_socket.is_some() { Stdio::Terminal } else { Stdio::Inherit { stdin: true } };
-    let made =
-        create::create(&alone, &container.id, bundle, &stdio, Start::OnGate(container.gate()?), Connection::None, || Ok(()))?;
+    let made = create::create(
+        &alone,
+        &container.id,
+        bundle,
+        &stdio,
+        Start::OnGate(container.gate()?),
+        Connection::None,
+        || Ok(()),
+    )?;
     let leash = Leash::on(&made.init);
     if let (Some(socket), Some(terminal)) = (&options.console_socket, &made.terminal) {
         send_terminal(socket, terminal.as_fd()).with_context(|| format!("--console-socket {}", socket.display()))?;

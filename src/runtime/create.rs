@@ -5,10 +5,10 @@
 use super::bundle::Bundle;
 use super::fuse::{self, Server};
 use super::init::{self, Inside};
+use super::network::{Connection, Neighbours};
 use super::overlay::Refused;
 use super::state::Identity;
 use super::sync::{self, Message, Sync};
-use super::network::{Connection, Neighbours};
 use super::{hooks, joiner};
 use crate::error::{Advise, FAILED, Failure};
 use crate::net::handover::Received;

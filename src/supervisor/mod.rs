@@ -8,7 +8,7 @@ pub mod terminal;
 
 use crate::engine::create::Created;
 use crate::engine::network::Outside;
-use crate::net::service::Task;
+use crate::net::service::{Carried, Task};
 use crate::runtime::create::{self, Container, Leash, Start, Stdio};
 use crate::runtime::network::Connection;
 use crate::sys::clone::{CLONE_NEWPID, Child};
@@ -43,7 +43,10 @@ pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
     let pidfile = created.started(&identity)?;
     created.record.prepare_end();
     let task = network.zip(created.network.take());
-    let task = task.map(|(ends, Outside { uplink, doors, .. })| Task { ends, uplink, doors, pid: init.pid });
+    let task = task.map(|(ends, Outside { uplink, doors, .. })| {
+        let doors = doors.map(|doors| (doors, uplink.places()));
+        Task { carried: Some(Carried { ends, uplink }), doors, pid: init.pid }
+    });
     let mut network = Network::new(task, alone);
     let ended = until_end(&init, terminal, &created, &signals, &mut network, tell);
     // Helpers know the first process by its number, which is its own until it is waited for.

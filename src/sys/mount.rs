@@ -68,10 +68,15 @@ pub fn attach_at(mount: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &OsStr)
         .named(|| format!("move_mount({})", name.to_string_lossy()))
 }
 
-/// Binds the single file `source` of the host on the existing file `target` below the current directory. For
-/// directories that rbox itself has just made and nobody else can reach.
+/// Binds the single file `source` of the host on the existing file `target`. For
+/// places that rbox itself has just made and nobody else can reach, and for the caller's own root.
 pub fn bind_file_here(source: &Path, target: &str) -> Result<()> {
     rustix::mount::mount_bind(source, target).named(|| format!("mount({}, {target}, bind)", source.display()))
+}
+
+/// Takes away the mount at `path`; whoever still uses it keeps it.
+pub fn detach(path: &Path) -> Result<()> {
+    rustix::mount::unmount(path, UnmountFlags::DETACH).named(|| format!("umount2({})", path.display()))
 }
 
 /// Mounts an overlay on a directory that the image does not control. Not through fsconfig(2): that takes at most 256 bytes per value, and

@@ -89,10 +89,11 @@ impl IdMap {
             let mut done = 0;
             while done < range.count {
                 let outside = range.outside + done;
-                let of_parent = parent.0.iter().find(|there| {
-                    outside >= there.outside && outside - there.outside < there.count
-                });
-                let Some(there) = of_parent else { bail!("id map: {outside} is not in the user namespace around: {parent}") };
+                let of_parent =
+                    parent.0.iter().find(|there| outside >= there.outside && outside - there.outside < there.count);
+                let Some(there) = of_parent else {
+                    bail!("id map: {outside} is not in the user namespace around: {parent}")
+                };
                 let skipped = outside - there.outside;
                 let count = (range.count - done).min(there.count - skipped);
                 ranges.push(IdRange { inside: range.inside + done, outside: there.inside + skipped, count });

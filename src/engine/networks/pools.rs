@@ -1,9 +1,9 @@
 //! Which addresses a new network gets.
 
-use super::definition::Pool;
-use super::subnet::Subnet;
 use crate::engine::record;
 use crate::error::Advise;
+use crate::net::shared::definition::Pool;
+use crate::net::shared::subnet::Subnet;
 use anyhow::{Context, Result, anyhow};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,9 +1,9 @@
 //! A network that somebody wants: `network create`, checked.
 
-use super::definition::{Lease, Pool};
 use super::pools;
-use super::subnet::Subnet;
 use crate::error::Advise;
+use crate::net::shared::definition::{Lease, Pool};
+use crate::net::shared::subnet::Subnet;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::collections::BTreeMap;
 use std::net::IpAddr;

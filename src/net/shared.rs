@@ -1,0 +1,12 @@
+//! Networks that containers share (docs/design/016-user-networks.md): bridges in a network namespace of their own, kept by a
+//! process that ends with the last container.
+
+pub mod client;
+pub mod definition;
+pub mod inside;
+pub mod keeper;
+pub mod leases;
+pub mod message;
+pub mod netavark;
+pub mod rules;
+pub mod subnet;

@@ -1,0 +1,219 @@
+//! The way to the keeper of networks: found, or started.
+//!
+//! A directory has its socket. Whoever looks for it has the directory's lock meanwhile, and a keeper that ends has it, too: so
+//! nobody comes to one that is just going, and no two are started.
+//!
+//! Runs in: the host's namespaces.
+
+use super::keeper::{ROLE, Start};
+use super::message::{self, Attached, Connected, Container, Member, Reply, Request};
+use crate::sys::{Named, fd, mount};
+use crate::userns::idmap::IdMaps;
+use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const SOCKET: &str = "keeper";
+/// How many may wait to be heard.
+const BACKLOG: i32 = 1024;
+/// How often a keeper may be killed while somebody comes to it.
+const ATTEMPTS: u32 = 5;
+
+/// A connection to the keeper: with it ends what it has connected.
+#[derive(Debug)]
+pub struct Keeper {
+    socket: OwnedFd,
+    /// The user namespace that the container's is to be in.
+    pub around: OwnedFd,
+    /// Its ids.
+    pub ids: IdMaps,
+}
+
+impl Keeper {
+    /// Connects to the one that runs, or to a new one.
+    pub fn reach(start: &Start) -> Result<Keeper> {
+        match rustix::fs::mkdir(&start.dir, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).named(|| format!("mkdir({})", start.dir.display())).map_err(Into::into),
+        }
+        for _ in 0..ATTEMPTS {
+            let lock = lock(&start.dir)?;
+            let socket = match connect(&start.dir)? {
+                Some(socket) => socket,
+                None => begin(start)?,
+            };
+            drop(lock);
+            if let Some(keeper) = Keeper::greeted(socket)? {
+                return Ok(keeper);
+            }
+        }
+        bail!("networks: whoever is to keep them ends at once")
+    }
+
+    /// Connects to the one that runs, if there is one.
+    pub fn running(dir: &Path) -> Result<Option<Keeper>> {
+        let socket = match lock(dir) {
+            Ok(_lock) => connect(dir)?,
+            Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => None,
+            Err(error) => return Err(error),
+        };
+        socket.map_or(Ok(None), Keeper::greeted)
+    }
+
+    /// None if it was killed meanwhile.
+    fn greeted(socket: OwnedFd) -> Result<Option<Keeper>> {
+        match message::receive(&socket)? {
+            Some((Reply::Around(ids), Some(around))) => Ok(Some(Keeper { socket, around, ids })),
+            Some((Reply::Failed(failure), _)) => Err(failure.into()),
+            Some((reply, _)) => bail!("networks: {reply:?}"),
+            None => Ok(None),
+        }
+    }
+
+    /// Connects the container of this connection.
+    pub fn attach(
+        &self,
+        who: Container,
+        members: &[(Member, OwnedFd)],
+        namespace: BorrowedFd<'_>,
+    ) -> Result<Vec<Attached>> {
+        self.send_members(members)?;
+        self.attached(&Request::Attach(who), Some(namespace))
+    }
+
+    /// Connects another container that runs.
+    pub fn connect(&self, container: String, members: &[(Member, OwnedFd)]) -> Result<Vec<Attached>> {
+        self.send_members(members)?;
+        self.attached(&Request::Connect { container }, None)
+    }
+
+    /// Takes a container from a network; false if it was not there.
+    pub fn disconnect(&self, container: String, network: String) -> Result<bool> {
+        match self.ask(&Request::Disconnect { container, network }, None)? {
+            Reply::Disconnected(was) => Ok(was),
+            reply => bail!("networks: {reply:?}"),
+        }
+    }
+
+    /// Who is connected.
+    pub fn list(&self) -> Result<Vec<Connected>> {
+        match self.ask(&Request::List, None)? {
+            Reply::Connected(all) => Ok(all),
+            reply => bail!("networks: {reply:?}"),
+        }
+    }
+
+    /// What goes wrong with the networks; none if they are no more. To be called when the connection can be read.
+    pub fn news(&self) -> Result<Option<crate::error::Failure>> {
+        match message::receive(&self.socket)? {
+            Some((Reply::Told(failure), _)) => Ok(Some(failure)),
+            Some((reply, _)) => bail!("networks: {reply:?}"),
+            None => Ok(None),
+        }
+    }
+
+    fn send_members(&self, members: &[(Member, OwnedFd)]) -> Result<()> {
+        for (member, lock) in members {
+            self.send(&Request::Member(Box::new(member.clone())), Some(lock.as_fd()))?;
+        }
+        Ok(())
+    }
+
+    fn attached(&self, request: &Request, namespace: Option<BorrowedFd<'_>>) -> Result<Vec<Attached>> {
+        match self.ask(request, namespace)? {
+            Reply::Attached(all) => Ok(all),
+            reply => bail!("networks: {reply:?}"),
+        }
+    }
+
+    fn ask(&self, request: &Request, fd: Option<BorrowedFd<'_>>) -> Result<Reply> {
+        self.send(request, fd)?;
+        loop {
+            match message::receive(&self.socket)?.context(GONE)? {
+                (Reply::Failed(failure), _) => return Err(failure.into()),
+                // Whoever is not connected yet need not hear of it.
+                (Reply::Told(_), _) => {}
+                (reply, _) => return Ok(reply),
+            }
+        }
+    }
+
+    fn send(&self, request: &Request, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        ensure!(!fd::hung_up(&self.socket), GONE);
+        message::send(&self.socket, request, fd)
+    }
+}
+
+const GONE: &str = "whoever keeps networks has ended";
+
+impl AsFd for Keeper {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Starts one. This connection is in its queue before it is born: if this process is killed, it finds one that has ended.
+fn begin(start: &Start) -> Result<OwnedFd> {
+    remove_socket(&start.dir)?;
+    let listener = socket()?;
+    let call = || format!("bind({}/{SOCKET})", start.dir.display());
+    with_address(&start.dir, |address| rustix::net::bind(&listener, address)).named(call)?;
+    rustix::net::listen(&listener, BACKLOG).named(call)?;
+    rustix::io::ioctl_fionbio(&listener, true).named(call)?;
+    let connection = connect(&start.dir)?.context("networks: a socket that was just made is gone")?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(ROLE).args([ROLE, &serde_json::to_string(start)?]);
+    command.stdin(listener).stdout(Stdio::null()).stderr(Stdio::null());
+    let status = command.status().context("start the keeper of networks")?;
+    ensure!(status.success(), "start the keeper of networks: {status}");
+    Ok(connection)
+}
+
+/// None if nobody listens.
+fn connect(dir: &Path) -> Result<Option<OwnedFd>> {
+    let socket = socket()?;
+    match with_address(dir, |address| rustix::net::connect(&socket, address)) {
+        Ok(()) => Ok(Some(socket)),
+        Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
+        Err(errno) => Err(errno).named(|| format!("connect({}/{SOCKET})", dir.display())).map_err(Into::into),
+    }
+}
+
+fn socket() -> Result<OwnedFd> {
+    let made = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+    Ok(made.named(|| "socket(SEQPACKET)".to_owned())?)
+}
+
+/// The path of a socket has 107 bytes at most (unix(7)), that of a directory many more.
+fn with_address(dir: &Path, call: impl Fn(&SocketAddrUnix) -> rustix::io::Result<()>) -> rustix::io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(dir, flags, Mode::empty())?;
+    call(&SocketAddrUnix::new(mount::path_of(dir.as_fd()).join(SOCKET))?)
+}
+
+/// The directory, to be locked.
+pub fn open_dir(dir: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(dir, flags, Mode::empty()).named(|| format!("open({})", dir.display()))?)
+}
+
+/// Its lock.
+pub fn lock(dir: &Path) -> Result<OwnedFd> {
+    let fd = open_dir(dir)?;
+    rustix::io::retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::LockExclusive))
+        .named(|| format!("flock({})", dir.display()))?;
+    Ok(fd)
+}
+
+/// Takes a socket away to which nobody listens, or nobody will. The caller has the lock.
+pub fn remove_socket(dir: &Path) -> Result<()> {
+    match rustix::fs::unlink(dir.join(SOCKET)) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno).named(|| format!("unlink({}/{SOCKET})", dir.display())).map_err(Into::into),
+    }
+}

@@ -1,0 +1,152 @@
+//! What separates networks: rules (ip-rule(8)) by the bridge that a packet comes in from. It finds the bridge's own subnet,
+//! and otherwise the way out alone; nothing else exists for it.
+//!
+//! Runs in: the user and network namespaces of all networks.
+
+use super::definition::Definition;
+use super::subnet::Subnet;
+use crate::sys::netlink::{self, Message, Socket};
+use anyhow::Result;
+use linux_raw_sys::netlink as raw;
+use rustix::io::Errno;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The table with the default routes of the way out.
+const WAY_OUT: u32 = 100;
+/// Priorities: the own subnet, that of friends, the way out, nothing else; and where this namespace's own addresses are
+/// looked for, which the kernel does before all else.
+const OWN: u32 = 100;
+const FRIENDS: u32 = 105;
+const OUT: u32 = 110;
+const NOTHING: u32 = 120;
+const HERE: u32 = 200;
+/// `struct fib_rule_hdr` calls them FR_ACT_TO_TBL and FR_ACT_UNREACHABLE.
+const TO_TABLE: u8 = 1;
+const UNREACHABLE: u8 = 7;
+const LOCAL: u32 = raw::rt_class_t::RT_TABLE_LOCAL as u32;
+const MAIN: u32 = raw::rt_class_t::RT_TABLE_MAIN as u32;
+const V4: u8 = libc::AF_INET as u8;
+const V6: u8 = libc::AF_INET6 as u8;
+
+/// To begin with: the way out in a table of its own, and addresses of this namespace no longer before all else.
+pub fn set_up(interface: u32, gateways: &[IpAddr]) -> Result<()> {
+    let socket = Socket::open(0)?;
+    socket.request(gateways.iter().map(|gateway| default_route(interface, *gateway)).collect())?;
+    for family in [V4, V6] {
+        let here = |priority| Rule { family, from: None, to: None, table: Some(LOCAL), priority };
+        change(&socket, libc::RTM_NEWRULE, here(HERE))?;
+        change(&socket, libc::RTM_DELRULE, here(0))?;
+    }
+    Ok(())
+}
+
+/// For a network whose first container comes.
+pub fn add(network: &Definition, resolver: Ipv4Addr, friends: &[Definition]) -> Result<()> {
+    change_all(libc::RTM_NEWRULE, network, resolver, friends)
+}
+
+/// For a network whose last container has gone.
+pub fn remove(network: &Definition, resolver: Ipv4Addr, friends: &[Definition]) -> Result<()> {
+    change_all(libc::RTM_DELRULE, network, resolver, friends)
+}
+
+fn change_all(verb: u16, network: &Definition, resolver: Ipv4Addr, friends: &[Definition]) -> Result<()> {
+    let socket = Socket::open(0)?;
+    of(network, resolver, friends).into_iter().try_for_each(|rule| change(&socket, verb, rule))
+}
+
+fn of<'a>(network: &'a Definition, resolver: Ipv4Addr, friends: &'a [Definition]) -> Vec<Rule<'a>> {
+    let bridge = network.network_interface.as_str();
+    let to = |from, address: IpAddr, prefix, table, priority| Rule {
+        family: family(address),
+        from: Some(from),
+        to: Some((address, prefix)),
+        table: Some(table),
+        priority,
+    };
+    let subnet = |from, subnet: Subnet, table, priority| to(from, subnet.network(), subnet.prefix(), table, priority);
+    let mut all: Vec<Rule<'_>> = network.subnets.iter().map(|pool| subnet(bridge, pool.subnet, LOCAL, OWN)).collect();
+    // Neighbours are asked for by addresses of the link and of groups.
+    for (first, prefix) in [(0xfe80, 10), (0xff00, 8)] {
+        all.push(to(bridge, Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0).into(), prefix, LOCAL, OWN));
+    }
+    if !network.internal && !network.dns_enabled {
+        all.push(to(bridge, resolver.into(), 32, LOCAL, OWN));
+    }
+    for friend in friends {
+        let theirs = friend.network_interface.as_str();
+        all.extend(friend.subnets.iter().map(|pool| subnet(bridge, pool.subnet, MAIN, FRIENDS)));
+        all.extend(network.subnets.iter().map(|pool| subnet(theirs, pool.subnet, MAIN, FRIENDS)));
+    }
+    for family in [V4, V6] {
+        let any = |table, priority| Rule { family, from: Some(bridge), to: None, table, priority };
+        if !network.internal {
+            all.push(any(Some(WAY_OUT), OUT));
+        }
+        all.push(any(None, NOTHING));
+    }
+    all
+}
+
+struct Rule<'a> {
+    family: u8,
+    /// The interface that packets come in from.
+    from: Option<&'a str>,
+    to: Option<(IpAddr, u8)>,
+    /// Without one they go nowhere.
+    table: Option<u32>,
+    priority: u32,
+}
+
+/// What is there already, or gone, is as it is to be; and a kernel without IPv6 has nothing to separate.
+fn change(socket: &Socket, verb: u16, rule: Rule<'_>) -> Result<()> {
+    let flags = if verb == libc::RTM_NEWRULE { netlink::NEW } else { 0 };
+    match socket.request(vec![rule.message(verb, flags)]) {
+        Err(error) if matches!(error.errno, Errno::EXIST | Errno::NOENT | Errno::AFNOSUPPORT | Errno::OPNOTSUPP) => {
+            Ok(())
+        }
+        result => Ok(result?),
+    }
+}
+
+impl Rule<'_> {
+    /// `struct fib_rule_hdr`.
+    fn message(&self, verb: u16, flags: u16) -> Message {
+        let length = self.to.map_or(0, |(_, prefix)| prefix);
+        let action = if self.table.is_some() { TO_TABLE } else { UNREACHABLE };
+        let header = [self.family, length, 0, 0, 0, 0, 0, action, 0, 0, 0, 0];
+        let mut message = Message::new("rule", verb, flags, &header).number(raw::FRA_PRIORITY as u32, self.priority);
+        if let Some(table) = self.table {
+            message = message.number(raw::FRA_TABLE as u32, table);
+        }
+        if let Some(name) = self.from {
+            message = message.name(raw::FRA_IIFNAME as u32, name);
+        }
+        if let Some((address, _)) = self.to {
+            message = message.with(raw::FRA_DST as u32, &octets(address));
+        }
+        message
+    }
+}
+
+/// `struct rtmsg`.
+fn default_route(interface: u32, gateway: IpAddr) -> Message {
+    let [protocol, scope, kind] =
+        [raw::RTPROT_BOOT as u8, raw::rt_scope_t::RT_SCOPE_UNIVERSE as u8, raw::RTN_UNICAST as u8];
+    let header = [family(gateway), 0, 0, 0, 0, protocol, scope, kind, 0, 0, 0, 0];
+    Message::new("add route", libc::RTM_NEWROUTE, netlink::NEW, &header)
+        .number(raw::rtattr_type_t::RTA_TABLE as u32, WAY_OUT)
+        .with(raw::rtattr_type_t::RTA_GATEWAY as u32, &octets(gateway))
+        .number(raw::rtattr_type_t::RTA_OIF as u32, interface)
+}
+
+fn family(address: IpAddr) -> u8 {
+    if address.is_ipv4() { V4 } else { V6 }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
