@@ -1,6 +1,6 @@
 //! The options of a new container, in docker's and podman's words.
 
-mod convert;
+pub mod convert;
 mod network;
 
 pub use convert::{id_mode, id_overflow};

@@ -57,7 +57,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         }
         if wants("network") {
             if let Ok(network) = networks::find(name) {
-                return Ok(super::network::about(&network));
+                return super::network::about(&network);
             }
         }
         Err(anyhow!("no such {}: {name}", wanted.filter(|kind| *kind != "all").unwrap_or("object")))

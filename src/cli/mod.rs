@@ -34,6 +34,7 @@ pub mod usage;
 pub mod volume;
 
 use crate::error::Advise;
+use crate::net::shared::keeper as networks;
 use crate::net::{keeper, relay};
 use crate::storage::worker;
 use crate::sys::signal;
@@ -82,6 +83,7 @@ fn dispatch(args: Vec<String>) -> Result<u8> {
     }
     match args.as_slice() {
         [_, role, program, arguments @ ..] if role == keeper::ROLE => return keeper::main(program, arguments),
+        [_, role, start] if role == networks::ROLE => return networks::main(start),
         [_, role, pid, places] if role == relay::ROLE => return relay::main(pid, places),
         _ => {}
     }

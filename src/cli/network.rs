@@ -1,17 +1,19 @@
 //! `rbox network`.
 
 use super::confirm::confirm;
+use super::container::convert::{each as several, one};
 use super::each::{each, partly};
 use super::filter::Filters;
 use super::format::{self, Column};
 use super::{boolean, grammar, group, output, verb};
-use crate::engine::networks::{self, Definition, Wanted, wanted};
-use crate::spec::volume;
+use crate::engine::networks::{self, Definition, Wanted, membership, wanted};
+use crate::spec::network::Membership;
+use crate::spec::{address, name, volume};
 use crate::sys::process;
 use crate::time::Time;
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 #[derive(Debug, Args)]
@@ -49,6 +51,41 @@ struct CreateArgs {
     /// Addresses of the network, one subnet of each family [default: one that is free]
     #[arg(long, value_name = "ADDRESS/PREFIX")]
     subnet: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct ConnectArgs {
+    /// Name or id of the network
+    #[arg(value_name = "NETWORK")]
+    network: String,
+    /// Name or id of a running container that was started with --network NAME
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+    /// Add a name by which the network's other containers find this one
+    #[arg(long, value_name = "NAME")]
+    alias: Vec<String>,
+    /// IPv4 address
+    #[arg(long, value_name = "IP")]
+    ip: Option<String>,
+    /// IPv6 address
+    #[arg(long, value_name = "IP")]
+    ip6: Option<String>,
+    /// Hardware address of the interface
+    #[arg(long, value_name = "MAC")]
+    mac_address: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct DisconnectArgs {
+    /// Name or id of the network
+    #[arg(value_name = "NETWORK")]
+    network: String,
+    /// Name or id of a running container
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+    /// A container that is not connected is no error
+    #[arg(short, long)]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -103,8 +140,15 @@ struct PruneArgs {
 /// The grammar.
 pub fn options(command: Command) -> Command {
     group(command, "rbox network COMMAND")
+        .subcommand(verb("connect", "Connect a container to a network", |command| {
+            let usage = "rbox network connect [OPTIONS] NETWORK CONTAINER";
+            grammar::<ConnectArgs>(command.args_override_self(true), usage)
+        }))
         .subcommand(verb("create", "Create a network", |command| {
             grammar::<CreateArgs>(command.args_override_self(true), "rbox network create [OPTIONS] NETWORK")
+        }))
+        .subcommand(verb("disconnect", "Disconnect a container from a network", |command| {
+            grammar::<DisconnectArgs>(command, "rbox network disconnect [OPTIONS] NETWORK CONTAINER")
         }))
         .subcommand(verb("inspect", "Display detailed information on one or more networks", |command| {
             grammar::<InspectArgs>(command, "rbox network inspect [OPTIONS] NETWORK [NETWORK...]")
@@ -129,7 +173,9 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     process::set_plain_umask();
     let (verb, mut matches) = super::chosen(&mut matches)?;
     match verb.as_str() {
+        "connect" => connect(&ConnectArgs::from_arg_matches_mut(&mut matches)?),
         "create" => create(CreateArgs::from_arg_matches_mut(&mut matches)?),
+        "disconnect" => disconnect(&DisconnectArgs::from_arg_matches_mut(&mut matches)?),
         "inspect" => inspect(&InspectArgs::from_arg_matches_mut(&mut matches)?),
         "ls" => list(&ListArgs::from_arg_matches_mut(&mut matches)?),
         "prune" => prune(&PruneArgs::from_arg_matches_mut(&mut matches)?),
@@ -151,6 +197,24 @@ fn create(args: CreateArgs) -> Result<u8> {
     };
     let network = networks::create(&wanted, args.ignore)?;
     output::print(&format!("{}\n", network.id))
+}
+
+fn connect(args: &ConnectArgs) -> Result<u8> {
+    let wanted = Membership {
+        network: args.network.clone(),
+        ipv4: one("--ip", &args.ip, address::v4)?,
+        ipv6: one("--ip6", &args.ip6, address::v6)?,
+        mac: one("--mac-address", &args.mac_address, str::parse)?,
+        aliases: several("--alias", &args.alias, |text| name::dns(text).map(|()| text.to_owned()))?,
+        interface: None,
+    };
+    membership::connect(&wanted, &args.container)?;
+    Ok(0)
+}
+
+fn disconnect(args: &DisconnectArgs) -> Result<u8> {
+    membership::disconnect(&args.network, &args.container, args.force)?;
+    Ok(0)
 }
 
 fn pairs(option: &str, texts: &[String]) -> Result<BTreeMap<String, String>> {
@@ -218,13 +282,14 @@ fn labels(filters: &Filters, network: &Definition) -> bool {
 }
 
 fn inspect(args: &InspectArgs) -> Result<u8> {
-    let (found, status) = partly(&args.names, |name| Ok(about(&networks::find(name)?)));
+    let (found, status) = partly(&args.names, |name| about(&networks::find(name)?));
     output::print(&format::objects(&found, args.format.as_deref())?)?;
     Ok(status)
 }
 
 /// The object that `inspect` shows: docker's.
-pub fn about(network: &Definition) -> Value {
+pub fn about(network: &Definition) -> Result<Value> {
+    let containers = containers(network)?;
     let pool = |pool: &networks::Pool| {
         let mut config = json!({ "Subnet": pool.subnet, "Gateway": pool.gateway });
         if let Some(lease) = pool.lease_range {
@@ -232,7 +297,7 @@ pub fn about(network: &Definition) -> Value {
         }
         config
     };
-    json!({
+    Ok(json!({
         "Name": network.name,
         "Id": network.id,
         "Created": network.created,
@@ -253,7 +318,28 @@ pub fn about(network: &Definition) -> Value {
         "ConfigOnly": false,
         "Options": network.options,
         "Labels": network.labels,
-    })
+        "Containers": containers,
+    }))
+}
+
+/// docker's map of those that are connected.
+fn containers(network: &Definition) -> Result<Value> {
+    let mut all = Map::new();
+    for (connected, attached) in membership::users(network)? {
+        let address = |ipv6: bool| {
+            let mut places = attached.addresses.iter();
+            let place = places.find(|place| place.address.is_ipv6() == ipv6);
+            place.map(|place| format!("{}/{}", place.address, place.subnet.prefix())).unwrap_or_default()
+        };
+        let about = json!({
+            "Name": connected.container.name,
+            "MacAddress": attached.mac,
+            "IPv4Address": address(false),
+            "IPv6Address": address(true),
+        });
+        all.insert(connected.container.id, about);
+    }
+    Ok(all.into())
 }
 
 fn remove(args: &RemoveArgs) -> Result<u8> {

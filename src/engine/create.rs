@@ -4,6 +4,7 @@ use super::container::{Container, OfImage};
 use super::ids::{self, Caller};
 use super::images::{self, Chosen, Remote};
 use super::network::{self, Outside};
+use super::networks::membership::{self, Shared};
 use super::record::{self, Record};
 use super::volumes::{self, Held};
 use super::{etc, overlay, root, said, skeleton};
@@ -40,6 +41,8 @@ pub struct Created {
     pub timeout: u64,
     /// What the host has of its network, if it has a way out.
     pub network: Option<Outside>,
+    /// Or of the networks that it shares with others.
+    pub shared: Option<Shared>,
     /// Why the container has one id, for a user who did not ask for that and was not told yet.
     pub note: Option<Failure>,
     unwritten: Unwritten,
@@ -96,6 +99,7 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let overlays = overlays(options, &layers, &mut record)?;
     let (volumes, held) = volumes::hold(options, &record.id)?;
     let network = network::prepare(options, config)?;
+    let mut shared = membership::prepare(options, config, maps.as_ref(), &record.id)?;
     let system = rustix::system::uname();
     let mut host = Host {
         id: record.id.clone(),
@@ -110,14 +114,20 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         overlays,
         volumes,
         etc: Etc::default(),
-        v6_interface: network.as_ref().and_then(Outside::v6_interface),
+        v6_interface: network
+            .as_ref()
+            .and_then(Outside::v6_interface)
+            .or_else(|| shared.as_ref().and_then(Shared::v6_interface)),
         joins,
         // A new user namespace has all that the kernel knows, whatever its maker has.
         bounding: capability::EVERY,
         kernel: version(&system.release().to_string_lossy()),
     };
     let hostname = build::hostname(options, &host);
-    host.etc = etc::write(options, network.as_ref(), &hostname, &record.dir)?;
+    host.etc = etc::write(options, network.as_ref(), shared.as_ref(), &hostname, &record.dir)?;
+    if let Some(shared) = &mut shared {
+        shared.hosts = host.etc.hosts.clone().map(|path| (path, hostname));
+    }
     let mut spec = build::build(options, config, &host)?;
     overlay::adapt(&mut spec, options.overlays, host.ids.as_ref())?;
     let mut about = None;
@@ -131,10 +141,11 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let bundle = Bundle::new(&record.dir, spec)?;
     let Options { tty, interactive, timeout, .. } = *options;
     let note = missing.filter(|_| said::first_time(said::ONE_ID)).map(|error| Failure::from(&error));
-    let published = network.as_ref().map(Outside::published).unwrap_or_default();
+    let published = network.as_ref().map(Outside::published).or(shared.as_ref().map(Shared::published));
+    let published = published.unwrap_or_default();
     let unwritten = Unwritten { about, published, _image: chosen };
     let pidfile = options.pidfile.clone();
-    Ok(Created { record, bundle, tty, interactive, timeout, network, note, unwritten, pidfile, _volumes: held })
+    Ok(Created { record, bundle, tty, interactive, timeout, network, shared, note, unwritten, pidfile, _volumes: held })
 }
 
 impl Created {

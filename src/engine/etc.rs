@@ -2,6 +2,7 @@
 //! start and lie beside its record.
 
 use super::network::Outside;
+use super::networks::membership::Shared;
 use super::record;
 use crate::net::dns::resolv_conf::{HOST, ResolvConf, Server};
 use crate::spec::extra_host::Target;
@@ -17,8 +18,15 @@ use std::path::Path;
 /// The files' names, in the container's /etc and beside its record.
 pub const FILES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
 
-/// Writes them into `dir`. With the network of another container they are that one's.
-pub fn write(options: &Options, outside: Option<&Outside>, hostname: &str, dir: &Path) -> Result<Etc> {
+/// Writes them into `dir`. With the network of another container they are that one's. Addresses on networks that containers
+/// share come later.
+pub fn write(
+    options: &Options,
+    outside: Option<&Outside>,
+    shared: Option<&Shared>,
+    hostname: &str,
+    dir: &Path,
+) -> Result<Etc> {
     if let Network::Container(name) = &options.network {
         let theirs = record::find(name)?;
         let [hosts, hostname, resolv_conf] = FILES.map(|file| Some(theirs.join(file)).filter(|path| path.exists()));
@@ -31,19 +39,19 @@ pub fn write(options: &Options, outside: Option<&Outside>, hostname: &str, dir: 
     };
     let mut etc = Etc::default();
     if !options.no_hosts {
-        etc.hosts = Some(put(FILES[0], hosts(options, outside, hostname)?)?);
+        etc.hosts = Some(put(FILES[0], hosts(options, outside, shared, hostname)?)?);
     }
     if !options.no_hostname && options.uts != Namespace::Host {
         etc.hostname = Some(put(FILES[1], format!("{hostname}\n"))?);
     }
-    if let Some(text) = resolv_conf(options, outside)? {
+    if let Some(text) = resolv_conf(options, outside, shared)? {
         etc.resolv_conf = Some(put(FILES[2], text)?);
     }
     Ok(etc)
 }
 
 /// The host's own with the host's network; otherwise what every container has, and its own address.
-fn hosts(options: &Options, outside: Option<&Outside>, hostname: &str) -> Result<String> {
+fn hosts(options: &Options, outside: Option<&Outside>, shared: Option<&Shared>, hostname: &str) -> Result<String> {
     let mut text = match &options.network {
         Network::Host => fs_err::read_to_string("/etc/hosts").unwrap_or_default(),
         _ => "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\n\
@@ -54,6 +62,7 @@ fn hosts(options: &Options, outside: Option<&Outside>, hostname: &str) -> Result
         text.push('\n');
     }
     let asked = outside.map(|outside| &outside.asked);
+    let way_out = asked.or(shared.and_then(|shared| shared.uplink.as_ref()));
     let mut line = |address: IpAddr, names: &str| {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{address}\t{names}");
@@ -62,7 +71,9 @@ fn hosts(options: &Options, outside: Option<&Outside>, hostname: &str) -> Result
         let names = host.names.join(" ");
         match host.target {
             Target::Address(address) => line(address, &names),
-            Target::HostGateway => host_addresses(options, asked).into_iter().for_each(|address| line(address, &names)),
+            Target::HostGateway => {
+                host_addresses(options, way_out).into_iter().for_each(|address| line(address, &names))
+            }
         }
     }
     if let Some(asked) = asked {
@@ -93,21 +104,24 @@ fn own_addresses(asked: &Uplink) -> impl Iterator<Item = IpAddr> {
 }
 
 /// None: the image's own file stays.
-fn resolv_conf(options: &Options, outside: Option<&Outside>) -> Result<Option<String>> {
+fn resolv_conf(options: &Options, outside: Option<&Outside>, shared: Option<&Shared>) -> Result<Option<String>> {
     let resolver = &options.resolver;
     if resolver.is_image_own {
         return Ok(None);
     }
-    let host = match (&options.network, outside) {
+    let host = match &options.network {
         // There is nobody to ask.
-        (Network::None, _) if *resolver == Default::default() => return Ok(None),
+        Network::None if *resolver == Default::default() => return Ok(None),
+        Network::Shared(_) if shared.is_some_and(|shared| shared.servers.is_empty()) => return Ok(None),
         _ => ResolvConf::read(Path::new(HOST))?,
     };
     let server = |address: IpAddr| Server { address, scope: None };
-    let servers = match (resolver.servers.as_slice(), outside) {
-        ([], Some(outside)) => vec![server(outside.asked.resolver.into())],
-        ([], None) => host.servers.clone(),
-        (given, _) => given.iter().copied().map(server).collect(),
+    let servers = match (resolver.servers.as_slice(), outside, shared) {
+        // Those that are given are asked by them.
+        (_, _, Some(shared)) => shared.servers.iter().copied().map(server).collect(),
+        ([], Some(outside), _) => vec![server(outside.asked.resolver.into())],
+        ([], None, _) => host.servers.clone(),
+        (given, ..) => given.iter().copied().map(server).collect(),
     };
     let none = [".".to_owned()];
     let search = match resolver.search.as_deref() {

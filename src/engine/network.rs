@@ -10,7 +10,7 @@ use crate::spec::network::Network;
 use crate::spec::options::Options;
 use crate::spec::port::{HostPort, Protocol, Publish, publish_all};
 use crate::spec::uplink::{Addresses, Helper, HostLoopback, Uplink};
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use oci_spec::image::ImageConfiguration;
 use std::net::IpAddr;
 
@@ -47,7 +47,8 @@ pub fn prepare(options: &Options, image: Option<&ImageConfiguration>) -> Result<
     let mut asked = match &options.network {
         Network::Default => Uplink::default(),
         Network::Uplink(asked) => (**asked).clone(),
-        Network::Shared(_) => bail!("--network: networks that containers share are not there yet"),
+        // networks/membership.rs
+        Network::Shared(_) => return Ok(None),
         Network::None | Network::Host | Network::Container(_) | Network::Path(_) => return Ok(None),
     };
     if !host_has_v6() {
@@ -62,8 +63,17 @@ pub fn prepare(options: &Options, image: Option<&ImageConfiguration>) -> Result<
     Ok(Some(Outside { asked, link, uplink, doors }))
 }
 
+/// What is usual, as far as this host has it.
+pub(super) fn default_uplink() -> Uplink {
+    let mut uplink = Uplink::default();
+    if !host_has_v6() {
+        uplink.v6 = None;
+    }
+    uplink
+}
+
 /// The helpers that can do what was asked for, pasta first: it is the faster one.
-fn programs(asked: &Uplink) -> Result<Vec<Program>> {
+pub(super) fn programs(asked: &Uplink) -> Result<Vec<Program>> {
     let beyond = asked.beyond_slirp();
     let wanted: &[Kind] = match (asked.helper, &beyond) {
         (Helper::Pasta, _) | (Helper::Auto, Some(_)) => &[Kind::Pasta],
@@ -85,7 +95,7 @@ fn programs(asked: &Uplink) -> Result<Vec<Program>> {
     })
 }
 
-fn uplink(asked: &Uplink, programs: Vec<Program>) -> uplink::Uplink {
+pub(super) fn uplink(asked: &Uplink, programs: Vec<Program>) -> uplink::Uplink {
     let mac = asked.mac.map_or_else(|| mac_of(asked), |mac| mac.octets());
     let from = &asked.outbound;
     uplink::Uplink {
@@ -138,7 +148,7 @@ fn host_has_v6() -> bool {
 }
 
 /// Binds what is to be published.
-fn doors(options: &Options, image: Option<&ImageConfiguration>) -> Result<Option<Doors>> {
+pub(super) fn doors(options: &Options, image: Option<&ImageConfiguration>) -> Result<Option<Doors>> {
     let mut all = options.publish.clone();
     if options.publish_all {
         let exposed = image.and_then(|image| image.config().as_ref()).and_then(|config| config.exposed_ports().clone());

@@ -4,6 +4,7 @@
 //! changes: who uses the network holds a shared lock on it, who removes it the exclusive one. Whoever makes or removes
 //! one has the directory's lock meanwhile, so that no two get the same addresses.
 
+pub mod membership;
 mod pools;
 pub mod wanted;
 
@@ -164,7 +165,15 @@ pub fn remove(text: &str, force: bool) -> Result<()> {
     let base = base()?;
     let _alone = alone(&base)?;
     match discard(&file(&base, &network.name))? {
-        Removal::Busy => bail!("remove {}: network is in use by a container", network.name),
+        Removal::Busy => {
+            // Who has it may be just starting, or be another session's.
+            let users = membership::users(&network).unwrap_or_default();
+            let mut names: Vec<String> = users.into_iter().map(|(connected, _)| connected.container.name).collect();
+            names.sort();
+            let by =
+                if names.is_empty() { "a container".to_owned() } else { format!("container {}", names.join(", ")) };
+            bail!("remove {}: network is in use by {by}", network.name)
+        }
         Removal::Gone if !force => bail!("network {text} not found"),
         Removal::Gone | Removal::Done => Ok(()),
     }

@@ -8,9 +8,10 @@ pub mod terminal;
 
 use crate::engine::create::Created;
 use crate::engine::network::Outside;
+use crate::engine::networks::membership::Shared;
 use crate::net::service::{Carried, Task};
 use crate::runtime::create::{self, Container, Leash, Start, Stdio};
-use crate::runtime::network::Connection;
+use crate::runtime::network::{Connection, Neighbours};
 use crate::sys::clone::{CLONE_NEWPID, Child};
 use crate::sys::signal::Blocked;
 use crate::sys::{Alone, process};
@@ -36,7 +37,17 @@ pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
     let unwritten = created.unwritten();
     let (record, bundle) = (&created.record, &created.bundle);
     let write = || unwritten.write(record, &bundle.spec);
-    let connection = created.network.as_ref().map_or(Connection::None, |network| Connection::Own(&network.link));
+    let shared = created.shared.take();
+    let attach = |namespace: OwnedFd| shared.as_ref().map_or(Ok(()), |shared| shared.attach(&namespace));
+    let neighbours = shared.as_ref().map(|Shared { keeper, .. }| {
+        let attach: &dyn Fn(OwnedFd) -> Result<()> = &attach;
+        Neighbours { around: &keeper.around, ids: &keeper.ids, attach }
+    });
+    let connection = match (&created.network, &neighbours) {
+        (Some(network), _) => Connection::Own(&network.link),
+        (None, Some(neighbours)) => Connection::Neighbours(neighbours),
+        (None, None) => Connection::None,
+    };
     let container = create::create(&alone, &record.id, bundle, &stdio, Start::AtOnce, connection, write)?;
     let Container { init, identity, terminal, network, servers, .. } = container;
     let leash = Leash::on(&init);
@@ -47,7 +58,11 @@ pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
         let doors = doors.map(|doors| (doors, uplink.places()));
         Task { carried: Some(Carried { ends, uplink }), doors, pid: init.pid }
     });
-    let mut network = Network::new(task, alone);
+    let places = shared.as_ref().map(Shared::places);
+    let (keeper, doors) = shared.map(|Shared { keeper, doors, .. }| (keeper, doors)).unzip();
+    let of_shared = doors.flatten().zip(places);
+    let of_shared = of_shared.map(|doors| Task { carried: None, doors: Some(doors), pid: init.pid });
+    let mut network = Network::new(task.or(of_shared), keeper, alone);
     let ended = until_end(&init, terminal, &created, &signals, &mut network, tell);
     // Helpers know the first process by its number, which is its own until it is waited for.
     drop(network);
@@ -82,7 +97,7 @@ fn until_end<'a>(
     loop {
         let (ended, sent) = wait(&init.pidfd, signals, relay.as_mut(), network, deadline)?;
         if sent {
-            network.start(tell);
+            network.go_on(tell);
         }
         while let Some((signal, _)) = signals.next()? {
             match (signal, relay.as_mut()) {

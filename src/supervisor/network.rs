@@ -1,36 +1,61 @@
 //! The container's network, as far as the supervisor sees it: nothing goes on until somebody in the container sends.
 
 use crate::net::service::{Service, Task};
+use crate::net::shared::client::Keeper;
 use crate::sys::Alone;
-use rustix::event::PollFd;
+use anyhow::anyhow;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Waits, or serves.
 #[derive(Default)]
 pub struct Network {
     waiting: Option<(Task, Alone)>,
     service: Option<Service>,
+    keeper: Option<Keeper>,
 }
 
 impl Network {
-    /// With nothing to do if there is no task.
-    pub fn new(task: Option<Task>, alone: Alone) -> Network {
-        Network { waiting: task.map(|task| (task, alone)), service: None }
+    /// With nothing to do if there is no task. With `keeper` end the container's connections to networks.
+    pub fn new(task: Option<Task>, keeper: Option<Keeper>, alone: Alone) -> Network {
+        Network { waiting: task.map(|task| (task, alone)), service: None, keeper }
     }
 
-    /// What makes it start when it is ready.
+    /// What makes it go on when it is ready.
     pub fn wanted(&self) -> Vec<PollFd<'_>> {
-        self.waiting.as_ref().map(|(task, _)| task.wanted()).unwrap_or_default()
+        let mut all = self.waiting.as_ref().map(|(task, _)| task.wanted()).unwrap_or_default();
+        all.extend(self.keeper.iter().map(|keeper| PollFd::new(keeper, PollFlags::IN)));
+        all
     }
 
-    /// Starts to serve. What goes wrong is told, and the container goes on.
-    pub fn start(&mut self, tell: fn(anyhow::Error)) {
-        if let Some((task, alone)) = self.waiting.take() {
+    /// Starts to serve, or hears what there is to hear. What goes wrong is told, and the container goes on.
+    pub fn go_on(&mut self, tell: fn(anyhow::Error)) {
+        if self.keeper.as_ref().is_some_and(|keeper| is_ready(vec![PollFd::new(keeper, PollFlags::IN)])) {
+            self.hear(tell);
+        }
+        if let Some((task, alone)) = self.waiting.take_if(|(task, _)| is_ready(task.wanted())) {
             match task.start(alone, tell) {
                 Ok(service) => self.service = Some(service),
                 Err(error) => tell(error.context("network")),
             }
         }
     }
+
+    fn hear(&mut self, tell: fn(anyhow::Error)) {
+        match self.keeper.as_ref().map(Keeper::news) {
+            Some(Ok(Some(failure))) => tell(failure.into()),
+            Some(Err(error)) => tell(error.context("network")),
+            Some(Ok(None)) => {
+                self.keeper = None;
+                tell(anyhow!("network: whoever kept this container's networks has ended: it goes on without"));
+            }
+            None => {}
+        }
+    }
+}
+
+fn is_ready(mut fds: Vec<PollFd<'_>>) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 impl Drop for Network {

@@ -72,6 +72,13 @@ pub struct HelperFailed {
     said: String,
 }
 
+impl HelperFailed {
+    /// Another one that could not give a range.
+    pub fn new(name: &'static str, said: String) -> HelperFailed {
+        HelperFailed { name, said }
+    }
+}
+
 impl std::fmt::Display for HelperFailed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.name, self.said)
