@@ -114,10 +114,7 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         overlays,
         volumes,
         etc: Etc::default(),
-        v6_interface: network
-            .as_ref()
-            .and_then(Outside::v6_interface)
-            .or_else(|| shared.as_ref().and_then(Shared::v6_interface)),
+        v6_interface: network.as_ref().and_then(Outside::v6_interface),
         joins,
         // A new user namespace has all that the kernel knows, whatever its maker has.
         bounding: capability::EVERY,

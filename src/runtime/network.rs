@@ -51,6 +51,8 @@ pub fn connect(connection: Connection<'_>, outside: &Sync) -> Result<()> {
             End::hand_over(&ends, |end, fd| outside.send(&Message::Network(end), Some(fd)))
         }
         Connection::Neighbours(_) => {
+            // Nobody else on the network says which addresses there are. Without IPv6 there is no such file.
+            let _ = fs_err::write("/proc/sys/net/ipv6/conf/default/accept_ra", "0");
             let path = "/proc/self/ns/net";
             let own = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                 .named(|| format!("open({path})"))?;

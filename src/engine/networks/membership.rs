@@ -117,14 +117,6 @@ impl Shared {
             }),
         }
     }
-
-    /// The first interface that has IPv6, if one is to have it.
-    pub fn v6_interface(&self) -> Option<String> {
-        let members = self.members.borrow();
-        let number = members.iter().position(|(member, _)| member.network.ipv6_enabled)?;
-        let interface = members.get(number).and_then(|(member, _)| member.interface.clone());
-        Some(interface.unwrap_or_else(|| format!("eth{number}")))
-    }
 }
 
 /// Connects a running container to one more network.

@@ -15,7 +15,7 @@ use crate::sys::{Named, fd, ids, loopback, process};
 use crate::userns::idmap::IdMaps;
 use crate::userns::write::{self, Writer};
 use anyhow::{Context, Result, bail, ensure};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ const DIRS: [&str; 2] = ["/run/networks", "/run/internal"];
 /// A container's network namespace, while netavark needs its path. A descriptor that it inherits would stay with
 /// aardvark-dns.
 const NAMESPACE: &str = "/run/namespace";
-/// What aardvark-dns asks: the keeper's forwarder; or nobody, where the answer to all else is no.
+/// Where aardvark-dns asks what it does not know, if names must not get out.
 const NOBODY: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// Until the keeper ends.
@@ -41,6 +41,7 @@ pub fn run(socket: OwnedFd, maps: &IdMaps, writer: Writer, uplink: &Uplink, reso
     loopback::set_up()?;
     let ends = Link::of(uplink, Some(resolver)).set_up().context("network")?;
     harden();
+    answer_failure()?;
     let gateways = [uplink.v4.map(|v4| IpAddr::V4(v4.gateway)), uplink.v6.map(|v6| IpAddr::V6(v6.gateway))];
     let gateways: Vec<IpAddr> = gateways.into_iter().flatten().collect();
     rules::set_up(ends.index, &gateways)?;
@@ -150,6 +151,26 @@ fn make_files() -> Result<PathBuf> {
         // There is none, and the host has no nameserver, either.
         Err(_) => Ok(own),
     }
+}
+
+/// Says of every name that it cannot be found out, whereupon clients ask the next server. aardvark-dns says nothing if it
+/// hears nothing. Without TCP, since no answer is longer than its question.
+fn answer_failure() -> Result<()> {
+    let socket = UdpSocket::bind((NOBODY, 53)).context("names of networks without a way out")?;
+    let answer = move || {
+        let mut message = [0; 4096];
+        while let Ok((length, client)) = socket.recv_from(&mut message) {
+            // The header's third byte begins with QR, the fourth ends with RCODE: 2 is a failure (RFC 1035, 4.1.1).
+            if let [_, _, third, fourth, ..] = &mut message[..length] {
+                *third |= 0x80;
+                *fourth = *fourth & 0xf0 | 2;
+                // Whoever has gone asks again or not at all.
+                let _ = socket.send_to(&message[..length], client);
+            }
+        }
+    };
+    std::thread::Builder::new().name("failure".to_owned()).spawn(answer).context("thread")?;
+    Ok(())
 }
 
 /// No container says where this namespace's packets go: bridges begin with what is set here. Without IPv6 there are no such
