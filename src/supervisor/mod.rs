@@ -34,7 +34,12 @@ pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
     }
     let unwritten = created.unwritten();
     let (record, bundle) = (&created.record, &created.bundle);
-    let write = || unwritten.write(record, &bundle.spec);
+    let mut doors = None;
+    let publish = created.network.as_ref().map(|network| network.publish.as_slice()).unwrap_or_default();
+    let write = || {
+        doors = network::open(publish, record)?;
+        unwritten.write(record, &bundle.spec)
+    };
     let link = created.network.as_ref().map(|network| &network.link);
     let container = create::create(&alone, &record.id, bundle, &stdio, Start::AtOnce, link, write)?;
     let Container { init, identity, terminal, network, servers, .. } = container;
@@ -42,7 +47,7 @@ pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
     let pidfile = created.started(&identity)?;
     created.record.prepare_end();
     let task = network.zip(created.network.take());
-    let task = task.map(|(ends, Outside { uplink, doors, .. })| Task { ends, uplink, doors, pid: init.pid });
+    let task = task.map(|(ends, Outside { uplink, .. })| Task { ends, uplink, doors, pid: init.pid });
     let mut network = Network::new(task, alone);
     let ended = until_end(&init, terminal, &created, &signals, &mut network, tell);
     // Helpers know the first process by its number, which is its own until it is waited for.
