@@ -6,6 +6,10 @@ mod env;
 
 #[path = "network/closed.rs"]
 mod closed;
+#[path = "network/helpers.rs"]
+mod helpers;
+#[path = "network/names.rs"]
+mod names;
 #[path = "network/outbound.rs"]
 mod outbound;
 #[path = "network/ports.rs"]
@@ -15,10 +19,7 @@ use env::Env;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 /// The mode with the host's network, as options.
-const HOST: &[&[&str]] = &[
-    // The host's resolver is to be named by hand so far.
-    &["--network=host", "-v=/etc/resolv.conf:/etc/resolv.conf:ro"],
-];
+const HOST: &[&[&str]] = &[&["--network=host"]];
 
 /// The modes with a network of the container's own that leads to others.
 const OWN: &[&[&str]] = &[&["--network=pasta"], &["--network=slirp4netns"]];
@@ -67,5 +68,10 @@ impl Open {
             assert!(tcp.accept().is_err(), "a connection to {address}");
             assert!(udp.recv(&mut [0; 64]).is_err(), "a datagram to {address}");
         }
+    }
+
+    /// Whether somebody has come.
+    fn heard_something(&self) -> bool {
+        self.0.iter().any(|(tcp, _)| tcp.accept().is_ok())
     }
 }

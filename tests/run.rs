@@ -393,7 +393,7 @@ fn changes_of_a_container_of_another_session_stay() {
     let env = Env::new();
     let rootfs = format!("{}:O", env.rootfs().display());
     let mut first = env.rbox();
-    first.args(["run", "--rm", "--rootfs", &rootfs, "/guest", "write-and-read", "/tmp/kept"]);
+    first.args(["run", "--rm", "-i", "--rootfs", &rootfs, "/guest", "write-and-read", "/tmp/kept"]);
     let mut first = first.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
     let mut out = std::io::BufReader::new(first.stdout.take().unwrap());
     let mut line = String::new();

@@ -10,7 +10,6 @@ use super::volumes::{self, Held};
 use super::{etc, overlay, root, said, skeleton};
 use crate::error::Failure;
 use crate::image::pull::Progress;
-use crate::net::port::Published;
 use crate::runtime::bundle::Bundle;
 use crate::runtime::state::Identity;
 use crate::seccomp::capability;
@@ -55,7 +54,6 @@ pub struct Created {
 #[derive(Debug, Default)]
 pub struct Unwritten {
     about: Option<Container>,
-    published: Vec<Published>,
     /// Until then the image is held, and afterwards the record says that it is in use.
     _image: Option<Chosen>,
 }
@@ -64,9 +62,6 @@ impl Unwritten {
     /// Writes it down: the Spec, and with `--rm` what the container is.
     pub fn write(self, record: &Record, spec: &Spec) -> Result<()> {
         record.write_config(spec)?;
-        if !self.published.is_empty() {
-            record.write_ports(&self.published)?;
-        }
         self.about.map_or(Ok(()), |about| record.describe(&about, spec))
     }
 }
@@ -114,7 +109,10 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         overlays,
         volumes,
         etc: Etc::default(),
-        v6_interface: network.as_ref().and_then(Outside::v6_interface),
+        v6_interface: network
+            .as_ref()
+            .and_then(Outside::v6_interface)
+            .or_else(|| shared.as_ref().and_then(Shared::v6_interface)),
         joins,
         // A new user namespace has all that the kernel knows, whatever its maker has.
         bounding: capability::EVERY,
@@ -138,9 +136,7 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let bundle = Bundle::new(&record.dir, spec)?;
     let Options { tty, interactive, timeout, .. } = *options;
     let note = missing.filter(|_| said::first_time(said::ONE_ID)).map(|error| Failure::from(&error));
-    let published = network.as_ref().map(Outside::published).or(shared.as_ref().map(Shared::published));
-    let published = published.unwrap_or_default();
-    let unwritten = Unwritten { about, published, _image: chosen };
+    let unwritten = Unwritten { about, _image: chosen };
     let pidfile = options.pidfile.clone();
     Ok(Created { record, bundle, tty, interactive, timeout, network, shared, note, unwritten, pidfile, _volumes: held })
 }

@@ -3,7 +3,7 @@
 use super::config;
 use crate::error::Advise;
 use crate::net::link::Link;
-use crate::net::port::{self, Doors, Published};
+use crate::net::port;
 use crate::net::uplink::{self, Family, Kind, Program};
 use crate::paths::program;
 use crate::spec::network::Network;
@@ -26,23 +26,18 @@ pub struct Outside {
     pub link: Link,
     /// Who carries its packets.
     pub uplink: uplink::Uplink,
-    /// Its published ports, if there are any.
-    pub doors: Option<Doors>,
+    /// What is to be published.
+    pub publish: Vec<port::Publish>,
 }
 
 impl Outside {
-    /// Its published ports.
-    pub fn published(&self) -> Vec<Published> {
-        self.doors.as_ref().map(Doors::published).unwrap_or_default()
-    }
-
     /// Its interface, if that has IPv6.
     pub fn v6_interface(&self) -> Option<String> {
         self.link.v6.map(|_| self.link.name.clone())
     }
 }
 
-/// Finds the helper and binds the ports, for a container with a way out of its own; nothing for another.
+/// Finds the helper, for a container with a way out of its own; nothing for another.
 pub fn prepare(options: &Options, image: Option<&ImageConfiguration>) -> Result<Option<Outside>> {
     let mut asked = match &options.network {
         Network::Default => Uplink::default(),
@@ -59,8 +54,8 @@ pub fn prepare(options: &Options, image: Option<&ImageConfiguration>) -> Result<
     let resolver =
         Some(asked.resolver).filter(|_| options.resolver.servers.is_empty() && !options.resolver.is_image_own);
     let link = Link::of(&uplink, resolver);
-    let doors = doors(options, image)?;
-    Ok(Some(Outside { asked, link, uplink, doors }))
+    let publish = published(options, image)?;
+    Ok(Some(Outside { asked, link, uplink, publish }))
 }
 
 /// What is usual, as far as this host has it.
@@ -147,15 +142,12 @@ fn host_has_v6() -> bool {
     text.lines().any(|line| line.split_whitespace().nth(3) == Some("00"))
 }
 
-/// Binds what is to be published.
-pub(super) fn doors(options: &Options, image: Option<&ImageConfiguration>) -> Result<Option<Doors>> {
+/// What the options and the image ask for.
+pub(super) fn published(options: &Options, image: Option<&ImageConfiguration>) -> Result<Vec<port::Publish>> {
     let mut all = options.publish.clone();
     if options.publish_all {
         let exposed = image.and_then(|image| image.config().as_ref()).and_then(|config| config.exposed_ports().clone());
         all.extend(publish_all(&options.publish, &options.exposed, &exposed.unwrap_or_default())?);
-    }
-    if all.is_empty() {
-        return Ok(None);
     }
     let usual = match all.iter().any(|publish| publish.host_ip.is_none()) {
         true => config::read()?.network.publish_address,
@@ -167,8 +159,7 @@ pub(super) fn doors(options: &Options, image: Option<&ImageConfiguration>) -> Re
         HostPort::FirstFree(_) => 1,
         HostPort::Random => 2,
     });
-    let wanted: Vec<port::Publish> = all.iter().map(|publish| wanted(publish, usual)).collect();
-    Doors::open(&wanted).map(Some)
+    Ok(all.iter().map(|publish| wanted(publish, usual)).collect())
 }
 
 fn wanted(publish: &Publish, usual: Option<IpAddr>) -> port::Publish {

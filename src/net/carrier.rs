@@ -4,7 +4,6 @@ use super::child::Child;
 use super::helper;
 use super::link::{Ends, Told};
 use super::uplink::{Program, Uplink};
-use crate::sys::netlink::Socket;
 use crate::sys::watch::Watch;
 use anyhow::{Context, Result, anyhow};
 use std::future::pending;
@@ -25,8 +24,8 @@ pub async fn carry(
     mut stopped: watch::Receiver<()>,
     tell: &dyn Fn(anyhow::Error),
 ) -> Result<()> {
-    let control = Socket::from(ends.control);
-    let told = Watch::readable(ends.told)?;
+    let Ends { tap, told, .. } = ends;
+    let told = Watch::readable(told)?;
     let mut choice = Choice::new(&uplink.programs);
     let mut helper: Option<Child> = None;
     // By when it must be ready, or from when on the next may start.
@@ -37,13 +36,10 @@ pub async fn carry(
         let failed = tokio::select! {
             biased;
             _ = stopped.changed() => break,
-            news = told.next(Told::read) => {
+            news = told.next(|socket| Told::read(socket, tap.index)) => {
                 let news = news?;
-                wanted |= news.wanted;
-                if news.link && helper.is_some() && !ready {
-                    ready = helper::plug_in(&control, ends.index, uplink)?;
-                    wanted &= !ready;
-                }
+                ready |= news.carrier && helper.is_some();
+                wanted = (wanted || news.wanted) && !ready;
                 continue;
             }
             error = end_of(&mut helper) => {
@@ -54,7 +50,7 @@ pub async fn carry(
                 None => {
                     started = Instant::now();
                     limit = started + PATIENCE;
-                    helper = Some(helper::start(uplink, choice.program()?, pid)?);
+                    helper = Some(helper::start(uplink, choice.program()?, pid, &tap)?);
                     continue;
                 }
                 Some(late) => {
@@ -63,7 +59,7 @@ pub async fn carry(
                 }
             },
         };
-        // Whoever worked will work again; instead of one that never did there may be another, at once. Some make their tap
+        // Whoever worked will work again; instead of one that never did there may be another, at once. Some open the tap
         // before they find out that they cannot work.
         if let Some(error) = choice.failed(failed, ready && started.elapsed() > PAUSE) {
             tell(error);

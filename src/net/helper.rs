@@ -2,27 +2,14 @@
 
 use super::child::Child;
 use super::keeper;
-use super::link::Ends;
+use super::link::Tap;
 use super::uplink::{Program, Uplink};
-use crate::sys::netlink::Socket;
 use anyhow::Result;
 
-/// The interface that a helper makes in the container.
-const TAP: &str = "rbox0";
-
-/// Starts it, for the network namespace of a process. It is ready when its tap is there: what is sent before it looks waits
-/// in that.
-pub fn start(uplink: &Uplink, program: &Program, pid: i32) -> Result<Child> {
+/// Starts it, for the network namespace of a process and the tap in it. It is ready when that has a carrier: what is sent
+/// before it looks waits in the tap.
+pub fn start(uplink: &Uplink, program: &Program, pid: i32, tap: &Tap) -> Result<Child> {
     let mut command = keeper::command(program.path.as_os_str());
-    command.args(uplink.arguments(program.kind, pid, TAP)?);
+    command.args(uplink.arguments(program.kind, pid, &tap.name)?);
     Child::start(command, program.kind.program())
-}
-
-/// Plugs its tap into the container's interface; false if it is not there yet.
-pub fn plug_in(control: &Socket, ends: u32, uplink: &Uplink) -> Result<bool> {
-    if control.index(TAP)?.is_none() {
-        return Ok(false);
-    }
-    Ends::plug_in(control, ends, TAP, uplink.mtu)?;
-    Ok(true)
 }

@@ -3,12 +3,14 @@
 //! Runs in: the container's user and network namespaces, before privileges are given up.
 
 use super::uplink::{Family, Uplink};
+use crate::error::Advise;
 use crate::sys::netlink::{self, Message, Socket};
-use crate::sys::{Named, Result as Called, loopback};
-use anyhow::{Context, Result, anyhow};
+use crate::sys::{Named, Result as Called, loopback, tap};
+use anyhow::{Context, Result};
 use linux_raw_sys::netlink as raw;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -32,14 +34,21 @@ pub struct Link {
 /// The outer ends of what was made. They work from any namespace.
 #[derive(Debug)]
 pub struct Ends {
-    /// The number of the interface.
-    pub index: u32,
-    /// For requests about this network namespace.
-    pub control: OwnedFd,
-    /// Readable when somebody sends, and when an interface comes or goes: see [`Told`].
+    /// Where a helper comes in.
+    pub tap: Tap,
+    /// Readable when somebody sends, and when an interface changes: see [`Told`].
     pub told: OwnedFd,
     /// Port 53 of the resolver's address.
     pub resolver: Option<Resolver>,
+}
+
+/// The interface in the container's network namespace whose other end is the helper.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tap {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub index: u32,
 }
 
 /// Where names are asked for.
@@ -51,17 +60,8 @@ pub struct Resolver {
     pub streams: OwnedFd,
 }
 
-/// The kernel has no bridges, and cannot load them.
-#[derive(Debug)]
-pub struct NoBridge;
-
-impl std::fmt::Display for NoBridge {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the kernel has no bridge (CONFIG_BRIDGE)")
-    }
-}
-
-impl std::error::Error for NoBridge {}
+/// The name of the tap, if the container's interface is another one.
+pub const TAP: &str = "rbox0";
 
 /// How often the kernel asks for a neighbour whose packets wait, beside the question to this program, and every how many
 /// milliseconds: for half a minute.
@@ -80,34 +80,64 @@ impl Link {
 
     /// Makes the interface with its addresses and routes, and sets it up. Packets for its gateway wait for whoever comes.
     pub fn set_up(&self) -> Result<Ends> {
-        let control = Socket::open(0)?;
-        match control.request(vec![self.bridge()]) {
-            Err(error) if error.errno == Errno::OPNOTSUPP => return Err(anyhow!(NoBridge).context(error)),
-            made => made?,
+        tap::make(TAP).maybe_hint(|| {
+            Some(format!(
+                "an administrator can let users have it: modprobe tun; chmod 0666 {}\n--network none and --network host do \
+                 without",
+                tap::DEVICE
+            ))
+        })?;
+        let socket = Socket::open(0)?;
+        let lower = socket.index(TAP)?.context("the tap is gone")?;
+        if self.v6.is_some() {
+            // So that it takes no part in what the helper says to the container. If /proc is read-only here, it may.
+            let _ = fs_err::write(format!("/proc/sys/net/ipv6/conf/{TAP}/disable_ipv6"), "1");
         }
-        let index = control.index(&self.name)?.with_context(|| format!("{}: gone", self.name))?;
-        // A bridge that is made with a size forgets it when it gets a port; one that was told later does not.
-        let kind = libc::RTM_SETLINK;
-        let mut requests = vec![Message::link("set size", kind, 0, index, true).number(raw::IFLA_MTU as u32, self.mtu)];
-        requests.extend(self.addresses(index));
-        control.request(requests)?;
+        let (tap, index) = match socket.request(vec![self.lower(lower), self.upper(lower)]) {
+            Ok(()) => (Tap { name: TAP.to_owned(), index: lower }, self.index(&socket)?),
+            // A kernel without macvlan: the first packet waits for its second try.
+            Err(error) if error.errno == Errno::OPNOTSUPP => {
+                socket.request(vec![self.alone(lower)])?;
+                (Tap { name: self.name.clone(), index: lower }, lower)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        socket.request(self.addresses(index))?;
         let told = Socket::open(raw::RTMGRP_NEIGH | raw::RTMGRP_LINK)?;
         let resolver = self.resolver.map(Resolver::bind).transpose()?;
-        Ok(Ends { index, control: control.into(), told: told.into(), resolver })
+        Ok(Ends { tap, told: told.into(), resolver })
     }
 
-    /// `eth0` is a bridge and not the tap itself: the design says why.
-    fn bridge(&self) -> Message {
-        let kind = libc::RTM_NEWLINK;
-        let link = Message::link("make interface", kind, netlink::NEW, 0, true)
+    fn index(&self, socket: &Socket) -> Result<u32> {
+        socket.index(&self.name)?.with_context(|| format!("{}: gone", self.name))
+    }
+
+    /// The tap: it answers for nobody.
+    fn lower(&self, index: u32) -> Message {
+        let flags = (libc::IFF_UP | libc::IFF_NOARP) as u32;
+        Message::link("set up tap", libc::RTM_SETLINK, 0, index, flags).number(raw::IFLA_MTU as u32, self.mtu)
+    }
+
+    /// The container's interface is a macvlan and not the tap itself: the design says why.
+    fn upper(&self, lower: u32) -> Message {
+        let link = Message::link("make interface", libc::RTM_NEWLINK, netlink::NEW, 0, libc::IFF_UP as u32)
             .name(raw::IFLA_IFNAME as u32, &self.name)
+            .number(raw::IFLA_LINK as u32, lower)
+            .number(raw::IFLA_MTU as u32, self.mtu)
             .with(raw::IFLA_ADDRESS as u32, &self.mac);
         link.nest(raw::IFLA_LINKINFO as u32, |info| {
-            info.name(raw::IFLA_INFO_KIND as u32, "bridge").nest(raw::IFLA_INFO_DATA as u32, |data| {
-                // There is one port: nothing to listen to before it may be used, nothing to learn about groups.
-                data.number(raw::IFLA_BR_FORWARD_DELAY as u32, 0).with(raw::IFLA_BR_MCAST_SNOOPING as u32, &[0])
+            info.name(raw::IFLA_INFO_KIND as u32, "macvlan").nest(raw::IFLA_INFO_DATA as u32, |data| {
+                data.number(raw::IFLA_MACVLAN_MODE as u32, raw::macvlan_mode::MACVLAN_MODE_PRIVATE as u32)
             })
         })
+    }
+
+    /// The tap as the container's interface. Its name and address can be changed while it is down.
+    fn alone(&self, index: u32) -> Message {
+        Message::link("set up interface", libc::RTM_SETLINK, 0, index, libc::IFF_UP as u32)
+            .name(raw::IFLA_IFNAME as u32, &self.name)
+            .number(raw::IFLA_MTU as u32, self.mtu)
+            .with(raw::IFLA_ADDRESS as u32, &self.mac)
     }
 
     fn addresses(&self, index: u32) -> Vec<Message> {
@@ -124,40 +154,36 @@ impl Link {
     }
 }
 
-impl Ends {
-    /// Plugs in an interface of this name, which somebody has made in the container's network namespace meanwhile, and
-    /// which takes packets of this many bytes. What has waited goes out.
-    pub fn plug_in(control: &Socket, bridge: u32, name: &str, mtu: u32) -> Result<()> {
-        let index = control.index(name)?.with_context(|| format!("{name}: no such interface in the container"))?;
-        let kind = libc::RTM_SETLINK;
-        let port = Message::link("plug in", kind, 0, index, true)
-            .number(raw::IFLA_MTU as u32, mtu)
-            .number(raw::IFLA_MASTER as u32, bridge);
-        Ok(control.request(vec![port])?)
-    }
-}
-
 /// What the kernel has told since it was last asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Told {
     /// It looks for a neighbour: somebody sends, and waits.
     pub wanted: bool,
-    /// An interface has come, or is another than before.
-    pub link: bool,
+    /// An interface was said to have somebody at its other end.
+    pub carrier: bool,
 }
 
 impl Told {
-    /// Reads it; nothing if nothing was told.
-    pub fn read(socket: BorrowedFd<'_>) -> Called<Option<Told>> {
-        let mut told = Told { wanted: false, link: false };
-        let any = netlink::told(socket, |kind| {
+    /// Reads it; nothing if nothing was told. `tap` is the number of the interface in question.
+    pub fn read(socket: BorrowedFd<'_>, tap: u32) -> Called<Option<Told>> {
+        let mut told = Told { wanted: false, carrier: false };
+        let any = netlink::told(socket, |message| match message {
             // What was lost may have been either.
-            told.wanted |= kind.is_none_or(|kind| kind == libc::RTM_GETNEIGH);
-            told.link |= kind.is_none_or(|kind| kind == libc::RTM_NEWLINK);
+            None => told = Told { wanted: true, carrier: true },
+            Some((libc::RTM_GETNEIGH, _)) => told.wanted = true,
+            Some((libc::RTM_NEWLINK, body)) => {
+                let carrier =
+                    netlink::LinkState::read(body).is_some_and(|link| link.index == tap && link.flags & LOWER_UP != 0);
+                told.carrier |= carrier;
+            }
+            Some(_) => {}
         })?;
         Ok(any.then_some(told))
     }
 }
+
+/// netdevice(7): somebody is at the other end (`IFF_LOWER_UP`).
+const LOWER_UP: u32 = 1 << 16;
 
 impl Resolver {
     fn bind(address: Ipv4Addr) -> Called<Resolver> {

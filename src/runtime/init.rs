@@ -85,8 +85,8 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
     become_root(bundle, maps, connection, outside)?;
     let root = root.attach(spec, outside)?;
     mounts::fill(root.as_fd(), &mut mounts)?;
+    sysctl::write(spec, mounts::new_proc(&mounts))?;
     mounts::attach(root.as_fd(), mounts, outside)?;
-    sysctl::write(spec)?;
     let terminal = open_terminal(spec, root.as_fd(), stdio)?;
     let hooks = spec.hooks().as_ref();
     run_runtime_hooks(hooks, outside)?;

@@ -97,6 +97,14 @@ pub fn fill(root: BorrowedFd<'_>, mounts: &mut [Prepared<'_>]) -> Result<()> {
     Ok(())
 }
 
+/// The new proc among them, if there is one.
+pub fn new_proc<'a>(mounts: &'a [Prepared<'_>]) -> Option<BorrowedFd<'a>> {
+    mounts.iter().find_map(|prepared| match &prepared.made {
+        Made::Filesystem(proc) if prepared.mount.typ().as_deref() == Some("proc") => Some(proc.as_fd()),
+        _ => None,
+    })
+}
+
 /// Attaches everything below `root` in the Spec's order.
 pub fn attach(root: BorrowedFd<'_>, mounts: Vec<Prepared<'_>>, outside: &Sync) -> Result<()> {
     let mut dev = None;

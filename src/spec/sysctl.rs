@@ -54,9 +54,13 @@ fn own(options: &Options, host: &Host) -> HashMap<String, String> {
     if let (Some(first), Some(last)) = (groups.first(), groups.last()) {
         set("net.ipv4.ping_group_range".to_owned(), format!("{} {}", first.inside, last.inside + (last.count - 1)));
     }
-    // Answers to clients of a published port find the way back by this.
+    // Answers to clients of a published port find the way back by their mark, refusals too.
     if !options.publish.is_empty() || options.publish_all {
         set("net.ipv4.tcp_fwmark_accept".to_owned(), "1".to_owned());
+        set("net.ipv4.fwmark_reflect".to_owned(), "1".to_owned());
+        if host.v6_interface.is_some() {
+            set("net.ipv6.fwmark_reflect".to_owned(), "1".to_owned());
+        }
     }
     // Nobody but rbox says which addresses there are.
     if let Some(interface) = &host.v6_interface {

@@ -36,8 +36,17 @@ pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
     }
     let unwritten = created.unwritten();
     let (record, bundle) = (&created.record, &created.bundle);
-    let write = || unwritten.write(record, &bundle.spec);
     let shared = created.shared.take();
+    let mut doors = None;
+    let publish = match (&created.network, &shared) {
+        (Some(network), _) => network.publish.as_slice(),
+        (None, Some(shared)) => shared.publish.as_slice(),
+        (None, None) => &[],
+    };
+    let write = || {
+        doors = network::open(publish, record)?;
+        unwritten.write(record, &bundle.spec)
+    };
     let attach = |namespace: OwnedFd| shared.as_ref().map_or(Ok(()), |shared| shared.attach(&namespace));
     let neighbours = shared.as_ref().map(|Shared { keeper, .. }| {
         let attach: &dyn Fn(OwnedFd) -> Result<()> = &attach;
@@ -53,16 +62,18 @@ pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
     let leash = Leash::on(&init);
     let pidfile = created.started(&identity)?;
     created.record.prepare_end();
-    let task = network.zip(created.network.take());
-    let task = task.map(|(ends, Outside { uplink, doors, .. })| {
-        let doors = doors.map(|doors| (doors, uplink.places()));
-        Task { carried: Some(Carried { ends, uplink }), doors, pid: init.pid }
-    });
-    let places = shared.as_ref().map(Shared::places);
-    let (keeper, doors) = shared.map(|Shared { keeper, doors, .. }| (keeper, doors)).unzip();
-    let of_shared = doors.flatten().zip(places);
-    let of_shared = of_shared.map(|doors| Task { carried: None, doors: Some(doors), pid: init.pid });
-    let mut network = Network::new(task.or(of_shared), keeper, alone);
+    let task = match (network.zip(created.network.take()), &shared) {
+        (Some((ends, Outside { uplink, .. })), _) => {
+            let doors = doors.map(|doors| (doors, uplink.places()));
+            Some(Task { carried: Some(Carried { ends, uplink }), doors, pid: init.pid })
+        }
+        (None, Some(shared)) => doors.map(|doors| {
+            let doors = Some((doors, shared.places()));
+            Task { carried: None, doors, pid: init.pid }
+        }),
+        (None, None) => None,
+    };
+    let mut network = Network::new(task, shared.map(|shared| shared.keeper), alone);
     let ended = until_end(&init, terminal, &created, &signals, &mut network, tell);
     // Helpers know the first process by its number, which is its own until it is waited for.
     drop(network);

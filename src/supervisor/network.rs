@@ -1,10 +1,24 @@
 //! The container's network, as far as the supervisor sees it: nothing goes on until somebody in the container sends.
 
+use crate::engine::record::Record;
+use crate::net::port::{Doors, Publish};
 use crate::net::service::{Service, Task};
 use crate::net::shared::client::Keeper;
-use crate::sys::Alone;
-use anyhow::anyhow;
+use crate::sys::{Alone, process};
+use anyhow::{Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// Binds the ports that are to be published and writes them down. The first process exists by then: it has no more open
+/// files than it had.
+pub fn open(publish: &[Publish], record: &Record) -> Result<Option<Doors>> {
+    if publish.is_empty() {
+        return Ok(None);
+    }
+    process::raise_open_files()?;
+    let doors = Doors::open(publish)?;
+    record.write_ports(&doors.published())?;
+    Ok(Some(doors))
+}
 
 /// Waits, or serves.
 #[derive(Default)]

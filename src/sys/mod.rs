@@ -18,6 +18,7 @@ pub mod pty;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod tap;
 pub mod watch;
 
 use rustix::io::Errno;

@@ -39,13 +39,13 @@ impl Message {
         message
     }
 
-    /// `struct ifinfomsg`: an interface by number, 0 for one that is new or named, to be set up or left as it is.
-    pub fn link(about: &'static str, kind: u16, flags: u16, index: u32, up: bool) -> Message {
-        let up = if up { libc::IFF_UP as u32 } else { 0 };
+    /// `struct ifinfomsg`: an interface by number, 0 for one that is new or named, and flags (IFF_*) that it is to have
+    /// beside those that it has.
+    pub fn link(about: &'static str, kind: u16, flags: u16, index: u32, set: u32) -> Message {
         let mut header = [0; 16];
         header[4..8].copy_from_slice(&index.to_ne_bytes());
-        header[8..12].copy_from_slice(&up.to_ne_bytes());
-        header[12..16].copy_from_slice(&up.to_ne_bytes());
+        header[8..12].copy_from_slice(&set.to_ne_bytes());
+        header[12..16].copy_from_slice(&set.to_ne_bytes());
         Message::new(about, kind, flags, &header)
     }
 
@@ -157,7 +157,7 @@ impl Socket {
 
     /// The number of an interface that has this name, if there is one.
     pub fn index(&self, name: &str) -> Result<Option<u32>> {
-        let question = Message::link("find", libc::RTM_GETLINK, 0, 0, false).name(raw::IFLA_IFNAME as u32, name);
+        let question = Message::link("find", libc::RTM_GETLINK, 0, 0, 0).name(raw::IFLA_IFNAME as u32, name);
         let mut bytes = question.bytes;
         let length = bytes.len() as u32;
         bytes[..4].copy_from_slice(&length.to_ne_bytes());
@@ -167,7 +167,7 @@ impl Socket {
             let answer = self.receive()?;
             for (kind, _, body) in parts(&answer) {
                 if kind == libc::RTM_NEWLINK {
-                    found = body.get(4..).and_then(number);
+                    found = LinkState::read(body).map(|link| link.index);
                 } else if kind == raw::NLMSG_ERROR as u16 {
                     return match refusal(body) {
                         None => Ok(found),
@@ -212,20 +212,36 @@ impl AsFd for Socket {
     }
 }
 
-/// Calls `each` with the kind of every message that a socket's groups have brought, without waiting, and with `None` if
-/// there was more than the kernel could keep. True if there was any.
-pub fn told(socket: BorrowedFd<'_>, mut each: impl FnMut(Option<u16>)) -> Result<bool> {
+/// Calls `each` with the kind and body of every message that a socket's groups have brought, without waiting, and with
+/// `None` if there was more than the kernel could keep. True if there was any.
+pub fn told(socket: BorrowedFd<'_>, mut each: impl FnMut(Option<(u16, &[u8])>)) -> Result<bool> {
     let mut any = false;
     let mut buffer = [0; ANSWER];
     loop {
         match rustix::net::recv(socket, &mut buffer[..], RecvFlags::DONTWAIT) {
-            Ok((length, _)) => parts(&buffer[..length]).for_each(|(kind, ..)| each(Some(kind))),
+            Ok((length, _)) => parts(&buffer[..length]).for_each(|(kind, _, body)| each(Some((kind, body)))),
             Err(Errno::NOBUFS) => each(None),
             Err(Errno::INTR) => continue,
             Err(Errno::AGAIN) => return Ok(any),
             Err(errno) => return Err(errno).named(|| "recv(AF_NETLINK)".to_owned()),
         }
         any = true;
+    }
+}
+
+/// What a message about an interface begins with, `struct ifinfomsg`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkState {
+    /// Its number.
+    pub index: u32,
+    /// IFF_*.
+    pub flags: u32,
+}
+
+impl LinkState {
+    /// Reads it from a message's body, if that is long enough.
+    pub fn read(body: &[u8]) -> Option<LinkState> {
+        Some(LinkState { index: number(body.get(4..)?)?, flags: number(body.get(8..)?)? })
     }
 }
 
@@ -284,7 +300,7 @@ mod tests {
         assert_eq!(socket.index("lo").unwrap(), Some(1));
         assert_eq!(socket.index("no-such-if").unwrap(), None);
         let kind = libc::RTM_DELLINK;
-        let error = socket.request(vec![Message::link("remove x", kind, 0, 0x7fff_fff0, false)]).unwrap_err();
+        let error = socket.request(vec![Message::link("remove x", kind, 0, 0x7fff_fff0, 0)]).unwrap_err();
         assert!(matches!(error.errno, Errno::NODEV | Errno::PERM), "{error}");
         assert!(!told(socket.as_fd(), |_| ()).unwrap());
     }

@@ -53,7 +53,9 @@ fn a_page() {
 fn ping() {
     requires!("ping", bed);
     in_each_mode(|env, mode| {
-        for to in SERVER.addresses() {
+        // libslirp answers echo requests of IPv4 alone.
+        let slirp = mode.contains(&"--network=slirp4netns");
+        for to in SERVER.addresses().into_iter().filter(|to| to.is_ipv4() || !slirp) {
             let done = env.guest(mode, &["ping", &to.to_string()]).ok();
             assert_eq!(done.stdout, format!("answer from {to}\n"), "{mode:?}");
         }

@@ -13,11 +13,12 @@ use clap::Args;
 pub struct NetworkArgs {
     /// Connect the container to a network: none, host, pasta[:OPTIONS], slirp4netns[:OPTIONS], container:NAME, ns:PATH,
     /// or networks by name, NAME[:ip=…,ip6=…,mac=…,alias=…,interface_name=…]; bridge and private are a network of the
-    /// container's own
+    /// container's own, behind pasta, or slirp4netns where there is no pasta [default: private]
     #[arg(long, visible_alias = "net", value_name = "NETWORK")]
     network: Vec<String>,
     /// Publish a port or a range of ports to the host; without IP on all of its addresses, without HOST on a free port.
-    /// PROTOCOL is tcp or udp
+    /// PROTOCOL is tcp or udp. The service sees the client's own address, or the gateway's for clients on the host's
+    /// loopback interface; one that listens on the container's 127.0.0.1 is not reached
     #[arg(short, long, value_name = "[[IP:][HOST]:]CONTAINER[/PROTOCOL]")]
     publish: Vec<String>,
     /// Publish all exposed ports to free ports

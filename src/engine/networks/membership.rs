@@ -4,7 +4,7 @@ use super::{Definition, hold};
 use crate::engine::ids::{self, Caller};
 use crate::engine::{network, record};
 use crate::error::Advise;
-use crate::net::port::{Doors, Published};
+use crate::net::port::Publish;
 use crate::net::relay::Places;
 use crate::net::shared::client::Keeper;
 use crate::net::shared::keeper::Start;
@@ -32,8 +32,8 @@ const SERVERS: usize = 3;
 pub struct Shared {
     /// Where the container's networks are, as long as this is there.
     pub keeper: Keeper,
-    /// Its published ports, if there are any.
-    pub doors: Option<Doors>,
+    /// What is to be published.
+    pub publish: Vec<Publish>,
     /// The way out, if a network of it has one.
     pub uplink: Option<Uplink>,
     /// Where it asks for names.
@@ -70,14 +70,14 @@ pub fn prepare(
             "containers that run on networks have fewer ids: end them, or run with --id-mode single".to_owned()
         });
     }
-    let doors = network::doors(options, image)?;
+    let publish = network::published(options, image)?;
     let given = if options.resolver.is_image_own { &[] } else { options.resolver.servers.as_slice() };
     let servers = servers(networks(), given, has_way_out.then_some(uplink.resolver.into()));
     let name = options.name.clone().unwrap_or_else(|| short(id).to_owned());
     let who = Container { id: id.to_owned(), name, dns: given.to_vec() };
     Ok(Some(Shared {
         keeper,
-        doors,
+        publish,
         uplink: has_way_out.then_some(uplink),
         servers,
         hosts: None,
@@ -99,12 +99,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Its published ports.
-    pub fn published(&self) -> Vec<Published> {
-        self.doors.as_ref().map(Doors::published).unwrap_or_default()
-    }
-
-    /// Where they lead: to the first address of each family.
+    /// Where its published ports lead: to the first address of each family.
     pub fn places(&self) -> Places {
         let places = places(&self.attached.borrow());
         let pairs = || places.iter().map(|place| (place.address, place.gateway));
@@ -116,6 +111,12 @@ impl Shared {
                 if let (IpAddr::V6(own), IpAddr::V6(other)) = pair { Some((own, other)) } else { None }
             }),
         }
+    }
+
+    /// What stands for interfaces that are still to come, if one is to have IPv6 (ip-sysctl.rst).
+    pub fn v6_interface(&self) -> Option<String> {
+        let has_v6 = self.members.borrow().iter().any(|(member, _)| member.network.ipv6_enabled);
+        has_v6.then(|| "default".to_owned())
     }
 }
 

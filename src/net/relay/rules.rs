@@ -1,7 +1,8 @@
 //! How answers to clients come back to this process, though the clients' addresses are somewhere else.
 //!
 //! A table of its own says that every address is here (ip-route(8), type local). Packets of connections come to it by their
-//! mark, which the container's end takes over from the first packet (`tcp_fwmark_accept`, ip-sysctl.rst); datagrams have
+//! mark, which the container's end takes over from the first packet (`tcp_fwmark_accept` and `fwmark_reflect`,
+//! ip-sysctl.rst, which are set with the container's other parameters); datagrams have
 //! nothing to take over, so that each client needs a rule (`ipproto` and `sport` since Linux 4.17).
 
 use super::clients::Inside;

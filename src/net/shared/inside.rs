@@ -44,7 +44,7 @@ pub fn run(socket: OwnedFd, maps: &IdMaps, writer: Writer, uplink: &Uplink, reso
     answer_failure()?;
     let gateways = [uplink.v4.map(|v4| IpAddr::V4(v4.gateway)), uplink.v6.map(|v6| IpAddr::V6(v6.gateway))];
     let gateways: Vec<IpAddr> = gateways.into_iter().flatten().collect();
-    rules::set_up(ends.index, &gateways)?;
+    rules::set_up(&uplink.name, &gateways)?;
     End::hand_over(&ends, |end, fd| message::send(keeper, &Answer::End(end), Some(fd)))?;
     drop(ends);
     message::send(keeper, &Answer::Ready, None)?;

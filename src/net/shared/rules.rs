@@ -6,7 +6,7 @@
 use super::definition::Definition;
 use super::subnet::Subnet;
 use crate::sys::netlink::{self, Message, Socket};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use linux_raw_sys::netlink as raw;
 use rustix::io::Errno;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -29,8 +29,9 @@ const V4: u8 = libc::AF_INET as u8;
 const V6: u8 = libc::AF_INET6 as u8;
 
 /// To begin with: the way out in a table of its own, and addresses of this namespace no longer before all else.
-pub fn set_up(interface: u32, gateways: &[IpAddr]) -> Result<()> {
+pub fn set_up(interface: &str, gateways: &[IpAddr]) -> Result<()> {
     let socket = Socket::open(0)?;
+    let interface = socket.index(interface)?.with_context(|| format!("{interface}: gone"))?;
     socket.request(gateways.iter().map(|gateway| default_route(interface, *gateway)).collect())?;
     for family in [V4, V6] {
         let here = |priority| Rule { family, from: None, to: None, table: Some(LOCAL), priority };
