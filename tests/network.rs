@@ -24,11 +24,30 @@ const HOST: &[&[&str]] = &[&["--network=host"]];
 /// The modes with a network of the container's own that leads to others.
 const OWN: &[&[&str]] = &[&["--network=pasta"], &["--network=slirp4netns"]];
 
+/// A network that containers share, of both families.
+const SHARED: &[&str] = &["--network=shared"];
+
+/// A private world for the mode; none where the mode is not to be had.
+fn world(mode: &[&str]) -> Option<Env> {
+    let env = Env::new();
+    if mode == SHARED {
+        if let Some(missing) = env::shared::missing() {
+            env::skip("networks that containers share", missing);
+            return None;
+        }
+        let done: env::Done = env.rbox().args(["network", "create", "--ipv6", "shared"]).output().unwrap().into();
+        done.ok();
+    }
+    Some(env)
+}
+
 /// Runs a test in each mode in which a container reaches what the host reaches.
 fn in_each_mode(test: fn(&Env, &[&str])) {
-    for mode in [HOST, OWN].concat() {
+    for mode in [HOST, OWN, &[SHARED]].concat() {
         eprintln!("{mode:?}");
-        test(&Env::new(), mode);
+        if let Some(env) = world(mode) {
+            test(&env, mode);
+        }
     }
 }
 
@@ -37,6 +56,16 @@ fn in_each_mode_of_its_own(test: fn(&Env, &[&str])) {
     for mode in OWN {
         eprintln!("{mode:?}");
         test(&Env::new(), mode);
+    }
+}
+
+/// Runs a test in each mode in which the container has other addresses than the host.
+fn in_each_mode_apart(test: fn(&Env, &[&str])) {
+    for mode in [OWN, &[SHARED]].concat() {
+        eprintln!("{mode:?}");
+        if let Some(env) = world(mode) {
+            test(&env, mode);
+        }
     }
 }
 

@@ -4,6 +4,11 @@
 
 mod env;
 
+#[path = "networks/ends.rs"]
+mod ends;
+#[path = "networks/together.rs"]
+mod together;
+
 use env::{Done, Env};
 use serde_json::{Value, json};
 use std::process::{Child, Stdio};

@@ -7,6 +7,7 @@ pub mod inside;
 pub mod keeper;
 pub mod leases;
 pub mod message;
+pub mod names;
 pub mod netavark;
 pub mod rules;
 pub mod subnet;

@@ -4,6 +4,7 @@
 
 pub mod bed;
 pub mod image;
+pub mod shared;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -225,8 +226,8 @@ impl Drop for Env {
 pub const SAID: &str = "run/rbox/said-one-id";
 
 fn is_fixed(path: &Path) -> bool {
-    path.starts_with("data/rbox/skeleton-1")
-        || ["locks", "names", "containers", "said-one-id"].iter().any(|name| path.ends_with(name))
+    ["data/rbox/skeleton-1", "data/rbox/networks"].iter().any(|fixed| path.starts_with(fixed))
+        || ["locks", "names", "containers", "run/rbox/networks", "said-one-id"].iter().any(|name| path.ends_with(name))
 }
 
 fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
@@ -299,7 +300,7 @@ pub fn skip(test: &str, reason: &str) {
     }
 }
 
-/// `requires!(test_name, range)`, `requires!(test_name, bed)`: leaves the test with its reason where the host lacks something.
+/// `requires!(test_name, range)`, `bed`, or `networks` on a bed: leaves the test with its reason where the host lacks something.
 #[macro_export]
 macro_rules! requires {
     ($test:expr, range) => {
@@ -310,6 +311,12 @@ macro_rules! requires {
     ($test:expr, bed) => {
         if !env::bed::is_here() {
             return env::skip($test, env::bed::MISSING);
+        }
+    };
+    ($test:expr, networks) => {
+        requires!($test, bed);
+        if let Some(missing) = env::shared::missing() {
+            return env::skip($test, missing);
         }
     };
     ($test:expr, $condition:expr, $reason:expr) => {

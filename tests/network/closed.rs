@@ -2,7 +2,7 @@
 
 use crate::env::bed::{RBOX, SERVER};
 use crate::env::{self, Env};
-use crate::{Open, in_each_mode_of_its_own, requires};
+use crate::{Open, in_each_mode_apart, requires};
 use std::net::{IpAddr, SocketAddr};
 
 /// As words for the guest.
@@ -48,7 +48,7 @@ fn gateways_are_found() {
 #[test]
 fn the_hosts_loopback_is_closed() {
     requires!("the_hosts_loopback_is_closed", bed);
-    in_each_mode_of_its_own(|env, mode| {
+    in_each_mode_apart(|env, mode| {
         let gateways = gateways(env, mode);
         assert!(gateways.iter().any(IpAddr::is_ipv4) && gateways.iter().any(IpAddr::is_ipv6), "{gateways:?}");
         // What listens on loopback alone cannot be reached by any address; what listens on all of them is reached by

@@ -2,7 +2,7 @@
 
 use crate::env::bed::{CLIENT, Echo, RBOX, SERVER};
 use crate::env::{self, Env};
-use crate::{in_each_mode, requires};
+use crate::{SHARED, in_each_mode, requires};
 
 #[test]
 fn tcp_and_udp_to_another_host() {
@@ -29,7 +29,7 @@ fn a_refusal_arrives() {
     in_each_mode(|env, mode| {
         for to in SERVER.addresses() {
             let done = env.guest(mode, &["connect", "tcp", &to.to_string(), "8", "hello"]);
-            if mode[0] == "--network=pasta" && done.stdout == "error=TimedOut\n" {
+            if [&["--network=pasta"], SHARED].contains(&mode) && done.stdout == "error=TimedOut\n" {
                 // That of Debian 12 (2023-03-09) does; that of Debian 13 does not.
                 return env::skip("a_refusal_arrives", "this pasta keeps refusals for itself");
             }
@@ -83,6 +83,10 @@ fn names() {
 fn a_long_answer_is_truncated_and_there_over_tcp() {
     requires!("a_long_answer_is_truncated_and_there_over_tcp", bed);
     in_each_mode(|env, mode| {
+        if mode == SHARED {
+            // aardvark-dns 1.4.0 answers over UDP alone.
+            return;
+        }
         let resolver = resolver(env, mode);
         for (protocol, kind, answer) in [
             ("udp", "A", "status=0\ntruncated=true\nanswers=0\n"),

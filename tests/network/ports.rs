@@ -2,7 +2,7 @@
 
 use crate::env::bed::{CLIENT, Echo, Listener, RBOX};
 use crate::env::{self, Done, Env, program};
-use crate::{in_each_mode_of_its_own, requires};
+use crate::{in_each_mode_apart, requires};
 use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::process::Command;
 
@@ -31,7 +31,7 @@ fn seen_by_client(port: u16) -> String {
 #[test]
 fn a_published_port_shows_the_clients_address() {
     requires!("a_published_port_shows_the_clients_address", bed);
-    in_each_mode_of_its_own(|env, mode| {
+    in_each_mode_apart(|env, mode| {
         let _listener = echo(env, mode, &["-p", "8101:80", "-p", "8101:80/udp"]);
         for protocol in ["tcp", "udp"] {
             for (to, from) in RBOX.addresses().into_iter().zip(CLIENT.addresses()) {
@@ -49,7 +49,7 @@ fn a_published_port_shows_the_clients_address() {
 #[test]
 fn a_client_on_the_hosts_loopback_is_not_shown_as_loopback() {
     requires!("a_client_on_the_hosts_loopback_is_not_shown_as_loopback", bed);
-    in_each_mode_of_its_own(|env, mode| {
+    in_each_mode_apart(|env, mode| {
         let _listener = echo(env, mode, &["-p", "8102:80", "-p", "8102:80/udp"]);
         for protocol in ["tcp", "udp"] {
             for to in ["127.0.0.1", "::1", "192.0.2.1", "2001:db8::1"] {
@@ -65,7 +65,7 @@ fn a_client_on_the_hosts_loopback_is_not_shown_as_loopback() {
 #[test]
 fn the_containers_own_loopback_is_not_published() {
     requires!("the_containers_own_loopback_is_not_published", bed);
-    in_each_mode_of_its_own(|env, mode| {
+    in_each_mode_apart(|env, mode| {
         let options = [mode, &["-p", "8103:80", "-p", "8103:80/udp"]].concat();
         let _listener = env.listen(&options, &["tcp", "127.0.0.1:80", "[::1]:80", "udp", "127.0.0.1:80", "[::1]:80"]);
         for to in RBOX.addresses() {
@@ -80,7 +80,7 @@ fn the_containers_own_loopback_is_not_published() {
 #[test]
 fn a_port_of_one_address_is_no_others() {
     requires!("a_port_of_one_address_is_no_others", bed);
-    in_each_mode_of_its_own(|env, mode| {
+    in_each_mode_apart(|env, mode| {
         let options = ["-p", "127.0.0.1:8104:80", "-p", "[::1]:8104:80", "-p", "192.0.2.1:8105:80/udp"];
         let _listener = echo(env, mode, &options);
         assert_eq!(seen_by_client(8104), "", "{mode:?}");
@@ -96,7 +96,7 @@ fn a_port_of_one_address_is_no_others() {
 #[test]
 fn a_range_of_ports() {
     requires!("a_range_of_ports", bed);
-    in_each_mode_of_its_own(|env, mode| {
+    in_each_mode_apart(|env, mode| {
         let options = [mode, &["-p", "8106-8108:80-82"]].concat();
         let _listener = env.listen(&options, &["tcp", "80", "81", "82"]);
         for (outside, inside) in [("8106", "80"), ("8107", "81"), ("8108", "82")] {
@@ -110,7 +110,7 @@ fn a_range_of_ports() {
 #[test]
 fn a_port_that_the_host_chooses_is_told() {
     requires!("a_port_that_the_host_chooses_is_told", bed);
-    in_each_mode_of_its_own(|env, mode| {
+    in_each_mode_apart(|env, mode| {
         let _listener = echo(env, mode, &["--name", "web", "-p", "80", "-p", "80/udp"]);
         for protocol in ["tcp", "udp"] {
             let port = |words: &[&str]| -> String {
@@ -134,7 +134,7 @@ fn a_port_that_the_host_chooses_is_told() {
 #[test]
 fn a_port_that_is_taken_is_an_error() {
     requires!("a_port_that_is_taken_is_an_error", bed);
-    in_each_mode_of_its_own(|env, mode| {
+    in_each_mode_apart(|env, mode| {
         let tcp = TcpListener::bind("0.0.0.0:0").unwrap();
         let udp = UdpSocket::bind("192.0.2.1:0").unwrap();
         for (port, protocol) in [(tcp.local_addr().unwrap().port(), "tcp"), (udp.local_addr().unwrap().port(), "udp")] {
@@ -151,7 +151,7 @@ fn a_port_that_is_taken_is_an_error() {
 #[test]
 fn a_port_for_root_is_an_error_that_says_so() {
     requires!("a_port_for_root_is_an_error_that_says_so", bed);
-    in_each_mode_of_its_own(|env, mode| {
+    in_each_mode_apart(|env, mode| {
         let done = env.guest(&[mode, &["-p", "81:80"]].concat(), &["echo", "started"]);
         assert_eq!(done.stdout, "", "{mode:?}");
         done.fails(125, "81").advises("net.ipv4.ip_unprivileged_port_start");
@@ -161,7 +161,7 @@ fn a_port_for_root_is_an_error_that_says_so() {
 #[test]
 fn an_address_that_the_host_lacks_is_an_error() {
     requires!("an_address_that_the_host_lacks_is_an_error", bed);
-    in_each_mode_of_its_own(|env, mode| {
+    in_each_mode_apart(|env, mode| {
         env.guest(&[mode, &["-p", "192.0.2.77:8109:80"]].concat(), &["echo", "started"]).fails(125, "192.0.2.77");
     });
 }
@@ -169,7 +169,7 @@ fn an_address_that_the_host_lacks_is_an_error() {
 #[test]
 fn a_port_is_free_when_the_container_has_ended() {
     requires!("a_port_is_free_when_the_container_has_ended", bed);
-    in_each_mode_of_its_own(|env, mode| {
+    in_each_mode_apart(|env, mode| {
         for _ in 0..5 {
             let listener = echo(env, mode, &["-p", "8110:80", "-p", "8110:80/udp"]);
             assert_eq!(from_client("tcp", RBOX.v4(), "8110").text, "hello", "{mode:?}");

@@ -17,10 +17,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const SOCKET: &str = "keeper";
 /// How many may wait to be heard.
 const BACKLOG: i32 = 1024;
+/// For what is done in a tenth of a second.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a keeper may be killed while somebody comes to it.
 const ATTEMPTS: u32 = 5;
 
@@ -146,6 +149,19 @@ impl Keeper {
     fn send(&self, request: &Request, fd: Option<BorrowedFd<'_>>) -> Result<()> {
         ensure!(!fd::hung_up(&self.socket), GONE);
         message::send(&self.socket, request, fd)
+    }
+}
+
+/// Comes back when nothing of the container is left on the networks: no address, no name; and no keeper if it was the last
+/// one. What takes longer is left to the keeper.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let limit = rustix::net::sockopt::Timeout::Recv;
+        let is_limited = rustix::net::sockopt::set_socket_timeout(&self.socket, limit, Some(PATIENCE)).is_ok();
+        // A keeper that has ended has left nothing.
+        if is_limited && message::send(&self.socket, &Request::Leave, None).is_ok() {
+            while let Ok(Some((Reply::Told(_), _))) = message::receive(&self.socket) {}
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::message::{self, Answer, Order, Work};
 use super::netavark::Programs;
-use super::rules;
+use super::{names, rules};
 use crate::net::handover::End;
 use crate::net::link::Link;
 use crate::net::uplink::Uplink;
@@ -83,7 +83,11 @@ impl Inside {
         }
         let server = if network.internal { NOBODY } else { self.resolver };
         fs_err::write(&self.resolv_conf, format!("nameserver {server}\n"))?;
-        Programs::find(network.dns_enabled)?.setup(work, Path::new(NAMESPACE), self.dir(work))
+        let mac = Programs::find(network.dns_enabled)?.setup(work, Path::new(NAMESPACE), self.dir(work))?;
+        if network.dns_enabled {
+            network.subnets.iter().try_for_each(|pool| names::wait(pool.gateway))?;
+        }
+        Ok(mac)
     }
 
     fn teardown(&self, work: &Work) -> Result<()> {

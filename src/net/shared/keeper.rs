@@ -124,8 +124,9 @@ fn serve(begun: Begun, listener: &OwnedFd, start: &Start) -> Result<()> {
     let Begun { inside, service, told } = begun;
     let mut desk = Desk { inside, connections: Vec::new(), leases: Leases::default() };
     let lock = desk.serve(listener, &told, start);
-    // Everything that was begun ends before anybody can begin anew.
+    // Everything that was begun ends before anybody can begin anew, and before those who wait for it hear of the end.
     service.stop();
+    let _connections = std::mem::take(&mut desk.connections);
     drop(desk);
     let _lock = lock?;
     client::remove_socket(&start.dir)
@@ -219,6 +220,8 @@ struct Connection {
     /// For the next request.
     members: Vec<(Member, OwnedFd)>,
     container: Option<Joined>,
+    /// The container has ended, and who has run it waits for the rest.
+    is_leaving: bool,
 }
 
 /// A container that is connected.
@@ -242,14 +245,16 @@ impl Desk {
     /// Until nobody is connected: the lock under which this process is to end.
     fn serve(&mut self, listener: &OwnedFd, told: &OwnedFd, start: &Start) -> Result<OwnedFd> {
         loop {
-            if self.connections.is_empty() {
+            if self.is_idle() {
                 if let Some(lock) = self.may_end(listener, start)? {
                     return Ok(lock);
                 }
             }
+            if !self.is_idle() {
+                self.dismiss();
+            }
             // Those who look for it while there is nobody have the lock.
-            let patience =
-                self.connections.is_empty().then_some(Timespec { tv_sec: 0, tv_nsec: SOON.subsec_nanos().into() });
+            let patience = self.is_idle().then_some(Timespec { tv_sec: 0, tv_nsec: SOON.subsec_nanos().into() });
             let all = [listener, &self.inside.socket, told].into_iter();
             let mut fds: Vec<_> = all
                 .chain(self.connections.iter().map(|connection| &connection.socket))
@@ -285,7 +290,22 @@ impl Desk {
             result => result.named(|| format!("flock({})", start.dir.display()))?,
         }
         self.welcome(listener)?;
-        Ok(self.connections.is_empty().then_some(lock))
+        Ok(self.is_idle().then_some(lock))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.connections.iter().all(|connection| connection.is_leaving)
+    }
+
+    /// Those who wait for the end need not wait for that of others.
+    fn dismiss(&mut self) {
+        self.connections.retain(|connection| {
+            if connection.is_leaving {
+                // One who has gone need not know.
+                let _ = message::send(&connection.socket, &Reply::Left, None);
+            }
+            !connection.is_leaving
+        });
     }
 
     fn welcome(&mut self, listener: &OwnedFd) -> Result<()> {
@@ -293,7 +313,7 @@ impl Desk {
             let around = Reply::Around(self.inside.ids.clone());
             // One who has gone is noticed later.
             let _ = message::send(&socket, &around, Some(self.inside.userns.as_fd()));
-            self.connections.push(Connection { socket, members: Vec::new(), container: None });
+            self.connections.push(Connection { socket, members: Vec::new(), container: None, is_leaving: false });
         }
         Ok(())
     }
@@ -350,6 +370,11 @@ impl Desk {
             Request::Disconnect { container, network } => {
                 let index = self.position(&container)?;
                 self.disconnect(index, &network).map(|was| Some(Reply::Disconnected(was)))
+            }
+            Request::Leave => {
+                connection.is_leaving = true;
+                self.leave(index);
+                Ok(None)
             }
             Request::List => {
                 let joined = self.connections.iter().filter_map(|connection| connection.container.as_ref());

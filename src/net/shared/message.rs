@@ -35,6 +35,8 @@ pub enum Request {
         /// The network's id.
         network: String,
     },
+    /// The container of this connection has ended.
+    Leave,
     /// Who is connected?
     List,
 }
@@ -48,6 +50,8 @@ pub enum Reply {
     Attached(Vec<Attached>),
     /// Whether the container was connected to the network.
     Disconnected(bool),
+    /// Nothing of the container is left. Not said if all ends with it: then the connection does.
+    Left,
     /// Who is connected.
     Connected(Vec<Connected>),
     /// It cannot be done.
