@@ -151,9 +151,16 @@ pub fn create(
         made.init = Some(first)
     }
     let writer = maps.filter(|(_, writer)| *writer != Writer::Itself);
-    if let (false, Some((maps, writer)), Some(init)) = (by_joiner, writer, &made.init) {
-        write::for_child(init.pid, maps, writer).or_else(|error| prefer_theirs(&outside_end, error))?;
-        outside_end.send(&Message::Mapped, None).or_else(|error| prefer_theirs(&outside_end, error))?;
+    let mut network = None;
+    if let (false, Some(init)) = (by_joiner, &made.init) {
+        let writing = writer.map(|(maps, writer)| write::begin(init.pid, maps, writer)).transpose();
+        let writing = writing.or_else(|error| prefer_theirs(&outside_end, error).map(|()| None))?;
+        // While others work: the helpers, and the first process.
+        network = link.map(|link| connect(link, &outside_end)).transpose()?;
+        if let Some(writing) = writing {
+            writing.finish().or_else(|error| prefer_theirs(&outside_end, error))?;
+            outside_end.send(&Message::Mapped, None).or_else(|error| prefer_theirs(&outside_end, error))?;
+        }
     }
     meanwhile()?;
     if !by_gate {
@@ -161,11 +168,11 @@ pub fn create(
         outside_end.send(&Message::Start, None).or_else(|error| prefer_theirs(&outside_end, error))?;
     }
     let mut terminal = None;
-    let mut ends = network::Received::default();
     let mut namespace = None;
     loop {
         let said = || servers.last().and_then(Server::last_words);
-        let Some((message, fd)) = outside_end.receive().maybe_hint(said)? else { break };
+        let Some((message, mut fds)) = outside_end.receive().maybe_hint(said)? else { break };
+        let fd = fds.pop();
         match message {
             Message::Namespace => namespace = fd,
             Message::Serve(target) => {
@@ -197,7 +204,10 @@ pub fn create(
                 run_runtime_hooks(id, bundle, pid)?;
                 outside_end.send(&Message::Hooked, None)?;
             }
-            Message::Network(end) => ends.take(end, fd)?,
+            Message::Connected(tap) => {
+                fds.extend(fd);
+                network = Some(Ends::received(tap, fds)?);
+            }
             Message::Terminal => terminal = Some(fd.context("handshake: no terminal")?),
             Message::Refused { call, errno } => return Err(refused(call, errno)),
             Message::Ready => break,
@@ -207,8 +217,18 @@ pub fn create(
     let identity = identity.context("handshake: ended before there was a first process")??;
     let init = made.init.take().context("handshake: ended before there was a first process")?;
     let waiting = by_gate.then_some(outside_end);
-    let network = link.map(|_| ends.all()).transpose()?;
+    ensure!(network.is_some() == link.is_some(), "handshake: no network");
     Ok(Container { init, identity, waiting, terminal, network, servers })
+}
+
+/// Makes the interface.
+fn connect(link: &Link, outside: &Sync) -> Result<Ends> {
+    match outside.receive()? {
+        Some((Message::Network, descriptors)) => network::set_up(link, descriptors),
+        Some((Message::Refused { call, errno }, _)) => Err(refused(call, errno)),
+        Some((message, _)) => bail!("handshake: {message:?} from inside"),
+        None => bail!("handshake: ended before it had a network"),
+    }
 }
 
 /// The state that hooks and callers see (runtime-spec runtime.md, "State").

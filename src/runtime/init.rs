@@ -68,14 +68,11 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
     process::die_with_parent()?;
     outside.end_if_alone();
     make_rest(alone, later, outside)?;
+    connect(bundle, link, outside)?;
     rootfs::separate(spec)?;
     let root = rootfs::find(spec, &bundle.dir)?;
     let mut mounts = mounts::prepare(own_mounts(spec), as_root)?;
     set_names(bundle)?;
-    if bundle.namespaces.makes(CLONE_NEWNET) {
-        loopback::set_up()?;
-        network::connect(link, outside)?;
-    }
     if let Some(overlay) = rootfs::overlay(spec) {
         overlay::clear_work(overlay);
     }
@@ -124,6 +121,16 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
         payload.run(&program)
     };
     last_steps().inspect_err(|error| tell_starter(gate, error))
+}
+
+/// The first thing in a new network namespace, since others go on with it meanwhile.
+fn connect(bundle: &Bundle, link: Option<&Link>, outside: &Sync) -> Result<()> {
+    match link {
+        _ if !bundle.namespaces.makes(CLONE_NEWNET) => Ok(()),
+        None => Ok(loopback::set_up()?),
+        Some(link) if bundle.namespaces.need_joiner() => network::connect(link, outside),
+        Some(link) => network::hand_out(link, outside),
+    }
 }
 
 /// Makes the namespaces that are still missing, which belong to the user namespace that this process is in.

@@ -1,61 +1,30 @@
-//! The container's interface: made inside, its ends handed outside.
+//! The container's interface: what it is made with is opened inside, where the network is; made outside, where there is
+//! time.
 
 use super::sync::{Message, Sync};
-use crate::net::link::{Ends, Link, Resolver, Tap};
+use crate::net::link::{Ends, Link, Opened};
 use anyhow::{Context, Result};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-/// What is handed over.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum End {
-    /// [`Ends::told`], and [`Ends::tap`].
-    Told(Tap),
-    /// [`Resolver::datagrams`].
-    Datagrams,
-    /// [`Resolver::streams`].
-    Streams,
+/// Inside: hands out what the interface is made with. It is there when the payload may start.
+///
+/// Runs in: the container's network namespace, with or without ids.
+pub fn hand_out(link: &Link, outside: &Sync) -> Result<()> {
+    let opened = Opened::open(link).context("network")?;
+    outside.send_with(&Message::Network, &opened.descriptors())
 }
 
-/// Inside: makes the interface.
+/// Inside: makes the interface, and hands out its ends. For a container whose maker waits for a joiner first.
 ///
 /// Runs in: the container's user and network namespaces.
-pub fn connect(link: Option<&Link>, outside: &Sync) -> Result<()> {
-    let Some(link) = link else { return Ok(()) };
-    let Ends { tap, told, resolver } = link.set_up().context("network")?;
-    let send = |end, fd: &OwnedFd| outside.send(&Message::Network(end), Some(fd.as_fd()));
-    send(End::Told(tap), &told)?;
-    if let Some(Resolver { datagrams, streams }) = &resolver {
-        send(End::Datagrams, datagrams)?;
-        send(End::Streams, streams)?;
-    }
-    Ok(())
+pub fn connect(link: &Link, outside: &Sync) -> Result<()> {
+    let ends = Opened::open(link).and_then(|opened| opened.set_up(link)).context("network")?;
+    outside.send_with(&Message::Connected(ends.tap.clone()), &ends.descriptors())
 }
 
-/// Outside: what has come so far.
-#[derive(Debug, Default)]
-pub struct Received {
-    told: Option<(Tap, OwnedFd)>,
-    datagrams: Option<OwnedFd>,
-    streams: Option<OwnedFd>,
-}
-
-impl Received {
-    /// Keeps one more.
-    pub fn take(&mut self, end: End, fd: Option<OwnedFd>) -> Result<()> {
-        let fd = fd.context("handshake: no descriptor of the network")?;
-        match end {
-            End::Told(tap) => self.told = Some((tap, fd)),
-            End::Datagrams => self.datagrams = Some(fd),
-            End::Streams => self.streams = Some(fd),
-        }
-        Ok(())
-    }
-
-    /// All of it; an error if the first process has not sent what every network has.
-    pub fn all(self) -> Result<Ends> {
-        let (tap, told) = self.told.context("handshake: no network")?;
-        let resolver = self.datagrams.zip(self.streams);
-        let resolver = resolver.map(|(datagrams, streams)| Resolver { datagrams, streams });
-        Ok(Ends { tap, told, resolver })
-    }
+/// Outside: makes the interface with what has come from inside.
+///
+/// Runs in: the host's namespaces, as who made the container's user namespace.
+pub fn set_up(link: &Link, descriptors: Vec<OwnedFd>) -> Result<Ends> {
+    Opened::received(descriptors).and_then(|opened| opened.set_up(link)).context("network")
 }

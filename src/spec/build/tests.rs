@@ -25,7 +25,7 @@ fn host() -> Host {
         bounding: crate::seccomp::capability::EVERY,
         kernel: (6, 1),
         etc: Etc { hosts: Some("/run/id/hosts".into()), ..Etc::default() },
-        v6_interface: Some("eth0".to_owned()),
+        v6: true,
         ..Host::default()
     }
 }
