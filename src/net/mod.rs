@@ -5,6 +5,7 @@ pub mod carrier;
 pub mod child;
 pub mod dns;
 pub mod helper;
+pub mod holder;
 pub mod keeper;
 pub mod link;
 pub mod port;
