@@ -109,10 +109,8 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         overlays,
         volumes,
         etc: Etc::default(),
-        v6_interface: network
-            .as_ref()
-            .and_then(Outside::v6_interface)
-            .or_else(|| shared.as_ref().and_then(Shared::v6_interface)),
+        v6: network.as_ref().is_some_and(|outside| outside.link.v6.is_some())
+            || shared.as_ref().is_some_and(Shared::has_v6),
         joins,
         // A new user namespace has all that the kernel knows, whatever its maker has.
         bounding: capability::EVERY,

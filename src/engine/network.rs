@@ -30,13 +30,6 @@ pub struct Outside {
     pub publish: Vec<port::Publish>,
 }
 
-impl Outside {
-    /// Its interface, if that has IPv6.
-    pub fn v6_interface(&self) -> Option<String> {
-        self.link.v6.map(|_| self.link.name.clone())
-    }
-}
-
 /// Finds the helper, for a container with a way out of its own; nothing for another.
 pub fn prepare(options: &Options, image: Option<&ImageConfiguration>) -> Result<Option<Outside>> {
     let mut asked = match &options.network {

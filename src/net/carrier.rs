@@ -4,6 +4,7 @@ use super::child::Child;
 use super::helper;
 use super::link::{Ends, Told};
 use super::uplink::{Program, Uplink};
+use crate::error::Advise;
 use crate::sys::watch::Watch;
 use anyhow::{Context, Result, anyhow};
 use std::future::pending;
@@ -103,7 +104,14 @@ impl<'a> Choice<'a> {
             return None;
         }
         self.next = 0;
-        Some(anyhow!(std::mem::take(&mut self.failures).join("; ")))
+        let all = std::mem::take(&mut self.failures).join("; ");
+        // What pasta says of a host without a default route.
+        let hint = all.contains("No external routable interface").then(|| {
+            "this host has no default route: --network pasta:-i,INTERFACE names an interface to go by, --network slirp4netns \
+             needs none"
+                .to_owned()
+        });
+        Err::<(), _>(anyhow!(all)).maybe_hint(|| hint).err()
     }
 }
 

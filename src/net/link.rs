@@ -1,6 +1,5 @@
-//! The container's interface, made by its first process, with nobody at the other end yet.
-//!
-//! Runs in: the container's user and network namespaces, before privileges are given up.
+//! The container's interface, made with what its first process has opened, while that is at work, and with nobody at the other
+//! end yet.
 
 use super::uplink::{Family, Uplink};
 use crate::error::Advise;
@@ -12,7 +11,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// What the interface is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,44 +77,21 @@ impl Link {
         Link { name: name.clone(), mac: *mac, mtu: *mtu, v4: *v4, v6: *v6, resolver }
     }
 
-    /// Makes the interface with its addresses and routes, and sets it up. Packets for its gateway wait for whoever comes.
-    pub fn set_up(&self) -> Result<Ends> {
-        tap::make(TAP).maybe_hint(|| {
-            Some(format!(
-                "an administrator can let users have it: modprobe tun; chmod 0666 {}\n--network none and --network host do \
-                 without",
-                tap::DEVICE
-            ))
-        })?;
-        let socket = Socket::open(0)?;
-        let lower = socket.index(TAP)?.context("the tap is gone")?;
-        if self.v6.is_some() {
-            // So that it takes no part in what the helper says to the container. If /proc is read-only here, it may.
-            let _ = fs_err::write(format!("/proc/sys/net/ipv6/conf/{TAP}/disable_ipv6"), "1");
-        }
-        let (tap, index) = match socket.request(vec![self.lower(lower), self.upper(lower)]) {
-            Ok(()) => (Tap { name: TAP.to_owned(), index: lower }, self.index(&socket)?),
-            // A kernel without macvlan: the first packet waits for its second try.
-            Err(error) if error.errno == Errno::OPNOTSUPP => {
-                socket.request(vec![self.alone(lower)])?;
-                (Tap { name: self.name.clone(), index: lower }, lower)
-            }
-            Err(error) => return Err(error.into()),
-        };
-        socket.request(self.addresses(index))?;
-        let told = Socket::open(raw::RTMGRP_NEIGH | raw::RTMGRP_LINK)?;
-        let resolver = self.resolver.map(Resolver::bind).transpose()?;
-        Ok(Ends { tap, told: told.into(), resolver })
-    }
-
     fn index(&self, socket: &Socket) -> Result<u32> {
         socket.index(&self.name)?.with_context(|| format!("{}: gone", self.name))
     }
 
-    /// The tap: it answers for nobody.
+    /// The tap: it answers for nobody, and has no IPv6 address by itself.
     fn lower(&self, index: u32) -> Message {
         let flags = (libc::IFF_UP | libc::IFF_NOARP) as u32;
-        Message::link("set up tap", libc::RTM_SETLINK, 0, index, flags).number(raw::IFLA_MTU as u32, self.mtu)
+        let up = Message::link("set up tap", libc::RTM_SETLINK, 0, index, flags).number(raw::IFLA_MTU as u32, self.mtu);
+        if self.v6.is_none() {
+            return up;
+        }
+        let mode = raw::in6_addr_gen_mode::IN6_ADDR_GEN_MODE_NONE as u8;
+        up.nest(raw::IFLA_AF_SPEC as u32, |families| {
+            families.nest(libc::AF_INET6 as u32, |v6| v6.with(raw::IFLA_INET6_ADDR_GEN_MODE as u32, &[mode]))
+        })
     }
 
     /// The container's interface is a macvlan and not the tap itself: the design says why.
@@ -142,6 +118,7 @@ impl Link {
 
     fn addresses(&self, index: u32) -> Vec<Message> {
         let mut all = Vec::with_capacity(8);
+        all.push(Message::link("set up loopback", libc::RTM_SETLINK, 0, loopback::INDEX, libc::IFF_UP as u32));
         let v4 = self.v4.map(|Family { address, prefix, gateway }| (IpAddr::V4(address), prefix, IpAddr::V4(gateway)));
         let v6 = self.v6.map(|Family { address, prefix, gateway }| (IpAddr::V6(address), prefix, IpAddr::V6(gateway)));
         for (address, prefix, gateway) in [v4, v6].into_iter().flatten() {
@@ -151,6 +128,92 @@ impl Link {
         }
         all.extend(self.resolver.map(|address| new_address(loopback::INDEX, IpAddr::V4(address), 32)));
         all
+    }
+}
+
+/// What a network is made with. It belongs to the network namespace that it was opened in, wherever it is used.
+#[derive(Debug)]
+pub struct Opened {
+    tun: OwnedFd,
+    requests: Socket,
+    told: OwnedFd,
+    resolver: Option<Resolver>,
+}
+
+impl Opened {
+    /// Runs in: the container's network namespace.
+    pub fn open(link: &Link) -> Result<Opened> {
+        let tun = tap::open().maybe_hint(|| {
+            Some(format!(
+                "an administrator can let users have it: modprobe tun; chmod 0666 {}\n--network none and --network host do \
+                 without",
+                tap::DEVICE
+            ))
+        })?;
+        // New interfaces take no addresses from anybody but rbox. If /proc is read-only here, they may.
+        let _ = fs_err::write("/proc/sys/net/ipv6/conf/default/accept_ra", "0");
+        let told = Socket::open(raw::RTMGRP_NEIGH | raw::RTMGRP_LINK)?;
+        let resolver = link.resolver.map(|_| Resolver::open()).transpose()?;
+        Ok(Opened { tun, requests: Socket::open(0)?, told: told.into(), resolver })
+    }
+
+    /// All of it, to be sent.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let resolver = self.resolver.iter().flat_map(|resolver| [&resolver.datagrams, &resolver.streams]);
+        [self.tun.as_fd(), self.requests.as_fd(), self.told.as_fd()]
+            .into_iter()
+            .chain(resolver.map(AsFd::as_fd))
+            .collect()
+    }
+
+    /// What [`Opened::descriptors`] was, when it has come.
+    pub fn received(descriptors: Vec<OwnedFd>) -> Result<Opened> {
+        let mut all = descriptors.into_iter();
+        let mut next = || all.next().context("a descriptor is missing");
+        let (tun, requests, told) = (next()?, next()?.into(), next()?);
+        let resolver = all.next().zip(all.next()).map(|(datagrams, streams)| Resolver { datagrams, streams });
+        Ok(Opened { tun, requests, told, resolver })
+    }
+
+    /// Makes the interface with its addresses and routes, and sets it up. Packets for its gateway wait for whoever comes.
+    ///
+    /// Runs in: the container's user namespace, or as who made it in the one above.
+    pub fn set_up(self, link: &Link) -> Result<Ends> {
+        let Opened { tun, requests, told, resolver } = self;
+        tap::make(&tun, TAP)?;
+        let lower = requests.index(TAP)?.context("the tap is gone")?;
+        let (tap, index) = match requests.request(vec![link.lower(lower), link.upper(lower)]) {
+            Ok(()) => (Tap { name: TAP.to_owned(), index: lower }, link.index(&requests)?),
+            // A kernel without macvlan: the first packet waits for its second try.
+            Err(error) if error.errno == Errno::OPNOTSUPP => {
+                requests.request(vec![link.alone(lower)])?;
+                (Tap { name: link.name.clone(), index: lower }, lower)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        requests.request(link.addresses(index))?;
+        // What was told so far is about what was made here.
+        Told::read(told.as_fd(), lower)?;
+        if let Some((resolver, address)) = resolver.as_ref().zip(link.resolver) {
+            resolver.bind(address)?;
+        }
+        Ok(Ends { tap, told, resolver })
+    }
+}
+
+impl Ends {
+    /// All of it but the tap, to be sent.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let resolver = self.resolver.iter().flat_map(|resolver| [&resolver.datagrams, &resolver.streams]);
+        [&self.told].into_iter().chain(resolver).map(AsFd::as_fd).collect()
+    }
+
+    /// What [`Ends::descriptors`] was, when it has come.
+    pub fn received(tap: Tap, descriptors: Vec<OwnedFd>) -> Result<Ends> {
+        let mut all = descriptors.into_iter();
+        let told = all.next().context("a descriptor is missing")?;
+        let resolver = all.next().zip(all.next()).map(|(datagrams, streams)| Resolver { datagrams, streams });
+        Ok(Ends { tap, told, resolver })
     }
 }
 
@@ -186,17 +249,20 @@ impl Told {
 const LOWER_UP: u32 = 1 << 16;
 
 impl Resolver {
-    fn bind(address: Ipv4Addr) -> Called<Resolver> {
-        let to = SocketAddrV4::new(address, 53);
-        let bound = |kind| {
-            let call = || format!("bind({to})");
-            let socket = rustix::net::socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None).named(call)?;
-            rustix::net::bind(&socket, &to).named(call)?;
-            Ok(socket)
+    fn open() -> Called<Resolver> {
+        let socket = |kind| {
+            rustix::net::socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)
+                .named(|| "socket(AF_INET)".to_owned())
         };
-        let (datagrams, streams) = (bound(SocketType::DGRAM)?, bound(SocketType::STREAM)?);
-        rustix::net::listen(&streams, 128).named(|| format!("listen({to})"))?;
-        Ok(Resolver { datagrams, streams })
+        Ok(Resolver { datagrams: socket(SocketType::DGRAM)?, streams: socket(SocketType::STREAM)? })
+    }
+
+    fn bind(&self, address: Ipv4Addr) -> Called<()> {
+        let to = SocketAddrV4::new(address, 53);
+        for socket in [&self.datagrams, &self.streams] {
+            rustix::net::bind(socket, &to).named(|| format!("bind({to})"))?;
+        }
+        rustix::net::listen(&self.streams, 128).named(|| format!("listen({to})"))
     }
 }
 

@@ -4,8 +4,8 @@
 pub mod carrier;
 pub mod child;
 pub mod dns;
-pub mod handover;
 pub mod helper;
+pub mod holder;
 pub mod keeper;
 pub mod link;
 pub mod port;

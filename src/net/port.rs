@@ -2,6 +2,7 @@
 //!
 //! Runs in: the host's namespaces.
 
+use super::holder;
 use crate::error::Advise;
 use crate::sys::socket::bound;
 use crate::sys::{self, CallError, Named};
@@ -152,13 +153,14 @@ fn explained(publish: &Publish, port: u16, error: CallError) -> anyhow::Error {
     };
     let errno = error.errno;
     let result: Result<()> = match errno {
-        Errno::ADDRINUSE => Err(anyhow!("publish port {place}/{protocol}: already in use")).hint(|| {
-            let kind = if protocol == Protocol::Tcp { "-t" } else { "-u" };
-            format!(
-                "`ss -lnp {kind} sport = :{port}` shows who has it; -p {} takes any free port",
-                publish.container_port
-            )
-        }),
+        Errno::ADDRINUSE => {
+            let who = holder::of(protocol, port).map(|who| format!(" by {who}")).unwrap_or_default();
+            Err(anyhow!("publish port {place}/{protocol}: already in use{who}")).hint(|| {
+                let kind = if protocol == Protocol::Tcp { "-t" } else { "-u" };
+                let container = publish.container_port;
+                format!("`ss -lnp {kind} sport = :{port}` shows who has it; -p {container} takes any free port")
+            })
+        }
         Errno::ACCESS | Errno::PERM => {
             let first = fs_err::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
             let first = first.trim();

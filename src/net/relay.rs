@@ -58,9 +58,9 @@ pub fn start(doors: &[Door], places: &Places, pid: i32) -> Result<Child> {
     let relay = Child::start(command, "relay")?;
     for door in doors {
         let message = serde_json::to_vec(&Message::Door(door.published))?;
-        fd::send(relay.lifeline().as_fd(), &message, Some(door.socket.as_fd()))?;
+        fd::send(relay.lifeline().as_fd(), &message, &[door.socket.as_fd()])?;
     }
-    fd::send(relay.lifeline().as_fd(), &serde_json::to_vec(&Message::Begin)?, None)?;
+    fd::send(relay.lifeline().as_fd(), &serde_json::to_vec(&Message::Begin)?, &[])?;
     Ok(relay)
 }
 
@@ -102,13 +102,13 @@ fn receive() -> Result<Vec<Door>> {
     let mut doors = Vec::new();
     loop {
         let mut buffer = [0; MAX_MESSAGE];
-        let (length, socket) = fd::receive(rustix::stdio::stdin(), &mut buffer)?;
+        let (length, mut fds) = fd::receive(rustix::stdio::stdin(), &mut buffer)?;
         if length == 0 {
             // Whoever has started this is gone.
             process::exit_now(crate::error::FAILED);
         }
         match serde_json::from_slice(&buffer[..length])? {
-            Message::Door(published) => doors.push(Door { published, socket: socket.context("no socket")? }),
+            Message::Door(published) => doors.push(Door { published, socket: fds.pop().context("no socket")? }),
             Message::Begin => return Ok(doors),
         }
     }

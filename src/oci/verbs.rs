@@ -104,7 +104,7 @@ fn send_terminal(path: &Path, terminal: BorrowedFd<'_>) -> Result<()> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .named(|| "socket".to_owned())?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?).named(|| "connect".to_owned())?;
-    Ok(fd::send(socket.as_fd(), b"/dev/ptmx", Some(terminal))?)
+    Ok(fd::send(socket.as_fd(), b"/dev/ptmx", &[terminal])?)
 }
 
 /// `start`.

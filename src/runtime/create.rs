@@ -5,14 +5,13 @@
 use super::bundle::Bundle;
 use super::fuse::{self, Server};
 use super::init::{self, Inside};
-use super::network::{Connection, Neighbours};
+use super::network::{self, Connection, Neighbours};
 use super::overlay::Refused;
 use super::state::Identity;
 use super::sync::{self, Message, Sync};
 use super::{hooks, joiner};
 use crate::error::{Advise, FAILED, Failure};
-use crate::net::handover::Received;
-use crate::net::link::Ends;
+use crate::net::link::{Ends, Link};
 use crate::sys::clone::{self, CLONE_NEWPID, CLONE_NEWUSER, Child, Side};
 use crate::sys::{Alone, CallError, ids, process};
 use crate::userns::write::{self, Writer};
@@ -120,7 +119,7 @@ pub fn create(
 ) -> Result<Container> {
     let (uid, gid) = (ids::uid(), ids::gid());
     let maps = bundle.maps.as_ref().map(|maps| (maps, write::writer(maps, uid, gid)));
-    let neighbours = connection.neighbours();
+    let (link, neighbours) = (connection.link(), connection.neighbours());
     let by_joiner = bundle.namespaces.need_joiner() || neighbours.is_some();
     let flags = match maps {
         _ if by_joiner => 0,
@@ -154,9 +153,16 @@ pub fn create(
         made.init = Some(first)
     }
     let writer = maps.filter(|(_, writer)| *writer != Writer::Itself);
-    if let (false, Some((maps, writer)), Some(init)) = (by_joiner, writer, &made.init) {
-        write::for_child(init.pid, maps, writer).or_else(|error| prefer_theirs(&outside_end, error))?;
-        outside_end.send(&Message::Mapped, None).or_else(|error| prefer_theirs(&outside_end, error))?;
+    let mut network = None;
+    if let (false, Some(init)) = (by_joiner, &made.init) {
+        let writing = writer.map(|(maps, writer)| write::begin(init.pid, maps, writer)).transpose();
+        let writing = writing.or_else(|error| prefer_theirs(&outside_end, error).map(|()| None))?;
+        // While others work: the helpers, and the first process.
+        network = link.map(|link| connect(link, &outside_end)).transpose()?;
+        if let Some(writing) = writing {
+            writing.finish().or_else(|error| prefer_theirs(&outside_end, error))?;
+            outside_end.send(&Message::Mapped, None).or_else(|error| prefer_theirs(&outside_end, error))?;
+        }
     }
     meanwhile()?;
     if !by_gate {
@@ -164,11 +170,11 @@ pub fn create(
         outside_end.send(&Message::Start, None).or_else(|error| prefer_theirs(&outside_end, error))?;
     }
     let mut terminal = None;
-    let mut ends = Received::default();
     let (mut namespace, mut unconnected) = (None, None);
     loop {
         let said = || servers.last().and_then(Server::last_words);
-        let Some((message, fd)) = outside_end.receive().maybe_hint(said)? else { break };
+        let Some((message, mut fds)) = outside_end.receive().maybe_hint(said)? else { break };
+        let fd = fds.pop();
         match message {
             Message::Namespace => namespace = fd,
             Message::Serve(target) => {
@@ -203,7 +209,10 @@ pub fn create(
                 run_runtime_hooks(id, bundle, pid)?;
                 outside_end.send(&Message::Hooked, None)?;
             }
-            Message::Network(end) => ends.take(end, fd)?,
+            Message::Connected(tap) => {
+                fds.extend(fd);
+                network = Some(Ends::received(tap, fds)?);
+            }
             Message::Neighbour => {
                 unconnected = Some(fd.context("handshake: no network namespace")?);
             }
@@ -222,8 +231,18 @@ pub fn create(
     let identity = identity.context("handshake: ended before there was a first process")??;
     let init = made.init.take().context("handshake: ended before there was a first process")?;
     let waiting = by_gate.then_some(outside_end);
-    let network = matches!(connection, Connection::Own(_)).then(|| ends.all()).transpose()?;
+    ensure!(network.is_some() == link.is_some(), "handshake: no network");
     Ok(Container { init, identity, waiting, terminal, network, servers })
+}
+
+/// Makes the interface.
+fn connect(link: &Link, outside: &Sync) -> Result<Ends> {
+    match outside.receive()? {
+        Some((Message::Network, descriptors)) => network::set_up(link, descriptors),
+        Some((Message::Refused { call, errno }, _)) => Err(refused(call, errno)),
+        Some((message, _)) => bail!("handshake: {message:?} from inside"),
+        None => bail!("handshake: ended before it had a network"),
+    }
 }
 
 /// The state that hooks and callers see (runtime-spec runtime.md, "State").

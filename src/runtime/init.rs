@@ -71,14 +71,11 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
     process::die_with_parent()?;
     outside.end_if_alone();
     make_rest(alone, later, outside)?;
+    connect(bundle, connection, outside)?;
     rootfs::separate(spec)?;
     let root = rootfs::find(spec, &bundle.dir)?;
     let mut mounts = mounts::prepare(own_mounts(spec), as_root)?;
     set_names(bundle)?;
-    if bundle.namespaces.makes(CLONE_NEWNET) {
-        loopback::set_up()?;
-        network::connect(connection, outside)?;
-    }
     if let Some(overlay) = rootfs::overlay(spec) {
         overlay::clear_work(overlay);
     }
@@ -128,6 +125,20 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
         payload.run(&program)
     };
     last_steps().inspect_err(|error| tell_starter(gate, error))
+}
+
+/// The first thing in a new network namespace, since others go on with it meanwhile.
+fn connect(bundle: &Bundle, connection: Connection<'_>, outside: &Sync) -> Result<()> {
+    match connection {
+        _ if !bundle.namespaces.makes(CLONE_NEWNET) => Ok(()),
+        Connection::None => Ok(loopback::set_up()?),
+        Connection::Own(link) if bundle.namespaces.need_joiner() => network::connect(link, outside),
+        Connection::Own(link) => network::hand_out(link, outside),
+        Connection::Neighbours(_) => {
+            loopback::set_up()?;
+            network::ask(outside)
+        }
+    }
 }
 
 /// Makes the namespaces that are still missing, which belong to the user namespace that this process is in.

@@ -1,8 +1,8 @@
-//! What a container's new network namespace is connected to: made inside, its ends handed outside.
+//! What a container's new network namespace is connected to: an interface, for which what it is made with is opened inside,
+//! where the network is, and which is made outside, where there is time; or networks that others share.
 
 use super::sync::{Message, Sync};
-use crate::net::handover::End;
-use crate::net::link::Link;
+use crate::net::link::{Ends, Link, Opened};
 use crate::sys::Named;
 use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result};
@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 pub enum Connection<'a> {
     /// Nothing: it has a loopback interface.
     None,
-    /// What is behind an interface that the first process makes.
+    /// What is behind an interface of its own.
     Own(&'a Link),
     /// What somebody else connects it to.
     Neighbours(&'a Neighbours<'a>),
@@ -31,6 +31,14 @@ pub struct Neighbours<'a> {
 }
 
 impl<'a> Connection<'a> {
+    /// The interface, if there is one to be made.
+    pub fn link(self) -> Option<&'a Link> {
+        match self {
+            Connection::Own(link) => Some(link),
+            Connection::None | Connection::Neighbours(_) => None,
+        }
+    }
+
     /// Who is around, if there is anybody.
     pub fn neighbours(self) -> Option<&'a Neighbours<'a>> {
         match self {
@@ -40,25 +48,32 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// Inside: makes the interface, or asks for somebody who does.
+/// Inside: hands out what the interface is made with. It is there when the payload may start.
+///
+/// Runs in: the container's network namespace, with or without ids.
+pub fn hand_out(link: &Link, outside: &Sync) -> Result<()> {
+    let opened = Opened::open(link).context("network")?;
+    outside.send_with(&Message::Network, &opened.descriptors())
+}
+
+/// Inside: makes the interface, and hands out its ends. For a container whose maker waits for a joiner first.
+///
+/// Runs in: the container's user and network namespaces.
+pub fn connect(link: &Link, outside: &Sync) -> Result<()> {
+    let ends = Opened::open(link).and_then(|opened| opened.set_up(link)).context("network")?;
+    outside.send_with(&Message::Connected(ends.tap.clone()), &ends.descriptors())
+}
+
+/// Inside: asks to be connected.
 ///
 /// Runs in: the container's user and network namespaces, /proc still the host's.
-pub fn connect(connection: Connection<'_>, outside: &Sync) -> Result<()> {
-    match connection {
-        Connection::None => Ok(()),
-        Connection::Own(link) => {
-            let ends = link.set_up().context("network")?;
-            End::hand_over(&ends, |end, fd| outside.send(&Message::Network(end), Some(fd)))
-        }
-        Connection::Neighbours(_) => {
-            // Nobody else on the network says which addresses there are. Without IPv6 there is no such file.
-            let _ = fs_err::write("/proc/sys/net/ipv6/conf/default/accept_ra", "0");
-            let path = "/proc/self/ns/net";
-            let own = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-                .named(|| format!("open({path})"))?;
-            outside.send(&Message::Neighbour, Some(own.as_fd()))
-        }
-    }
+pub fn ask(outside: &Sync) -> Result<()> {
+    // Nobody else on the network says which addresses there are. Without IPv6 there is no such file.
+    let _ = fs_err::write("/proc/sys/net/ipv6/conf/default/accept_ra", "0");
+    let path = "/proc/self/ns/net";
+    let own =
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({path})"))?;
+    outside.send(&Message::Neighbour, Some(own.as_fd()))
 }
 
 /// Inside: waits until it is connected.
@@ -67,4 +82,11 @@ pub fn connected(connection: Connection<'_>, outside: &Sync) -> Result<()> {
         Connection::Neighbours(_) => outside.expect(&Message::Attached),
         Connection::None | Connection::Own(_) => Ok(()),
     }
+}
+
+/// Outside: makes the interface with what has come from inside.
+///
+/// Runs in: the host's namespaces, as who made the container's user namespace.
+pub fn set_up(link: &Link, descriptors: Vec<OwnedFd>) -> Result<Ends> {
+    Opened::received(descriptors).and_then(|opened| opened.set_up(link)).context("network")
 }

@@ -7,8 +7,8 @@
 //! writes the container down    ── Start ────▶ kept until the payload may start; not if that is a step of its own
 //! starts fuse-overlayfs       ◀── Namespace, Serve ── only for an overlay that the kernel refuses; waits
 //!                              ── Serving ──▶ looks whether it answers
-//! keeps the network's ends    ◀── Network ──  only with an interface; each carries a descriptor
-//! has it connected            ◀── Neighbour ─ only with networks that others share; carries the network namespace
+//! makes the interface         ◀── Network ──  only with a network; what it is made with
+//! has it connected            ◀── Neighbour ─ instead, on networks that others share: the network namespace
 //!                              ── Attached ─▶ kept until the payload may start
 //! createRuntime hooks         ◀── Mounted ──  only if there are such hooks; waits
 //!                              ── Hooked ───▶ pivots, seals, gives up privileges
@@ -25,13 +25,14 @@
 //! maps the joiner's namespace ◀── Map ──────  the joiner has made its user namespace; waits
 //!                              ── Mapped ───▶ makes the time namespace, clones the first process
 //! knows the first process     ◀── Made ─────  carries its pidfd and number; the joiner ends
+//! keeps the network's ends    ◀── Connected ─ instead of Network: the first process made the interface
 //!                              ── Mapped ───▶ where the joiner has written the first process's ids itself
 //! ```
 //! An end that is closed without a message means that the other side died: inside, everybody ends then.
 
 use super::overlay::Refused;
 use crate::error::{Advise, Failure};
-use crate::net::handover::End;
+use crate::net::link::Tap;
 use crate::sys::{self, fd};
 use anyhow::{Result, bail};
 use std::cell::Cell;
@@ -56,8 +57,10 @@ pub enum Message {
     Mounted,
     /// The createRuntime hooks have run.
     Hooked,
-    /// A part of the network comes along.
-    Network(End),
+    /// What the network's interface is made with comes along.
+    Network,
+    /// The network's ends come along.
+    Connected(Tap),
     /// My network namespace comes along, to be connected.
     Neighbour,
     /// It is connected.
@@ -109,6 +112,11 @@ pub fn pair() -> sys::Result<(Sync, Sync)> {
 impl Sync {
     /// Says something, with a descriptor if there is one.
     pub fn send(&self, message: &Message, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        self.send_with(message, fd.as_slice())
+    }
+
+    /// Says something, with descriptors.
+    pub fn send_with(&self, message: &Message, fds: &[BorrowedFd<'_>]) -> Result<()> {
         let mut bytes = serde_json::to_vec(message)?;
         if bytes.len() > MAX_MESSAGE {
             // Room for the name of the message.
@@ -119,14 +127,14 @@ impl Sync {
                 _ => bytes,
             };
         }
-        Ok(fd::send(self.socket.as_fd(), &bytes, fd)?)
+        Ok(fd::send(self.socket.as_fd(), &bytes, fds)?)
     }
 
-    /// The next message and its descriptor; `None` if the other end is closed. A failure that comes in becomes an
+    /// The next message and its descriptors; `None` if the other end is closed. A failure that comes in becomes an
     /// error here, as if it had happened here.
-    pub fn receive(&self) -> Result<Option<(Message, Option<OwnedFd>)>> {
+    pub fn receive(&self) -> Result<Option<(Message, Vec<OwnedFd>)>> {
         let mut buffer = [0; MAX_MESSAGE];
-        let (length, fd) = fd::receive(self.socket.as_fd(), &mut buffer)?;
+        let (length, fds) = fd::receive(self.socket.as_fd(), &mut buffer)?;
         if length == 0 {
             return Ok(None);
         }
@@ -137,7 +145,7 @@ impl Sync {
                 let hinted = failure.hints.into_iter().rev().fold(refused, |error, hint| error.hint(|| hint));
                 hinted.map(|()| None)
             }
-            message => Ok(Some((message, fd))),
+            message => Ok(Some((message, fds))),
         }
     }
 

@@ -31,8 +31,8 @@ pub struct Host {
     pub volumes: Vec<Volume>,
     /// Files of the container's /etc.
     pub etc: Etc,
-    /// The interface of the container's own network that has IPv6, if one has.
-    pub v6_interface: Option<String>,
+    /// Whether a network of the container's own has IPv6.
+    pub v6: bool,
     /// The namespaces of other containers that the options name.
     pub joins: Joins,
     /// The caller's capability bounding set, a bit for each number. What is not in it no container can have.

@@ -58,13 +58,9 @@ fn own(options: &Options, host: &Host) -> HashMap<String, String> {
     if !options.publish.is_empty() || options.publish_all {
         set("net.ipv4.tcp_fwmark_accept".to_owned(), "1".to_owned());
         set("net.ipv4.fwmark_reflect".to_owned(), "1".to_owned());
-        if host.v6_interface.is_some() {
+        if host.v6 {
             set("net.ipv6.fwmark_reflect".to_owned(), "1".to_owned());
         }
-    }
-    // Nobody but rbox says which addresses there are.
-    if let Some(interface) = &host.v6_interface {
-        set(format!("net.ipv6.conf.{interface}.accept_ra"), "0".to_owned());
     }
     all
 }

@@ -16,13 +16,15 @@ pub fn seqpacket_pair() -> Result<(OwnedFd, OwnedFd)> {
         .named(|| "socketpair(SEQPACKET)".to_owned())
 }
 
-/// Sends one message, with a descriptor if there is one.
-pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// As many descriptors go with one message.
+const MOST: usize = 8;
+
+/// Sends one message, with descriptors if there are some, at most 8.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let fds: Vec<BorrowedFd<'_>> = fd.into_iter().collect();
-    if !fds.is_empty() {
-        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::TOOBIG).named(|| "sendmsg".to_owned());
     }
     rustix::io::retry_on_intr(|| {
         rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)
@@ -31,9 +33,9 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) ->
     Ok(())
 }
 
-/// Receives one message into `buffer`: how many bytes, 0 when the other end is closed; and the descriptor it brought.
-pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// Receives one message into `buffer`: how many bytes, 0 when the other end is closed; and the descriptors it brought.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut was_reset = false;
     let received = loop {
@@ -44,17 +46,17 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Opti
             // The other end is closed and had data that it did not read. The kernel says so once, before it gives what
             // the other end sent.
             Err(Errno::CONNRESET) if !was_reset => was_reset = true,
-            Err(Errno::CONNRESET) => return Ok((0, None)),
+            Err(Errno::CONNRESET) => return Ok((0, Vec::new())),
             other => break other.named(|| "recvmsg".to_owned())?,
         }
     };
-    let mut fd = None;
+    let mut fds = Vec::new();
     for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(fds) = message {
-            fd = fds.into_iter().next().or(fd);
+        if let RecvAncillaryMessage::ScmRights(brought) = message {
+            fds.extend(brought);
         }
     }
-    Ok((received.bytes, fd))
+    Ok((received.bytes, fds))
 }
 
 /// Marks every descriptor from `first` on to be closed on exec (close_range(2), the flag since 5.11).

@@ -2,16 +2,19 @@
 
 use super::{Named, Result, check};
 use rustix::fs::{Mode, OFlags};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// The device that makes them.
 pub const DEVICE: &str = "/dev/net/tun";
 
-/// Makes one of this name, at most 15 bytes, in this network namespace: it carries Ethernet frames and stays without a
-/// program. It has no carrier as long as none has opened it.
-pub fn make(name: &str) -> Result<()> {
-    let device =
-        rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({DEVICE})"))?;
+/// Opens the device, for the network namespace that this process is in.
+pub fn open() -> Result<OwnedFd> {
+    rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({DEVICE})"))
+}
+
+/// Makes one of this name, at most 15 bytes: it carries Ethernet frames and stays without a program. It has no carrier as
+/// long as none has opened it.
+pub fn make(device: &OwnedFd, name: &str) -> Result<()> {
     // SAFETY: all zeroes is a valid ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // The last byte stays zero.

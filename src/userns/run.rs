@@ -26,7 +26,7 @@ pub fn run(alone: &Alone, maps: &IdMaps, inside: impl FnOnce() -> Result<u8>) ->
                 let failure = Failure::from(&error);
                 let bytes = failure.within(MAX_FAILURE);
                 // If nobody listens any more there is nobody to tell.
-                let _ = fd::send(theirs.as_fd(), &bytes, None);
+                let _ = fd::send(theirs.as_fd(), &bytes, &[]);
                 failure.exit
             });
             process::exit_now(status)
@@ -38,8 +38,8 @@ pub fn run(alone: &Alone, maps: &IdMaps, inside: impl FnOnce() -> Result<u8>) ->
     let mapped = write::for_child(child.pid, maps, writer);
     let mut text = vec![0; MAX_FAILURE];
     let said = match &mapped {
-        Ok(()) => fd::send(ours.as_fd(), b"mapped", None).and_then(|()| fd::receive(ours.as_fd(), &mut text)),
-        Err(_) => Ok((0, None)),
+        Ok(()) => fd::send(ours.as_fd(), b"mapped", &[]).and_then(|()| fd::receive(ours.as_fd(), &mut text)),
+        Err(_) => Ok((0, Vec::new())),
     };
     drop(ours);
     let status = process::wait(child.pidfd.as_fd())?;

@@ -45,8 +45,36 @@ pub fn own(maps: &IdMaps) -> Result<()> {
 
 /// Runs in: the host's namespaces, as the maker.
 pub fn for_child(pid: i32, maps: &IdMaps, writer: Writer) -> Result<()> {
+    begin(pid, maps, writer)?.finish()
+}
+
+/// Programs that write maps.
+#[derive(Debug, Default)]
+pub struct Writing(Vec<(&'static str, Child)>);
+
+impl Writing {
+    /// Waits until all is written.
+    pub fn finish(mut self) -> Result<()> {
+        let mut all = std::mem::take(&mut self.0).into_iter().map(|(name, child)| finish(name, child));
+        let first = all.next().unwrap_or(Ok(()));
+        // The others are waited for whatever became of the first.
+        all.fold(first, Result::and)
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        for (_, child) in &mut self.0 {
+            // Set-user-id programs are not the caller's to kill, and end soon.
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The same in two steps: something else can be done between them.
+pub fn begin(pid: i32, maps: &IdMaps, writer: Writer) -> Result<Writing> {
     match writer {
-        Writer::Itself => Ok(()),
+        Writer::Itself => Ok(Writing::default()),
         Writer::Maker => {
             let write = |name: &'static str, map| {
                 put(&format!("/proc/{pid}/{name}"), &lines(map))
@@ -54,13 +82,16 @@ pub fn for_child(pid: i32, maps: &IdMaps, writer: Writer) -> Result<()> {
                     .hint(|| "these ids are not all of this user namespace; --id-mode single works without".to_owned())
             };
             write("uid_map", &maps.uid)?;
-            write("gid_map", &maps.gid)
+            write("gid_map", &maps.gid)?;
+            Ok(Writing::default())
         }
         Writer::Helpers => {
             // Both at once: each is the start of a set-user-id program, and they do not wait for one another.
-            let uid = start("newuidmap", pid, &maps.uid);
-            let gid = start("newgidmap", pid, &maps.gid);
-            finish("newuidmap", uid?).and(finish("newgidmap", gid?))
+            let mut writing = Writing::default();
+            for (name, map) in [("newuidmap", &maps.uid), ("newgidmap", &maps.gid)] {
+                writing.0.push((name, start(name, pid, map)?));
+            }
+            Ok(writing)
         }
     }
 }

@@ -113,10 +113,9 @@ impl Shared {
         }
     }
 
-    /// What stands for interfaces that are still to come, if one is to have IPv6 (ip-sysctl.rst).
-    pub fn v6_interface(&self) -> Option<String> {
-        let has_v6 = self.members.borrow().iter().any(|(member, _)| member.network.ipv6_enabled);
-        has_v6.then(|| "default".to_owned())
+    /// Whether one of them has IPv6.
+    pub fn has_v6(&self) -> bool {
+        self.members.borrow().iter().any(|(member, _)| member.network.ipv6_enabled)
     }
 }
 

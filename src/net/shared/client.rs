@@ -71,7 +71,10 @@ impl Keeper {
     /// None if it was killed meanwhile.
     fn greeted(socket: OwnedFd) -> Result<Option<Keeper>> {
         match message::receive(&socket)? {
-            Some((Reply::Around(ids), Some(around))) => Ok(Some(Keeper { socket, around, ids })),
+            Some((Reply::Around(ids), mut around)) => {
+                let around = around.pop().context("networks: no user namespace")?;
+                Ok(Some(Keeper { socket, around, ids }))
+            }
             Some((Reply::Failed(failure), _)) => Err(failure.into()),
             Some((reply, _)) => bail!("networks: {reply:?}"),
             None => Ok(None),
@@ -148,7 +151,7 @@ impl Keeper {
 
     fn send(&self, request: &Request, fd: Option<BorrowedFd<'_>>) -> Result<()> {
         ensure!(!fd::hung_up(&self.socket), GONE);
-        message::send(&self.socket, request, fd)
+        message::send(&self.socket, request, fd.as_slice())
     }
 }
 
@@ -159,7 +162,7 @@ impl Drop for Keeper {
         let limit = rustix::net::sockopt::Timeout::Recv;
         let is_limited = rustix::net::sockopt::set_socket_timeout(&self.socket, limit, Some(PATIENCE)).is_ok();
         // A keeper that has ended has left nothing.
-        if is_limited && message::send(&self.socket, &Request::Leave, None).is_ok() {
+        if is_limited && message::send(&self.socket, &Request::Leave, &[]).is_ok() {
             while let Ok(Some((Reply::Told(_), _))) = message::receive(&self.socket) {}
         }
     }

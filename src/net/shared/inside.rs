@@ -6,12 +6,11 @@
 use super::message::{self, Answer, Order, Work};
 use super::netavark::Programs;
 use super::{names, rules};
-use crate::net::handover::End;
-use crate::net::link::Link;
+use crate::net::link::{Link, Opened};
 use crate::net::uplink::Uplink;
 use crate::sys::mount::{self, Attr, Propagation};
 use crate::sys::process::Never;
-use crate::sys::{Named, fd, ids, loopback, process};
+use crate::sys::{Named, fd, ids, process};
 use crate::userns::idmap::IdMaps;
 use crate::userns::write::{self, Writer};
 use anyhow::{Context, Result, bail, ensure};
@@ -38,22 +37,21 @@ pub fn run(socket: OwnedFd, maps: &IdMaps, writer: Writer, uplink: &Uplink, reso
     rustix::thread::set_name(c"networks-inside").named(|| "prctl(NAME)".to_owned())?;
     become_root(keeper, maps, writer)?;
     let resolv_conf = make_files()?;
-    loopback::set_up()?;
-    let ends = Link::of(uplink, Some(resolver)).set_up().context("network")?;
+    let link = Link::of(uplink, Some(resolver));
+    let ends = Opened::open(&link).and_then(|opened| opened.set_up(&link)).context("network")?;
     harden();
     answer_failure()?;
     let gateways = [uplink.v4.map(|v4| IpAddr::V4(v4.gateway)), uplink.v6.map(|v6| IpAddr::V6(v6.gateway))];
     let gateways: Vec<IpAddr> = gateways.into_iter().flatten().collect();
     rules::set_up(&uplink.name, &gateways)?;
-    End::hand_over(&ends, |end, fd| message::send(keeper, &Answer::End(end), Some(fd)))?;
+    message::send(keeper, &Answer::Ready(ends.tap.clone()), &ends.descriptors())?;
     drop(ends);
-    message::send(keeper, &Answer::Ready, None)?;
     let inside = Inside { resolv_conf, resolver };
     loop {
-        let Some((order, namespace)) = message::receive::<Order>(keeper)? else { process::exit_now(0) };
-        let namespace = namespace.context("no network namespace")?;
+        let Some((order, mut namespace)) = message::receive::<Order>(keeper)? else { process::exit_now(0) };
+        let namespace = namespace.pop().context("no network namespace")?;
         let answer = inside.obey(&order, &namespace).unwrap_or_else(|error| Answer::Failed(message::failure(&error)));
-        message::send(keeper, &answer, None)?;
+        message::send(keeper, &answer, &[])?;
         // What made itself a daemon and has ended.
         while process::reap_ended()?.is_some() {}
     }

@@ -11,7 +11,6 @@ use super::leases::Leases;
 use super::message::{self, Answer, Attached, Connected, Container, Member, Order, Place, Reply, Request, Work};
 use super::{client, inside};
 use crate::error::{Advise, FAILED, Failure};
-use crate::net::handover::Received;
 use crate::net::link::Ends;
 use crate::net::service::{Carried, Service, Task};
 use crate::net::uplink::Uplink;
@@ -86,7 +85,7 @@ fn refuse(listener: &OwnedFd, start: &Start, error: &anyhow::Error) -> Result<()
     let failure = message::failure(error);
     while let Some(socket) = accept(listener)? {
         // Who has gone need not know.
-        let _ = message::send(&socket, &Reply::Failed(failure.clone()), None);
+        let _ = message::send(&socket, &Reply::Failed(failure.clone()), &[]);
     }
     client::remove_socket(&start.dir)
 }
@@ -113,7 +112,7 @@ fn begin(alone: Alone, start: &Start) -> Result<Begun> {
     let (told, tell) = fd::seqpacket_pair()?;
     let tell = move |error: anyhow::Error| {
         // If nobody listens any more all is over.
-        let _ = message::send(&tell, &message::failure(&error), None);
+        let _ = message::send(&tell, &message::failure(&error), &[]);
     };
     let carried = Some(Carried { ends, uplink: start.uplink.clone() });
     let service = Task { carried, doors: None, pid: inside.child.pid }.start(alone, tell)?;
@@ -158,7 +157,7 @@ impl Inside {
             Ok(Side::Child) => {
                 drop(ours);
                 let Err(error) = inside::run(theirs, maps, writer, &start.uplink, start.resolver);
-                let _ = message::send(rustix::stdio::stdin(), &Answer::Failed(message::failure(&error)), None);
+                let _ = message::send(rustix::stdio::stdin(), &Answer::Failed(message::failure(&error)), &[]);
                 process::exit_now(FAILED);
             }
             Ok(Side::Parent(child)) => child,
@@ -172,18 +171,14 @@ impl Inside {
             rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({path})"));
         let mut inside = Inside { child, socket: ours, userns: userns?, ids: maps.clone() };
         write::for_child(inside.child.pid, maps, writer)?;
-        fd::send(inside.socket.as_fd(), b"mapped", None)?;
-        let mut ends = Received::default();
-        loop {
-            match inside.answer()? {
-                (Answer::End(end), fd) => ends.take(end, fd)?,
-                (Answer::Ready, _) => return Ok((inside, ends.all()?)),
-                (answer, _) => bail!("networks: {answer:?}"),
-            }
+        fd::send(inside.socket.as_fd(), b"mapped", &[])?;
+        match inside.answer()? {
+            (Answer::Ready(tap), ends) => Ok((inside, Ends::received(tap, ends)?)),
+            (answer, _) => bail!("networks: {answer:?}"),
         }
     }
 
-    fn answer(&mut self) -> Result<(Answer, Option<OwnedFd>)> {
+    fn answer(&mut self) -> Result<(Answer, Vec<OwnedFd>)> {
         match message::receive(&self.socket)?.context("who connects containers has ended")? {
             (Answer::Failed(failure), _) => Err(failure.into()),
             answer => Ok(answer),
@@ -192,7 +187,7 @@ impl Inside {
 
     /// Has it do something: the hardware address, if there is a new one.
     fn order(&mut self, order: &Order, namespace: &OwnedFd) -> Result<Option<String>> {
-        message::send(&self.socket, order, Some(namespace.as_fd()))?;
+        message::send(&self.socket, order, &[namespace.as_fd()])?;
         match self.answer()?.0 {
             Answer::Done(mac) => Ok(mac),
             answer => bail!("networks: {answer:?}"),
@@ -302,7 +297,7 @@ impl Desk {
         self.connections.retain(|connection| {
             if connection.is_leaving {
                 // One who has gone need not know.
-                let _ = message::send(&connection.socket, &Reply::Left, None);
+                let _ = message::send(&connection.socket, &Reply::Left, &[]);
             }
             !connection.is_leaving
         });
@@ -312,7 +307,7 @@ impl Desk {
         while let Some(socket) = accept(listener)? {
             let around = Reply::Around(self.inside.ids.clone());
             // One who has gone is noticed later.
-            let _ = message::send(&socket, &around, Some(self.inside.userns.as_fd()));
+            let _ = message::send(&socket, &around, &[self.inside.userns.as_fd()]);
             self.connections.push(Connection { socket, members: Vec::new(), container: None, is_leaving: false });
         }
         Ok(())
@@ -321,23 +316,23 @@ impl Desk {
     /// What goes wrong is for those whose containers it concerns: all.
     fn tell(&self, failure: &Failure) {
         for connection in self.connections.iter().filter(|connection| connection.container.is_some()) {
-            let _ = message::send(&connection.socket, &Reply::Told(failure.clone()), None);
+            let _ = message::send(&connection.socket, &Reply::Told(failure.clone()), &[]);
         }
     }
 
     /// Reads what one says.
     fn hear(&mut self, index: usize) {
         let Some(connection) = self.connections.get(index) else { return };
-        let (request, descriptor) = match message::receive::<Request>(&connection.socket) {
+        let (request, mut descriptors) = match message::receive::<Request>(&connection.socket) {
             Ok(Some(heard)) => heard,
             Ok(None) | Err(_) => return self.end(index),
         };
-        let reply = match self.answer(index, request, descriptor) {
+        let reply = match self.answer(index, request, descriptors.pop()) {
             Ok(reply) => reply,
             Err(error) => Some(Reply::Failed(message::failure(&error))),
         };
         if let (Some(connection), Some(reply)) = (self.connections.get(index), reply) {
-            let _ = message::send(&connection.socket, &reply, None);
+            let _ = message::send(&connection.socket, &reply, &[]);
         }
     }
 

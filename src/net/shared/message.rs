@@ -1,9 +1,10 @@
 //! What is said about networks: between a container's supervisor, or a command, and the keeper; and between the keeper and the
-//! process inside that does the work. JSON, one message a packet, with a descriptor where the message says so.
+//! process inside that does the work. JSON, one message a packet, with descriptors where the message says so.
 
 use super::definition::Definition;
 use super::subnet::Subnet;
 use crate::error::Failure;
+use crate::net::link::Tap;
 use crate::sys::fd;
 use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, ensure};
@@ -156,10 +157,8 @@ pub struct Work {
 /// From the process inside.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// Before all others: an end of the way out comes along.
-    End(crate::net::handover::End),
-    /// All is there to begin with.
-    Ready,
+    /// Before all others: all is there to begin with; the ends of the way out come along.
+    Ready(Tap),
     /// Done; after a setup with the interface's hardware address.
     Done(Option<String>),
     /// It cannot be done.
@@ -167,21 +166,21 @@ pub enum Answer {
 }
 
 /// Sends one.
-pub fn send(socket: impl AsFd, message: &impl Serialize, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+pub fn send(socket: impl AsFd, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> Result<()> {
     let bytes = serde_json::to_vec(message)?;
     ensure!(bytes.len() <= MAX, "a message of {} bytes: too long", bytes.len());
-    Ok(fd::send(socket.as_fd(), &bytes, fd)?)
+    Ok(fd::send(socket.as_fd(), &bytes, fds)?)
 }
 
-/// The next one and its descriptor; `None` if the other end is closed.
-pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<Option<(T, Option<OwnedFd>)>> {
+/// The next one and its descriptors; `None` if the other end is closed.
+pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<Option<(T, Vec<OwnedFd>)>> {
     let mut buffer = vec![0; MAX];
-    let (length, fd) = fd::receive(socket.as_fd(), &mut buffer)?;
+    let (length, fds) = fd::receive(socket.as_fd(), &mut buffer)?;
     if length == 0 {
         return Ok(None);
     }
     let message = serde_json::from_slice(buffer.get(..length).unwrap_or_default()).context("a message")?;
-    Ok(Some((message, fd)))
+    Ok(Some((message, fds)))
 }
 
 /// What went wrong, short enough for a message.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::error::Failure;
-use crate::spec::host::{self, Overlay};
+use crate::spec::host::{self, Etc, Overlay};
 use crate::spec::options::{self, Device, Mount, Propagation, Root, Seccomp, Security, Ulimit};
 use crate::userns::idmap::{IdMaps, IdRange};
 use serde_json::Value;
@@ -24,6 +24,8 @@ fn host() -> Host {
         root: "/srv/alpine".into(),
         bounding: crate::seccomp::capability::EVERY,
         kernel: (6, 1),
+        etc: Etc { hosts: Some("/run/id/hosts".into()), ..Etc::default() },
+        v6: true,
         ..Host::default()
     }
 }
@@ -344,10 +346,12 @@ fn mounts_of_the_user_replace_and_hide() {
     };
     assert_eq!(
         places(&with(&["/dev/shm", "/a/b", "/c"])),
-        ["/proc", "/dev", "/dev/pts", "/sys", "/sys/fs/cgroup", "/dev/mqueue", "/c", "/dev/shm", "/a/b"]
+        ["/proc", "/dev", "/dev/pts", "/sys", "/sys/fs/cgroup", "/dev/mqueue", "/etc/hosts", "/c", "/dev/shm", "/a/b"]
     );
-    assert_eq!(places(&with(&["/dev"])), ["/proc", "/sys", "/sys/fs/cgroup", "/dev"]);
-    assert_eq!(places(&with(&["/sys", "/proc"])), ["/dev", "/dev/pts", "/dev/mqueue", "/dev/shm", "/sys", "/proc"]);
+    assert_eq!(places(&with(&["/dev"])), ["/proc", "/sys", "/sys/fs/cgroup", "/etc/hosts", "/dev"]);
+    let others = ["/dev", "/dev/pts", "/dev/mqueue", "/dev/shm", "/etc/hosts", "/sys", "/proc"];
+    assert_eq!(places(&with(&["/sys", "/proc"])), others);
+    assert!(!places(&with(&["/etc"])).contains(&"/etc/hosts".to_owned()));
     assert_eq!(message(make(&with(&["/a", "/a"]), &host())), "duplicate mount point: /a");
 
     let device = Device { source: "/dev/fuse".into(), target: "/dev/fuse".to_owned() };
