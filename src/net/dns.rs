@@ -19,7 +19,7 @@
 
 mod datagram;
 mod forward;
-mod message;
+pub mod message;
 pub mod resolv_conf;
 mod stream;
 mod upstream;

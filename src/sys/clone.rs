@@ -87,6 +87,15 @@ pub fn unshare(_alone: &Alone, flags: u32) -> Result<()> {
     Ok(())
 }
 
+/// Moves this thread, and no other one, into a network namespace: these are each thread's own (setns(2)).
+pub fn enter_network(fd: &OwnedFd) -> Result<()> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: no memory arguments.
+    check(unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), CLONE_NEWNET) })
+        .named(|| "setns(thread, NEWNET)".to_owned())?;
+    Ok(())
+}
+
 /// Moves this process into the namespace behind `fd`, which must be of the kind `flag`.
 pub fn setns(_alone: &Alone, fd: &OwnedFd, flag: u32, path: &std::path::Path) -> Result<()> {
     use std::os::fd::AsRawFd;

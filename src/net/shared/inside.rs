@@ -6,6 +6,7 @@
 use super::message::{self, Answer, Order, Work};
 use super::netavark::Programs;
 use super::{names, rules};
+use crate::net::dns::message::{Query, SERVFAIL};
 use crate::net::link::{Link, Opened};
 use crate::net::uplink::Uplink;
 use crate::sys::mount::{self, Attr, Propagation};
@@ -37,9 +38,9 @@ pub fn run(socket: OwnedFd, maps: &IdMaps, writer: Writer, uplink: &Uplink, reso
     rustix::thread::set_name(c"networks-inside").named(|| "prctl(NAME)".to_owned())?;
     become_root(keeper, maps, writer)?;
     let resolv_conf = make_files()?;
+    harden();
     let link = Link::of(uplink, Some(resolver));
     let ends = Opened::open(&link).and_then(|opened| opened.set_up(&link)).context("network")?;
-    harden();
     answer_failure()?;
     let gateways = [uplink.v4.map(|v4| IpAddr::V4(v4.gateway)), uplink.v6.map(|v6| IpAddr::V6(v6.gateway))];
     let gateways: Vec<IpAddr> = gateways.into_iter().flatten().collect();
@@ -67,14 +68,14 @@ impl Inside {
     fn obey(&self, order: &Order, namespace: &OwnedFd) -> Result<Answer> {
         mount::bind_file_here(&mount::path_of(namespace.as_fd()), NAMESPACE)?;
         let done = match order {
-            Order::Setup(work) => self.setup(work).map(Some),
+            Order::Setup(work) => self.setup(work, namespace).map(Some),
             Order::Teardown(work) => self.teardown(work).map(|()| None),
         };
         mount::detach(Path::new(NAMESPACE))?;
         done.map(Answer::Done)
     }
 
-    fn setup(&self, work: &Work) -> Result<String> {
+    fn setup(&self, work: &Work, namespace: &OwnedFd) -> Result<String> {
         let Work { network, friends, is_only, .. } = work;
         if *is_only {
             rules::add(network, self.resolver, friends)?;
@@ -83,7 +84,7 @@ impl Inside {
         fs_err::write(&self.resolv_conf, format!("nameserver {server}\n"))?;
         let mac = Programs::find(network.dns_enabled)?.setup(work, Path::new(NAMESPACE), self.dir(work))?;
         if network.dns_enabled {
-            network.subnets.iter().try_for_each(|pool| names::wait(pool.gateway))?;
+            names::wait(work, namespace)?;
         }
         Ok(mac)
     }
@@ -162,12 +163,9 @@ fn answer_failure() -> Result<()> {
     let answer = move || {
         let mut message = [0; 4096];
         while let Ok((length, client)) = socket.recv_from(&mut message) {
-            // The header's third byte begins with QR, the fourth ends with RCODE: 2 is a failure (RFC 1035, 4.1.1).
-            if let [_, _, third, fourth, ..] = &mut message[..length] {
-                *third |= 0x80;
-                *fourth = *fourth & 0xf0 | 2;
+            if let Some(query) = Query::parse(&message[..length]) {
                 // Whoever has gone asks again or not at all.
-                let _ = socket.send_to(&message[..length], client);
+                let _ = socket.send_to(&query.failure(SERVFAIL), client);
             }
         }
     };
@@ -175,11 +173,14 @@ fn answer_failure() -> Result<()> {
     Ok(())
 }
 
-/// No container says where this namespace's packets go: bridges begin with what is set here. Without IPv6 there are no such
-/// files.
+/// No container says where this namespace's packets go; and nobody here has an address twice, which to look for takes
+/// seconds, in which neighbours of forwarded packets cannot be asked for. Interfaces begin with what is set here. Without
+/// IPv6 there are no such files.
 fn harden() {
+    let settings =
+        [("ipv6", "accept_ra"), ("ipv6", "accept_redirects"), ("ipv4", "accept_redirects"), ("ipv6", "accept_dad")];
     for scope in ["all", "default"] {
-        for (family, setting) in [("ipv6", "accept_ra"), ("ipv6", "accept_redirects"), ("ipv4", "accept_redirects")] {
+        for (family, setting) in settings {
             let _ = fs_err::write(format!("/proc/sys/net/{family}/conf/{scope}/{setting}"), "0");
         }
     }
