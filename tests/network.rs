@@ -32,7 +32,7 @@ fn world(mode: &[&str]) -> Option<Env> {
     let env = Env::new();
     if mode == SHARED {
         if let Some(missing) = env::shared::missing() {
-            env::skip("networks that containers share", missing);
+            env::skip("networks_that_containers_share", missing);
             return None;
         }
         let done: env::Done = env.rbox().args(["network", "create", "--ipv6", "shared"]).output().unwrap().into();
