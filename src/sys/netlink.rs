@@ -103,14 +103,18 @@ impl Message {
 pub struct Socket(OwnedFd);
 
 impl Socket {
-    /// For requests; what happens in `groups` (RTMGRP_*, 0 for none) is told, too.
-    pub fn open(groups: u32) -> Result<Socket> {
+    /// For requests.
+    pub fn open() -> Result<Socket> {
         let call = || "socket(AF_NETLINK)".to_owned();
         // The protocol of routing is number 0, which is also the default.
         let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
             .named(call)?;
-        rustix::net::bind(&socket, &SocketAddrNetlink::new(0, groups)).named(|| "bind(AF_NETLINK)".to_owned())?;
         Ok(Socket(socket))
+    }
+
+    /// From now on it is told what happens in `groups` (RTMGRP_*).
+    pub fn listen(&self, groups: u32) -> Result<()> {
+        rustix::net::bind(&self.0, &SocketAddrNetlink::new(0, groups)).named(|| "bind(AF_NETLINK)".to_owned())
     }
 
     /// Asks for all of these, in this order, in one call. The first that is refused is the error; the kernel tries the
@@ -296,7 +300,7 @@ mod tests {
 
     #[test]
     fn the_loopback_interface_is_the_first() {
-        let socket = Socket::open(0).unwrap();
+        let socket = Socket::open().unwrap();
         assert_eq!(socket.index("lo").unwrap(), Some(1));
         assert_eq!(socket.index("no-such-if").unwrap(), None);
         let kind = libc::RTM_DELLINK;
