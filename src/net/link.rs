@@ -37,6 +37,8 @@ pub struct Ends {
     pub tap: Tap,
     /// Readable when somebody sends, and when an interface changes: see [`Told`].
     pub told: OwnedFd,
+    /// For questions about this network namespace.
+    pub requests: Socket,
     /// Port 53 of the resolver's address.
     pub resolver: Option<Resolver>,
 }
@@ -180,6 +182,9 @@ impl Opened {
     pub fn set_up(self, link: &Link) -> Result<Ends> {
         let Opened { tun, requests, told, resolver } = self;
         tap::make(&tun, TAP, TAP_INDEX)?;
+        // Set up with a carrier, it would be thought to be at work, and the kernel would take up to a second to notice the next
+        // one (linkwatch_urgent_event in net/core/link_watch.c).
+        drop(tun);
         let mut interface = vec![link.lower(TAP_INDEX), link.upper(TAP_INDEX, INDEX)];
         interface.extend(link.addresses(INDEX));
         let mut name = TAP;
@@ -194,12 +199,16 @@ impl Opened {
             made => made?,
         }
         let tap = Tap { name: name.to_owned(), index: TAP_INDEX };
+        // That there is no carrier yet: noticed later, it would take away what waits by then.
+        for index in [TAP_INDEX, INDEX] {
+            requests.state(index)?;
+        }
         // Not before: it would be told what was made here.
         told.listen(raw::RTMGRP_NEIGH | raw::RTMGRP_LINK)?;
         if let Some((resolver, address)) = resolver.as_ref().zip(link.resolver) {
             resolver.bind(address)?;
         }
-        Ok(Ends { tap, told: told.into(), resolver })
+        Ok(Ends { tap, told: told.into(), requests, resolver })
     }
 }
 
@@ -207,15 +216,15 @@ impl Ends {
     /// All of it but the tap, to be sent.
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let resolver = self.resolver.iter().flat_map(|resolver| [&resolver.datagrams, &resolver.streams]);
-        [&self.told].into_iter().chain(resolver).map(AsFd::as_fd).collect()
+        [self.told.as_fd(), self.requests.as_fd()].into_iter().chain(resolver.map(AsFd::as_fd)).collect()
     }
 
     /// What [`Ends::descriptors`] was, when it has come.
     pub fn received(tap: Tap, descriptors: Vec<OwnedFd>) -> Result<Ends> {
         let mut all = descriptors.into_iter();
-        let told = all.next().context("a descriptor is missing")?;
+        let (told, requests) = all.next().zip(all.next()).context("a descriptor is missing")?;
         let resolver = all.next().zip(all.next()).map(|(datagrams, streams)| Resolver { datagrams, streams });
-        Ok(Ends { tap, told, resolver })
+        Ok(Ends { tap, told, requests: requests.into(), resolver })
     }
 }
 
@@ -224,26 +233,35 @@ impl Ends {
 pub struct Told {
     /// It looks for a neighbour: somebody sends, and waits.
     pub wanted: bool,
-    /// An interface was said to have somebody at its other end.
-    pub carrier: bool,
+    /// The interface in question has changed.
+    pub changed: bool,
 }
 
 impl Told {
     /// Reads it; nothing if nothing was told. `tap` is the number of the interface in question.
     pub fn read(socket: BorrowedFd<'_>, tap: u32) -> Called<Option<Told>> {
-        let mut told = Told { wanted: false, carrier: false };
+        let mut told = Told { wanted: false, changed: false };
         let any = netlink::told(socket, |message| match message {
             // What was lost may have been either.
-            None => told = Told { wanted: true, carrier: true },
+            None => told = Told { wanted: true, changed: true },
             Some((libc::RTM_GETNEIGH, _)) => told.wanted = true,
             Some((libc::RTM_NEWLINK, body)) => {
-                let carrier =
-                    netlink::LinkState::read(body).is_some_and(|link| link.index == tap && link.flags & LOWER_UP != 0);
-                told.carrier |= carrier;
+                told.changed |= netlink::LinkState::read(body).is_some_and(|link| link.index == tap);
             }
             Some(_) => {}
         })?;
         Ok(any.then_some(told))
+    }
+}
+
+impl Tap {
+    /// Whether somebody is at its other end. What is above it then knows, too.
+    pub fn is_open(&self, requests: &Socket) -> Called<bool> {
+        let is_open = requests.state(self.index)?.is_some_and(|link| link.flags & LOWER_UP != 0);
+        if is_open {
+            requests.state(INDEX)?;
+        }
+        Ok(is_open)
     }
 }
 

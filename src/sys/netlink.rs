@@ -162,6 +162,16 @@ impl Socket {
     /// The number of an interface that has this name, if there is one.
     pub fn index(&self, name: &str) -> Result<Option<u32>> {
         let question = Message::link("find", libc::RTM_GETLINK, 0, 0, 0).name(raw::IFLA_IFNAME as u32, name);
+        Ok(self.find(question)?.map(|link| link.index))
+    }
+
+    /// What an interface is like, if there is one of this number. Where somebody has just come to its other end or left it,
+    /// the kernel, which else may wait up to a second, takes notice at once (linkwatch_sync_dev in net/core, Linux 5.17).
+    pub fn state(&self, index: u32) -> Result<Option<LinkState>> {
+        self.find(Message::link("find", libc::RTM_GETLINK, 0, index, 0))
+    }
+
+    fn find(&self, question: Message) -> Result<Option<LinkState>> {
         let mut bytes = question.bytes;
         let length = bytes.len() as u32;
         bytes[..4].copy_from_slice(&length.to_ne_bytes());
@@ -171,12 +181,12 @@ impl Socket {
             let answer = self.receive()?;
             for (kind, _, body) in parts(&answer) {
                 if kind == libc::RTM_NEWLINK {
-                    found = LinkState::read(body).map(|link| link.index);
+                    found = LinkState::read(body);
                 } else if kind == raw::NLMSG_ERROR as u16 {
                     return match refusal(body) {
                         None => Ok(found),
                         Some(Errno::NODEV) => Ok(None),
-                        Some(errno) => Err(errno).named(|| format!("netlink(find {name})")),
+                        Some(errno) => Err(errno).named(|| "netlink(find)".to_owned()),
                     };
                 }
             }
