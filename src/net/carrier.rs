@@ -25,7 +25,7 @@ pub async fn carry(
     mut stopped: watch::Receiver<()>,
     tell: &dyn Fn(anyhow::Error),
 ) -> Result<()> {
-    let Ends { tap, told, .. } = ends;
+    let Ends { tap, told, requests, .. } = ends;
     let told = Watch::readable(told)?;
     let mut choice = Choice::new(&uplink.programs);
     let mut helper: Option<Child> = None;
@@ -39,7 +39,9 @@ pub async fn carry(
             _ = stopped.changed() => break,
             news = told.next(|socket| Told::read(socket, tap.index)) => {
                 let news = news?;
-                ready |= news.carrier && helper.is_some();
+                if news.changed && helper.is_some() && !ready {
+                    ready = tap.is_open(&requests)?;
+                }
                 wanted = (wanted || news.wanted) && !ready;
                 continue;
             }

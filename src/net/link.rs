@@ -37,6 +37,8 @@ pub struct Ends {
     pub tap: Tap,
     /// Readable when somebody sends, and when an interface changes: see [`Told`].
     pub told: OwnedFd,
+    /// For questions about this network namespace.
+    pub requests: Socket,
     /// Port 53 of the resolver's address.
     pub resolver: Option<Resolver>,
 }
@@ -61,6 +63,10 @@ pub struct Resolver {
 
 /// The name of the tap, if the container's interface is another one.
 pub const TAP: &str = "rbox0";
+/// Its number. The kernel gives the first ones to what it makes by itself.
+const TAP_INDEX: u32 = 1000;
+/// That of the container's interface.
+const INDEX: u32 = 1001;
 
 /// How often the kernel asks for a neighbour whose packets wait, beside the question to this program, and every how many
 /// milliseconds: for half a minute.
@@ -77,10 +83,6 @@ impl Link {
         Link { name: name.clone(), mac: *mac, mtu: *mtu, v4: *v4, v6: *v6, resolver }
     }
 
-    fn index(&self, socket: &Socket) -> Result<u32> {
-        socket.index(&self.name)?.with_context(|| format!("{}: gone", self.name))
-    }
-
     /// The tap: it answers for nobody, and has no IPv6 address by itself.
     fn lower(&self, index: u32) -> Message {
         let flags = (libc::IFF_UP | libc::IFF_NOARP) as u32;
@@ -95,8 +97,8 @@ impl Link {
     }
 
     /// The container's interface is a macvlan and not the tap itself: the design says why.
-    fn upper(&self, lower: u32) -> Message {
-        let link = Message::link("make interface", libc::RTM_NEWLINK, netlink::NEW, 0, libc::IFF_UP as u32)
+    fn upper(&self, lower: u32, index: u32) -> Message {
+        let link = Message::link("make interface", libc::RTM_NEWLINK, netlink::NEW, index, libc::IFF_UP as u32)
             .name(raw::IFLA_IFNAME as u32, &self.name)
             .number(raw::IFLA_LINK as u32, lower)
             .number(raw::IFLA_MTU as u32, self.mtu)
@@ -136,7 +138,7 @@ impl Link {
 pub struct Opened {
     tun: OwnedFd,
     requests: Socket,
-    told: OwnedFd,
+    told: Socket,
     resolver: Option<Resolver>,
 }
 
@@ -152,9 +154,8 @@ impl Opened {
         })?;
         // New interfaces take no addresses from anybody but rbox. If /proc is read-only here, they may.
         let _ = fs_err::write("/proc/sys/net/ipv6/conf/default/accept_ra", "0");
-        let told = Socket::open(raw::RTMGRP_NEIGH | raw::RTMGRP_LINK)?;
         let resolver = link.resolver.map(|_| Resolver::open()).transpose()?;
-        Ok(Opened { tun, requests: Socket::open(0)?, told: told.into(), resolver })
+        Ok(Opened { tun, requests: Socket::open()?, told: Socket::open()?, resolver })
     }
 
     /// All of it, to be sent.
@@ -170,7 +171,7 @@ impl Opened {
     pub fn received(descriptors: Vec<OwnedFd>) -> Result<Opened> {
         let mut all = descriptors.into_iter();
         let mut next = || all.next().context("a descriptor is missing");
-        let (tun, requests, told) = (next()?, next()?.into(), next()?);
+        let (tun, requests, told) = (next()?, next()?.into(), next()?.into());
         let resolver = all.next().zip(all.next()).map(|(datagrams, streams)| Resolver { datagrams, streams });
         Ok(Opened { tun, requests, told, resolver })
     }
@@ -180,24 +181,34 @@ impl Opened {
     /// Runs in: the container's user namespace, or as who made it in the one above.
     pub fn set_up(self, link: &Link) -> Result<Ends> {
         let Opened { tun, requests, told, resolver } = self;
-        tap::make(&tun, TAP)?;
-        let lower = requests.index(TAP)?.context("the tap is gone")?;
-        let (tap, index) = match requests.request(vec![link.lower(lower), link.upper(lower)]) {
-            Ok(()) => (Tap { name: TAP.to_owned(), index: lower }, link.index(&requests)?),
+        tap::make(&tun, TAP, TAP_INDEX)?;
+        // Set up with a carrier, it would be thought to be at work, and the kernel would take up to a second to notice the next
+        // one (linkwatch_urgent_event in net/core/link_watch.c).
+        drop(tun);
+        let mut interface = vec![link.lower(TAP_INDEX), link.upper(TAP_INDEX, INDEX)];
+        interface.extend(link.addresses(INDEX));
+        let mut name = TAP;
+        match requests.request(interface) {
             // A kernel without macvlan: the first packet waits for its second try.
             Err(error) if error.errno == Errno::OPNOTSUPP => {
-                requests.request(vec![link.alone(lower)])?;
-                (Tap { name: link.name.clone(), index: lower }, lower)
+                let mut interface = vec![link.alone(TAP_INDEX)];
+                interface.extend(link.addresses(TAP_INDEX));
+                requests.request_unless(interface, Errno::EXIST)?;
+                name = &link.name;
             }
-            Err(error) => return Err(error.into()),
-        };
-        requests.request(link.addresses(index))?;
-        // What was told so far is about what was made here.
-        Told::read(told.as_fd(), lower)?;
+            made => made?,
+        }
+        let tap = Tap { name: name.to_owned(), index: TAP_INDEX };
+        // That there is no carrier yet: noticed later, it would take away what waits by then.
+        for index in [TAP_INDEX, INDEX] {
+            requests.state(index)?;
+        }
+        // Not before: it would be told what was made here.
+        told.listen(raw::RTMGRP_NEIGH | raw::RTMGRP_LINK)?;
         if let Some((resolver, address)) = resolver.as_ref().zip(link.resolver) {
             resolver.bind(address)?;
         }
-        Ok(Ends { tap, told, resolver })
+        Ok(Ends { tap, told: told.into(), requests, resolver })
     }
 }
 
@@ -205,15 +216,15 @@ impl Ends {
     /// All of it but the tap, to be sent.
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let resolver = self.resolver.iter().flat_map(|resolver| [&resolver.datagrams, &resolver.streams]);
-        [&self.told].into_iter().chain(resolver).map(AsFd::as_fd).collect()
+        [self.told.as_fd(), self.requests.as_fd()].into_iter().chain(resolver.map(AsFd::as_fd)).collect()
     }
 
     /// What [`Ends::descriptors`] was, when it has come.
     pub fn received(tap: Tap, descriptors: Vec<OwnedFd>) -> Result<Ends> {
         let mut all = descriptors.into_iter();
-        let told = all.next().context("a descriptor is missing")?;
+        let (told, requests) = all.next().zip(all.next()).context("a descriptor is missing")?;
         let resolver = all.next().zip(all.next()).map(|(datagrams, streams)| Resolver { datagrams, streams });
-        Ok(Ends { tap, told, resolver })
+        Ok(Ends { tap, told, requests: requests.into(), resolver })
     }
 }
 
@@ -222,26 +233,35 @@ impl Ends {
 pub struct Told {
     /// It looks for a neighbour: somebody sends, and waits.
     pub wanted: bool,
-    /// An interface was said to have somebody at its other end.
-    pub carrier: bool,
+    /// The interface in question has changed.
+    pub changed: bool,
 }
 
 impl Told {
     /// Reads it; nothing if nothing was told. `tap` is the number of the interface in question.
     pub fn read(socket: BorrowedFd<'_>, tap: u32) -> Called<Option<Told>> {
-        let mut told = Told { wanted: false, carrier: false };
+        let mut told = Told { wanted: false, changed: false };
         let any = netlink::told(socket, |message| match message {
             // What was lost may have been either.
-            None => told = Told { wanted: true, carrier: true },
+            None => told = Told { wanted: true, changed: true },
             Some((libc::RTM_GETNEIGH, _)) => told.wanted = true,
             Some((libc::RTM_NEWLINK, body)) => {
-                let carrier =
-                    netlink::LinkState::read(body).is_some_and(|link| link.index == tap && link.flags & LOWER_UP != 0);
-                told.carrier |= carrier;
+                told.changed |= netlink::LinkState::read(body).is_some_and(|link| link.index == tap);
             }
             Some(_) => {}
         })?;
         Ok(any.then_some(told))
+    }
+}
+
+impl Tap {
+    /// Whether somebody is at its other end. What is above it then knows, too.
+    pub fn is_open(&self, requests: &Socket) -> Called<bool> {
+        let is_open = requests.state(self.index)?.is_some_and(|link| link.flags & LOWER_UP != 0);
+        if is_open {
+            requests.state(INDEX)?;
+        }
+        Ok(is_open)
     }
 }
 

@@ -103,14 +103,18 @@ impl Message {
 pub struct Socket(OwnedFd);
 
 impl Socket {
-    /// For requests; what happens in `groups` (RTMGRP_*, 0 for none) is told, too.
-    pub fn open(groups: u32) -> Result<Socket> {
+    /// For requests.
+    pub fn open() -> Result<Socket> {
         let call = || "socket(AF_NETLINK)".to_owned();
         // The protocol of routing is number 0, which is also the default.
         let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
             .named(call)?;
-        rustix::net::bind(&socket, &SocketAddrNetlink::new(0, groups)).named(|| "bind(AF_NETLINK)".to_owned())?;
         Ok(Socket(socket))
+    }
+
+    /// From now on it is told what happens in `groups` (RTMGRP_*).
+    pub fn listen(&self, groups: u32) -> Result<()> {
+        rustix::net::bind(&self.0, &SocketAddrNetlink::new(0, groups)).named(|| "bind(AF_NETLINK)".to_owned())
     }
 
     /// Asks for all of these, in this order, in one call. The first that is refused is the error; the kernel tries the
@@ -158,6 +162,16 @@ impl Socket {
     /// The number of an interface that has this name, if there is one.
     pub fn index(&self, name: &str) -> Result<Option<u32>> {
         let question = Message::link("find", libc::RTM_GETLINK, 0, 0, 0).name(raw::IFLA_IFNAME as u32, name);
+        Ok(self.find(question)?.map(|link| link.index))
+    }
+
+    /// What an interface is like, if there is one of this number. Where somebody has just come to its other end or left it,
+    /// the kernel, which else may wait up to a second, takes notice at once (linkwatch_sync_dev in net/core, Linux 5.17).
+    pub fn state(&self, index: u32) -> Result<Option<LinkState>> {
+        self.find(Message::link("find", libc::RTM_GETLINK, 0, index, 0))
+    }
+
+    fn find(&self, question: Message) -> Result<Option<LinkState>> {
         let mut bytes = question.bytes;
         let length = bytes.len() as u32;
         bytes[..4].copy_from_slice(&length.to_ne_bytes());
@@ -167,12 +181,12 @@ impl Socket {
             let answer = self.receive()?;
             for (kind, _, body) in parts(&answer) {
                 if kind == libc::RTM_NEWLINK {
-                    found = LinkState::read(body).map(|link| link.index);
+                    found = LinkState::read(body);
                 } else if kind == raw::NLMSG_ERROR as u16 {
                     return match refusal(body) {
                         None => Ok(found),
                         Some(Errno::NODEV) => Ok(None),
-                        Some(errno) => Err(errno).named(|| format!("netlink(find {name})")),
+                        Some(errno) => Err(errno).named(|| "netlink(find)".to_owned()),
                     };
                 }
             }
@@ -296,7 +310,7 @@ mod tests {
 
     #[test]
     fn the_loopback_interface_is_the_first() {
-        let socket = Socket::open(0).unwrap();
+        let socket = Socket::open().unwrap();
         assert_eq!(socket.index("lo").unwrap(), Some(1));
         assert_eq!(socket.index("no-such-if").unwrap(), None);
         let kind = libc::RTM_DELLINK;

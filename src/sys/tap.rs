@@ -12,9 +12,12 @@ pub fn open() -> Result<OwnedFd> {
     rustix::fs::open(DEVICE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({DEVICE})"))
 }
 
-/// Makes one of this name, at most 15 bytes: it carries Ethernet frames and stays without a program. It has no carrier as
+/// Makes one of this name, at most 15 bytes, and this number: it carries Ethernet frames and stays without a program. It has no carrier as
 /// long as none has opened it.
-pub fn make(device: &OwnedFd, name: &str) -> Result<()> {
+pub fn make(device: &OwnedFd, name: &str, index: u32) -> Result<()> {
+    // SAFETY: TUNSETIFINDEX reads one number, which outlives the call.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETIFINDEX as _, &raw const index) }.into())
+        .named(|| format!("ioctl(TUNSETIFINDEX, {index})"))?;
     // SAFETY: all zeroes is a valid ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // The last byte stays zero.

@@ -34,7 +34,7 @@ pub struct Rules {
 impl Rules {
     /// Makes the table and the rule for marked packets.
     pub fn set_up(inside: &Inside) -> Result<Rules> {
-        let socket = Socket::open(0)?;
+        let socket = Socket::open()?;
         // A relay that was killed has left its own.
         let requests = inside.addresses().flat_map(|own| [everything_is_here(own), by_mark(own)]).collect();
         socket.request_unless(requests, rustix::io::Errno::EXIST)?;
