@@ -30,7 +30,7 @@ const V6: u8 = libc::AF_INET6 as u8;
 
 /// To begin with: the way out in a table of its own, and addresses of this namespace no longer before all else.
 pub fn set_up(interface: &str, gateways: &[IpAddr]) -> Result<()> {
-    let socket = Socket::open(0)?;
+    let socket = Socket::open()?;
     let interface = socket.index(interface)?.with_context(|| format!("{interface}: gone"))?;
     socket.request(gateways.iter().map(|gateway| default_route(interface, *gateway)).collect())?;
     for family in [V4, V6] {
@@ -52,7 +52,7 @@ pub fn remove(network: &Definition, resolver: Ipv4Addr, friends: &[Definition]) 
 }
 
 fn change_all(verb: u16, network: &Definition, resolver: Ipv4Addr, friends: &[Definition]) -> Result<()> {
-    let socket = Socket::open(0)?;
+    let socket = Socket::open()?;
     of(network, resolver, friends).into_iter().try_for_each(|rule| change(&socket, verb, rule))
 }
 
