@@ -49,8 +49,8 @@ impl Child {
         let status = self.process.wait().await;
         let words = String::from_utf8_lossy(&self.words);
         // Where there is no syslog, pasta says so with everything that it says.
-        let says = |line: &&str| !line.is_empty() && !(line.starts_with("Failed to send") && line.ends_with("syslog"));
-        let words: Vec<&str> = words.lines().map(str::trim).filter(says).collect();
+        let is_empty = |line: &str| line.is_empty() || line.starts_with("Failed to send") && line.ends_with("syslog");
+        let words: Vec<&str> = words.lines().map(str::trim).filter(|line| !is_empty(line)).collect();
         let how = match status.map(|status| status.code()) {
             Ok(Some(code)) if code > 128 => format!("killed by signal {}", code - 128),
             Ok(Some(code)) => format!("exit status {code}"),
