@@ -121,7 +121,7 @@ mod tests {
         assert_eq!((program.len() % 8, lines.len()), (0, 15));
         for (number, line) in lines.iter().enumerate() {
             for jump in &line[2..4] {
-                assert!(number + 1 + usize::from(*jump) <= lines.len() - 1 || line[2..4] == [0, 0], "{number}");
+                assert!(number + 1 + usize::from(*jump) < lines.len() || line[2..4] == [0, 0], "{number}");
             }
         }
     }
