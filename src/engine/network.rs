@@ -39,7 +39,8 @@ pub fn prepare(options: &Options, image: Option<&ImageConfiguration>) -> Result<
         Network::Shared(_) => return Ok(None),
         Network::None | Network::Host | Network::Container(_) | Network::Path(_) => return Ok(None),
     };
-    if !host_has_v6() {
+    // What was asked for by address stays, though it leads nowhere.
+    if asked.v6 == Uplink::default().v6 && !host_has_v6() {
         asked.v6 = None;
     }
     let uplink = uplink(&asked, programs(&asked)?);

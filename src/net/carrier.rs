@@ -53,8 +53,13 @@ pub async fn carry(
                 None => {
                     started = Instant::now();
                     limit = started + PATIENCE;
-                    helper = Some(helper::start(uplink, choice.program()?, pid, &tap)?);
-                    continue;
+                    match helper::start(uplink, choice.program()?, pid, &tap) {
+                        Ok(child) => {
+                            helper = Some(child);
+                            continue;
+                        }
+                        Err(error) => error,
+                    }
                 }
                 Some(late) => {
                     late.stop().await;

@@ -6,10 +6,11 @@
 //!
 //! Runs in: the host's namespaces, as a program of its own (`rbox net-keeper PROGRAM ARGUMENT…`).
 
-use crate::sys::{Named, process, signal};
+use crate::sys::{Named, fd, process, signal};
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::ffi::OsStr;
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 
@@ -39,6 +40,8 @@ pub fn main(program: &str, arguments: &[String]) -> Result<u8> {
         .with_context(|| format!("start {program}"))?;
     let pidfd = process::open_pidfd(helper.id() as i32)?;
     let rbox = rustix::stdio::stdin();
+    // For the case that somebody kills this process. If rbox is gone, it is seen next.
+    let _ = fd::send(rbox, b"helper", &[pidfd.as_fd()]);
     let mut fds = [PollFd::new(&pidfd, PollFlags::IN), PollFd::from_borrowed_fd(rbox, PollFlags::IN)];
     rustix::io::retry_on_intr(|| poll(&mut fds, None)).named(|| "poll".to_owned())?;
     if fds[0].revents().is_empty() {

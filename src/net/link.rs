@@ -1,6 +1,7 @@
 //! The container's interface, made with what its first process has opened, while that is at work, and with nobody at the other
 //! end yet.
 
+use super::closed;
 use super::uplink::{Family, Uplink};
 use crate::error::Advise;
 use crate::sys::netlink::{self, Message, Socket};
@@ -84,16 +85,21 @@ impl Link {
     }
 
     /// The tap: it answers for nobody, and has no IPv6 address by itself.
-    fn lower(&self, index: u32) -> Message {
-        let flags = (libc::IFF_UP | libc::IFF_NOARP) as u32;
-        let up = Message::link("set up tap", libc::RTM_SETLINK, 0, index, flags).number(raw::IFLA_MTU as u32, self.mtu);
-        if self.v6.is_none() {
-            return up;
+    fn lower(&self, index: u32) -> Vec<Message> {
+        let mut all = Vec::with_capacity(16);
+        if self.v6.is_some() {
+            let mode = raw::in6_addr_gen_mode::IN6_ADDR_GEN_MODE_NONE as u8;
+            let quiet = Message::link("set up tap", libc::RTM_SETLINK, 0, index, 0);
+            // Before it is up, which is when addresses come.
+            all.push(quiet.nest(raw::IFLA_AF_SPEC as u32, |families| {
+                families.nest(libc::AF_INET6 as u32, |v6| v6.with(raw::IFLA_INET6_ADDR_GEN_MODE as u32, &[mode]))
+            }));
         }
-        let mode = raw::in6_addr_gen_mode::IN6_ADDR_GEN_MODE_NONE as u8;
-        up.nest(raw::IFLA_AF_SPEC as u32, |families| {
-            families.nest(libc::AF_INET6 as u32, |v6| v6.with(raw::IFLA_INET6_ADDR_GEN_MODE as u32, &[mode]))
-        })
+        let flags = (libc::IFF_UP | libc::IFF_NOARP) as u32;
+        all.push(
+            Message::link("set up tap", libc::RTM_SETLINK, 0, index, flags).number(raw::IFLA_MTU as u32, self.mtu),
+        );
+        all
     }
 
     /// The container's interface is a macvlan and not the tap itself: the design says why.
@@ -128,6 +134,10 @@ impl Link {
             all.push(new_address(index, address, prefix));
             all.push(default_route(index, gateway));
         }
+        for (interface, metric) in [(index, 10), (TAP_INDEX, 11)] {
+            all.extend(closed::loopback_is_here(interface, metric, self.v6.is_some()));
+        }
+        all.extend(self.v6.map(|_| closed::nobody_is_unspecified()));
         all.extend(self.resolver.map(|address| new_address(loopback::INDEX, IpAddr::V4(address), 32)));
         all
     }
@@ -185,7 +195,8 @@ impl Opened {
         // Set up with a carrier, it would be thought to be at work, and the kernel would take up to a second to notice the next
         // one (linkwatch_urgent_event in net/core/link_watch.c).
         drop(tun);
-        let mut interface = vec![link.lower(TAP_INDEX), link.upper(TAP_INDEX, INDEX)];
+        let mut interface = link.lower(TAP_INDEX);
+        interface.push(link.upper(TAP_INDEX, INDEX));
         interface.extend(link.addresses(INDEX));
         let mut name = TAP;
         match requests.request(interface) {
@@ -198,13 +209,18 @@ impl Opened {
             }
             made => made?,
         }
+        match requests.request(closed::filter(TAP_INDEX)) {
+            // A kernel without it: who may make frames may send them to the host's loopback interface.
+            Err(error) if matches!(error.errno, Errno::OPNOTSUPP | Errno::NOENT) => {}
+            closed => closed?,
+        }
         let tap = Tap { name: name.to_owned(), index: TAP_INDEX };
         // That there is no carrier yet: noticed later, it would take away what waits by then.
         for index in [TAP_INDEX, INDEX] {
             requests.state(index)?;
         }
         // Not before: it would be told what was made here.
-        told.listen(raw::RTMGRP_NEIGH | raw::RTMGRP_LINK)?;
+        told.listen(&[raw::rtnetlink_groups::RTNLGRP_NEIGH as u32, raw::rtnetlink_groups::RTNLGRP_LINK as u32])?;
         if let Some((resolver, address)) = resolver.as_ref().zip(link.resolver) {
             resolver.bind(address)?;
         }

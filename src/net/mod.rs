@@ -3,6 +3,7 @@
 
 pub mod carrier;
 pub mod child;
+pub mod closed;
 pub mod dns;
 pub mod helper;
 pub mod holder;

@@ -50,9 +50,9 @@ pub struct Publish {
 /// A port that was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
-    /// The host's address; 0.0.0.0 or [::] for all of a family.
+    /// The host's address; 0.0.0.0 or `[::]` for all of a family.
     pub host: IpAddr,
-    /// With [::]: also all of IPv4.
+    /// With `[::]`: also all of IPv4.
     pub dual: bool,
     /// The host's port.
     pub host_port: u16,

@@ -36,7 +36,13 @@ pub async fn serve(
             }
             knocked = knocked, if relay.is_none() => {
                 knocked?;
-                relay = Some(relay::start(&doors, places, pid)?);
+                match relay::start(&doors, places, pid) {
+                    Ok(child) => relay = Some(child),
+                    Err(error) => {
+                        tell(error);
+                        earliest = Instant::now() + PAUSE;
+                    }
+                }
             }
         }
     }

@@ -72,6 +72,8 @@ pub fn main(pid: &str, places: &str) -> Result<u8> {
     let inside = Inside::from(serde_json::from_str::<Places>(places)?);
     process::raise_open_files()?;
     let doors = receive()?;
+    // It has the host's files before it: nobody in the container may look through its /proc directory.
+    process::set_dumpable(false)?;
     enter(pid)?;
     let rules = Rc::new(Rules::set_up(&inside)?);
     let looped = tokio::runtime::Builder::new_current_thread().enable_all().build().context("event loop")?;

@@ -12,6 +12,9 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+/// The annotation that names those which a container can do without.
+pub const USUAL_ANNOTATION: &str = "rbox.sysctl.usual";
+
 /// Writes them through `made`, a new proc that is not attached yet, or through one that never will be: nobody can have put
 /// something else at these names (CVE-2025-52881). A container with the host's processes cannot have a new one; the host's
 /// own, which is still there, shows whoever looks the parameters of its own namespaces, too.
@@ -28,10 +31,20 @@ pub fn write(spec: &Spec, made: Option<BorrowedFd<'_>>) -> Result<()> {
             own.as_fd()
         }
     };
+    let usual =
+        spec.annotations().as_ref().and_then(|all| all.get(USUAL_ANNOTATION)).map(String::as_str).unwrap_or_default();
     for (key, value) in values {
-        set(proc, key, value).with_context(|| format!("sysctl {key}"))?;
+        match set(proc, key, value) {
+            // A kernel without it, or an outer container that keeps /proc/sys read-only.
+            Err(error) if usual.split(' ').any(|one| one == key) && is_refusal(&error) => {}
+            written => written.with_context(|| format!("sysctl {key}"))?,
+        }
     }
     Ok(())
+}
+
+fn is_refusal(error: &anyhow::Error) -> bool {
+    matches!(crate::sys::errno(error), Some(Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::NOENT))
 }
 
 fn new_or_hosts() -> crate::sys::Result<OwnedFd> {

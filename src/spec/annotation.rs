@@ -12,6 +12,9 @@ pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 /// Which volumes are mounted where: a JSON object of targets and names. Only rbox itself reads it.
 pub const VOLUMES: &str = "rbox.volumes";
 
+/// The kernel parameters that nobody asked for, with spaces between them: a container whose kernel refuses them does without.
+pub const USUAL_SYSCTLS: &str = "rbox.sysctl.usual";
+
 /// The number of the signal that stops the container (image-spec, `conversion.md`).
 pub const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
 

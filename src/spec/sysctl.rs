@@ -41,6 +41,16 @@ pub fn build(options: &Options, host: &Host) -> Result<Option<HashMap<String, St
     Ok((!all.is_empty()).then_some(all))
 }
 
+/// The names of those that nobody asked for and that a container can do without; not of those that published ports need.
+pub fn usual(options: &Options, host: &Host) -> Option<String> {
+    let is_asked = |key: &str| options.sysctls.iter().any(|(asked, _)| dotted(asked) == key);
+    let all = own(options, host);
+    let mut keys: Vec<&str> =
+        all.keys().map(String::as_str).filter(|key| !key.contains("fwmark") && !is_asked(key)).collect();
+    keys.sort_unstable();
+    (!keys.is_empty()).then(|| keys.join(" "))
+}
+
 /// Every user of the container may ping and serve any port, as with docker: both are harmless there.
 fn own(options: &Options, host: &Host) -> HashMap<String, String> {
     let mut all = HashMap::new();

@@ -35,12 +35,20 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Res
 
 /// Receives one message into `buffer`: how many bytes, 0 when the other end is closed; and the descriptors it brought.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
+    receive_as(socket, buffer, RecvFlags::CMSG_CLOEXEC)
+}
+
+/// The same if there is a message; otherwise an error (EAGAIN).
+pub fn receive_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
+    receive_as(socket, buffer, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
+}
+
+fn receive_as(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut was_reset = false;
     let received = loop {
-        let result =
-            rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC);
+        let result = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut ancillary, flags);
         match result {
             Err(Errno::INTR) => continue,
             // The other end is closed and had data that it did not read. The kernel says so once, before it gives what

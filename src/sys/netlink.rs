@@ -1,16 +1,21 @@
 //! rtnetlink(7): requests about interfaces, addresses, routes and neighbours, in the wire's own form.
 
-use super::{Named, Result};
+use super::{Named, Result, socket};
 use linux_raw_sys::netlink as raw;
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::sockopt::Timeout;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
 /// More than the kernel answers to anything that is asked here (netlink(7) advises 8192).
 const ANSWER: usize = 32 * 1024;
+
+/// How long the kernel may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Make it, and fail if it is there already.
 pub const NEW: u16 = (raw::NLM_F_CREATE | raw::NLM_F_EXCL) as u16;
@@ -109,12 +114,20 @@ impl Socket {
         // The protocol of routing is number 0, which is also the default.
         let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
             .named(call)?;
+        // With the kernel alone: otherwise root of the namespace could send here, too.
+        rustix::net::connect(&socket, &SocketAddrNetlink::new(0, 0)).named(|| "connect(AF_NETLINK)".to_owned())?;
+        // The kernel answers at once. Where an answer was lost, somebody in the namespace takes all the room.
+        rustix::net::sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE)).named(call)?;
         Ok(Socket(socket))
     }
 
-    /// From now on it is told what happens in `groups` (RTMGRP_*).
-    pub fn listen(&self, groups: u32) -> Result<()> {
-        rustix::net::bind(&self.0, &SocketAddrNetlink::new(0, groups)).named(|| "bind(AF_NETLINK)".to_owned())
+    /// From now on it is told what happens in these groups (RTNLGRP_*).
+    pub fn listen(&self, groups: &[u32]) -> Result<()> {
+        for group in groups {
+            socket::set(self.0.as_fd(), libc::SOL_NETLINK, libc::NETLINK_ADD_MEMBERSHIP, *group as i32)
+                .named(|| format!("setsockopt(NETLINK_ADD_MEMBERSHIP, {group})"))?;
+        }
+        Ok(())
     }
 
     /// Asks for all of these, in this order, in one call. The first that is refused is the error; the kernel tries the

@@ -61,7 +61,8 @@ fn new(kind: SocketType, like: SocketAddr) -> Result<OwnedFd> {
         .named(|| "socket".to_owned())
 }
 
-fn set(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> std::result::Result<(), Errno> {
+/// Sets an option that is a number.
+pub(super) fn set(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> std::result::Result<(), Errno> {
     let length = size_of::<i32>() as libc::socklen_t;
     // SAFETY: the kernel reads one int, which outlives the call.
     let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), length) };
@@ -95,7 +96,8 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<(usiz
     for message in received.cmsgs().map_err(|error| Errno::from_raw_os_error(error as i32)).named(call)? {
         match message {
             ControlMessageOwned::Ipv4PacketInfo(info) => {
-                here = Some(IpAddr::V4(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr))));
+                // Of this host, also where the datagram went to all.
+                here = Some(IpAddr::V4(Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr))));
             }
             ControlMessageOwned::Ipv6PacketInfo(info) => {
                 here = Some(IpAddr::V6(Ipv6Addr::from(info.ipi6_addr.s6_addr)).to_canonical());

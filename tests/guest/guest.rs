@@ -61,6 +61,7 @@ fn main() {
         ["resolve", name] => ask::resolve(name),
         ["dns", protocol, server, name, kind] => dns::query(protocol, server, name, kind),
         ["ping", address] => ask::ping(address),
+        ["send-over", interface, targets @ ..] => send_over(interface, targets),
         ["gateways"] => ask::gateways(),
         ["orphan"] => orphan(),
         ["winsize"] => window_size(),
@@ -83,6 +84,33 @@ fn main() {
         ["without", call, rest @ ..] => without(call, rest),
         other => panic!("guest: what is {other:?}?"),
     }
+}
+
+/// Sends a datagram to each target, and knocks for a connection, over one interface whatever the routes say.
+fn send_over(interface: &str, targets: &[&str]) {
+    for target in targets {
+        let to: std::net::SocketAddr = target.parse().expect("an address");
+        let any: std::net::IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+        let socket = std::net::UdpSocket::bind((any, 0)).expect("a socket");
+        bind_to_device(&socket, interface);
+        let _ = socket.send_to(b"hello", to);
+        let kind = if to.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+        let stream: std::os::fd::OwnedFd = unsafe {
+            std::os::fd::FromRawFd::from_raw_fd(libc::socket(kind, libc::SOCK_STREAM | libc::SOCK_NONBLOCK, 0))
+        };
+        bind_to_device(&stream, interface);
+        // Whether the connection comes about is seen at the other end.
+        let _ = rustix::net::connect(&stream, &to);
+        std::mem::forget(stream);
+    }
+    // Long enough for a handshake.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+}
+
+fn bind_to_device(socket: &impl std::os::fd::AsRawFd, interface: &str) {
+    let (level, name, length) = (libc::SOL_SOCKET, libc::SO_BINDTODEVICE, interface.len() as u32);
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, interface.as_ptr().cast(), length) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 fn outcome(result: std::io::Result<()>) {

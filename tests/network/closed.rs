@@ -2,7 +2,7 @@
 
 use crate::env::bed::{RBOX, SERVER};
 use crate::env::{self, Env};
-use crate::{Open, in_each_mode_apart, requires};
+use crate::{Open, in_each_mode_apart, in_each_mode_of_its_own, requires};
 use std::net::{IpAddr, SocketAddr};
 
 /// As words for the guest.
@@ -43,6 +43,32 @@ fn gateways(env: &Env, mode: &[&str]) -> Vec<IpAddr> {
 fn gateways_are_found() {
     requires!("gateways_are_found", bed);
     assert_eq!(gateways(&Env::new(), &["--network=host"]), SERVER.addresses());
+}
+
+/// A socket that is bound to an interface asks no routes (SO_BINDTODEVICE, which needs no privilege since Linux 5.7).
+#[test]
+fn the_hosts_loopback_is_closed_over_an_interface() {
+    requires!("the_hosts_loopback_is_closed_over_an_interface", bed);
+    in_each_mode_of_its_own(|env, mode| {
+        let open = Open::new(&["127.0.0.1", "::1"]);
+        let ports: Vec<u16> = open.addresses().iter().map(SocketAddr::port).collect();
+        let targets = [
+            format!("127.0.0.1:{}", ports[0]),
+            format!("127.1.2.3:{}", ports[0]),
+            format!("0.0.0.0:{}", ports[0]),
+            format!("[::1]:{}", ports[1]),
+            format!("[::]:{}", ports[1]),
+            format!("[::ffff:127.0.0.1]:{}", ports[0]),
+        ];
+        let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+        for options in [&[][..], &["--cap-drop=ALL", "--user=1000:1000"]] {
+            for interface in ["eth0", "rbox0"] {
+                let verb = [&["send-over", interface], targets.as_slice()].concat();
+                env.guest(&[mode, options].concat(), &verb).ok();
+                open.heard_nothing();
+            }
+        }
+    });
 }
 
 #[test]

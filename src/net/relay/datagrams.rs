@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use rustix::net::{SendFlags, SocketType};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
@@ -73,8 +73,9 @@ fn begin(
     let socket = connected(client, SocketAddr::new(own, port))
         // Another flow of this client comes from the same port to another address of the host.
         .or_else(|_| connected(SocketAddr::new(client.ip(), 0), SocketAddr::new(own, port)))?;
-    let flow = Rc::new(Flow { socket: UdpSocket::from_std(socket.into())?, last: Cell::new(Instant::now()) });
-    let lead = Lead::new(rules.clone(), client.ip(), port)?;
+    let socket = UdpSocket::from_std(socket.into())?;
+    let lead = Lead::new(rules.clone(), socket.local_addr()?, port)?;
+    let flow = Rc::new(Flow { socket, last: Cell::new(Instant::now()) });
     flows.borrow_mut().insert(way, flow.clone());
     let (back, outer, flows) = (flow.clone(), outer.clone(), flows.clone());
     spawn_local(async move {
@@ -112,12 +113,12 @@ async fn answers(flow: &Flow, outer: &OwnedFd, dual: bool, way: Way) {
 /// A rule, as long as a flow needs it.
 struct Lead {
     rules: Rc<Rules>,
-    client: IpAddr,
+    client: SocketAddr,
     port: u16,
 }
 
 impl Lead {
-    fn new(rules: Rc<Rules>, client: IpAddr, port: u16) -> Result<Lead> {
+    fn new(rules: Rc<Rules>, client: SocketAddr, port: u16) -> Result<Lead> {
         rules.lead(client, port)?;
         Ok(Lead { rules, client, port })
     }

@@ -12,7 +12,7 @@ use anyhow::Result;
 use linux_raw_sys::netlink as raw;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The mark of this process's packets, and the number of its table: "rbox".
 pub const MARK: u32 = 0x72_62_6f_78;
@@ -27,8 +27,8 @@ const TO_TABLE: u8 = 1;
 #[derive(Debug)]
 pub struct Rules {
     socket: Socket,
-    /// For how many flows there is a rule for this client's address and the container's port.
-    clients: RefCell<HashMap<(IpAddr, u16), usize>>,
+    /// For how many flows there is a rule for this client and the container's port.
+    clients: RefCell<HashMap<(SocketAddr, u16), usize>>,
 }
 
 impl Rules {
@@ -42,7 +42,7 @@ impl Rules {
     }
 
     /// Leads datagrams from the container's port to this client here.
-    pub fn lead(&self, client: IpAddr, port: u16) -> Result<()> {
+    pub fn lead(&self, client: SocketAddr, port: u16) -> Result<()> {
         let mut clients = self.clients.borrow_mut();
         let flows = clients.entry((client, port)).or_default();
         if *flows == 0 {
@@ -57,7 +57,7 @@ impl Rules {
     }
 
     /// No longer, if it was the last flow.
-    pub fn leave(&self, client: IpAddr, port: u16) {
+    pub fn leave(&self, client: SocketAddr, port: u16) {
         let mut clients = self.clients.borrow_mut();
         let Some(flows) = clients.get_mut(&(client, port)) else { return };
         *flows -= 1;
@@ -85,14 +85,15 @@ fn by_mark(own: IpAddr) -> Message {
     rule(libc::RTM_NEWRULE, parts(own).0, 0).number(raw::FRA_FWMARK as u32, MARK)
 }
 
-fn by_client(kind: u16, client: IpAddr, port: u16) -> Message {
-    let (family, octets) = parts(client);
-    // Both ends of the range.
-    let ports = [port.to_ne_bytes(), port.to_ne_bytes()].concat();
+fn by_client(kind: u16, client: SocketAddr, port: u16) -> Message {
+    let (family, octets) = parts(client.ip());
+    // Both ends of a range.
+    let range = |port: u16| [port.to_ne_bytes(), port.to_ne_bytes()].concat();
     rule(kind, family, octets.len() as u8 * 8)
         .with(raw::FRA_DST as u32, &octets)
         .with(raw::FRA_IP_PROTO as u32, &[libc::IPPROTO_UDP as u8])
-        .with(raw::FRA_SPORT_RANGE as u32, &ports)
+        .with(raw::FRA_SPORT_RANGE as u32, &range(port))
+        .with(raw::FRA_DPORT_RANGE as u32, &range(client.port()))
 }
 
 fn parts(address: IpAddr) -> (u8, Vec<u8>) {

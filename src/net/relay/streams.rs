@@ -9,14 +9,19 @@ use rustix::io::Errno;
 use rustix::net::SocketType;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 /// What is on its way in one direction, bytes.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 16 * 1024;
+
+/// As many connections of one port at a time; others wait to be let in.
+const CONNECTIONS: usize = 4096;
 
 /// How long nobody is let in when there are no descriptors left for them.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -24,11 +29,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Serves one door for ever.
 pub async fn serve(published: Published, socket: OwnedFd, inside: Inside) -> Result<()> {
     let listener = TcpListener::from_std(socket.into()).context("event loop")?;
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
+        let place = places.clone().acquire_owned().await?;
         match listener.accept().await {
             Ok((outer, client)) => {
                 let inside = inside.clone();
                 spawn_local(async move {
+                    let _place = place;
                     let passed = pass(outer, client, published.container_port, &inside).await;
                     // The client has seen it: there is nobody else to tell.
                     drop(passed);
@@ -45,6 +53,8 @@ pub async fn serve(published: Published, socket: OwnedFd, inside: Inside) -> Res
 async fn pass(mut outer: TcpStream, client: SocketAddr, port: u16, inside: &Inside) -> Result<()> {
     // Until all went well the client learns that it did not.
     break_on_close(&outer)?;
+    // Clients that are gone without a word are noticed.
+    rustix::net::sockopt::set_socket_keepalive(&outer, true).map_err(std::io::Error::from)?;
     let (client, own) = inside.place(client).context("no address")?;
     let to = SocketAddr::new(own, port);
     let mut inner = match connect(client, to).await {
