@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod definition;
+pub mod desk;
 pub mod inside;
 pub mod keeper;
 pub mod leases;

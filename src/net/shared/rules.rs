@@ -13,8 +13,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The table with the default routes of the way out.
 const WAY_OUT: u32 = 100;
-/// Priorities: the own subnet, that of friends, the way out, nothing else; and where this namespace's own addresses are
+/// Priorities: loopback addresses, which a helper takes for the host's own; the own subnet, that of friends, the way out, nothing else; and where this namespace's own addresses are
 /// looked for, which the kernel does before all else.
+const LOOPBACK: u32 = 90;
 const OWN: u32 = 100;
 const FRIENDS: u32 = 105;
 const OUT: u32 = 110;
@@ -67,6 +68,19 @@ fn of<'a>(network: &'a Definition, resolver: Ipv4Addr, friends: &'a [Definition]
     };
     let subnet = |from, subnet: Subnet, table, priority| to(from, subnet.network(), subnet.prefix(), table, priority);
     let mut all: Vec<Rule<'_>> = network.subnets.iter().map(|pool| subnet(bridge, pool.subnet, LOCAL, OWN)).collect();
+    let loopback = [
+        (IpAddr::from([127, 0, 0, 0]), 8),
+        ([0, 0, 0, 0].into(), 8),
+        (Ipv6Addr::UNSPECIFIED.into(), 96),
+        (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0).into(), 96),
+    ];
+    all.extend(loopback.into_iter().map(|to| Rule {
+        family: family(to.0),
+        from: Some(bridge),
+        to: Some(to),
+        table: None,
+        priority: LOOPBACK,
+    }));
     // Neighbours are asked for by addresses of the link and of groups.
     for (first, prefix) in [(0xfe80, 10), (0xff00, 8)] {
         all.push(to(bridge, Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0).into(), prefix, LOCAL, OWN));
