@@ -541,7 +541,8 @@ fn mounts_overlays() -> bool {
 /// What must hold however the root is made.
 fn works_without_the_kernel(env: &Env, path: &str) {
     let run = |options: &[&str], verb: &[&str]| {
-        let words = [&["run", "--rm", "--pull", "never"], options, &["app", "/guest"], verb].concat();
+        let words =
+            [&["run", "--rm", "--network", "none", "--pull", "never"], options, &["app", "/guest"], verb].concat();
         on_an_overlay(env, path, &words)
     };
     for (dir, names) in [("/dir", "new old"), ("/opaque", "new")] {
