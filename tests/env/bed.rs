@@ -90,6 +90,11 @@ impl Env {
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n");
+        // It may be quicker than rbox, which writes it down at the same time for others to find.
+        let all = self.path("run/rbox/containers");
+        super::eventually("a container that is written down", || {
+            std::fs::read_dir(&all).unwrap().flatten().all(|entry| entry.path().join("process.json").exists())
+        });
         Listener { input: child.stdin.take(), child, _output: output }
     }
 }
