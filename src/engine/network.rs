@@ -8,7 +8,7 @@ use crate::net::uplink::{self, Family, Kind, Program};
 use crate::paths::program;
 use crate::spec::network::Network;
 use crate::spec::options::Options;
-use crate::spec::port::{HostPort, Protocol, Publish, publish_all};
+use crate::spec::port::{HostPort, Publish, publish_all};
 use crate::spec::uplink::{Addresses, Helper, HostLoopback, Uplink};
 use anyhow::{Result, anyhow};
 use oci_spec::image::ImageConfiguration;
@@ -86,7 +86,6 @@ pub(super) fn programs(asked: &Uplink) -> Result<Vec<Program>> {
 
 pub(super) fn uplink(asked: &Uplink, programs: Vec<Program>) -> uplink::Uplink {
     let mac = asked.mac.map_or_else(|| mac_of(asked), |mac| mac.octets());
-    let from = &asked.outbound;
     uplink::Uplink {
         programs,
         name: INTERFACE.to_owned(),
@@ -102,13 +101,7 @@ pub(super) fn uplink(asked: &Uplink, programs: Vec<Program>) -> uplink::Uplink {
                 uplink::HostLoopback::At(v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6)).collect())
             }
         },
-        outbound: uplink::Outbound {
-            v4: from.v4,
-            v6: from.v6,
-            interface4: from.interface4.clone(),
-            interface6: from.interface6.clone(),
-            routes_of: from.routes_of.clone(),
-        },
+        outbound: asked.outbound.clone(),
     }
 }
 
@@ -165,9 +158,6 @@ fn wanted(publish: &Publish, usual: Option<IpAddr>) -> port::Publish {
             HostPort::FirstFree(range) => (*range.start(), *range.end()),
         },
         container_port: publish.container_port,
-        protocol: match publish.protocol {
-            Protocol::Tcp => port::Protocol::Tcp,
-            Protocol::Udp => port::Protocol::Udp,
-        },
+        protocol: publish.protocol,
     }
 }

@@ -4,40 +4,32 @@
 //! over that. So loopback addresses are local on every interface. Frames that a container makes itself (packet(7), with
 //! CAP_NET_RAW) ask no routes: a filter at the tap drops them.
 
-use crate::sys::netlink::{self, Message};
+use crate::sys::netlink::{self, Message, family};
 use linux_raw_sys::netlink as raw;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 /// 127.0.0.0/8 and ::1 are this namespace's on an interface, too. Each interface needs a metric of its own.
 pub fn loopback_is_here(interface: u32, metric: u32, v6: bool) -> Vec<Message> {
-    let mut all = vec![
-        route(libc::AF_INET, 8, raw::RTN_LOCAL as u8)
-            .with(raw::rtattr_type_t::RTA_DST as u32, &Ipv4Addr::new(127, 0, 0, 0).octets())
+    let v4 = (IpAddr::from([127, 0, 0, 0]), 8);
+    let v6 = v6.then_some((Ipv6Addr::LOCALHOST.into(), 128));
+    let here = |(address, length)| {
+        local(address, length, raw::RTN_LOCAL as u32)
             .number(raw::rtattr_type_t::RTA_OIF as u32, interface)
-            .number(raw::rtattr_type_t::RTA_PRIORITY as u32, metric),
-    ];
-    if v6 {
-        all.push(
-            route(libc::AF_INET6, 128, raw::RTN_LOCAL as u8)
-                .with(raw::rtattr_type_t::RTA_DST as u32, &Ipv6Addr::LOCALHOST.octets())
-                .number(raw::rtattr_type_t::RTA_OIF as u32, interface)
-                .number(raw::rtattr_type_t::RTA_PRIORITY as u32, metric),
-        );
-    }
-    all
+            .number(raw::rtattr_type_t::RTA_PRIORITY as u32, metric)
+    };
+    [v4].into_iter().chain(v6).map(here).collect()
 }
 
 /// The address :: stands for nobody.
 pub fn nobody_is_unspecified() -> Message {
-    route(libc::AF_INET6, 128, raw::RTN_UNREACHABLE as u8)
-        .with(raw::rtattr_type_t::RTA_DST as u32, &Ipv6Addr::UNSPECIFIED.octets())
+    local(Ipv6Addr::UNSPECIFIED.into(), 128, raw::RTN_UNREACHABLE as u32)
 }
 
-/// `struct rtmsg`, in the table of local addresses.
-fn route(family: i32, length: u8, kind: u8) -> Message {
-    let (table, scope) = (raw::rt_class_t::RT_TABLE_LOCAL as u8, raw::rt_scope_t::RT_SCOPE_HOST as u8);
-    let header = [family as u8, length, 0, 0, table, raw::RTPROT_BOOT as u8, scope, kind, 0, 0, 0, 0];
-    Message::new("close loopback", libc::RTM_NEWROUTE, netlink::NEW, &header)
+/// A route in the table of local addresses.
+fn local(address: IpAddr, length: u8, kind: u32) -> Message {
+    let (scope, table) = (raw::rt_scope_t::RT_SCOPE_HOST as u32, raw::rt_class_t::RT_TABLE_LOCAL as u32);
+    Message::route("close loopback", family(address), length, kind, scope, table)
+        .address(raw::rtattr_type_t::RTA_DST as u32, address)
 }
 
 /// TC_H_CLSACT and the egress of that (pkt_sched.h).

@@ -4,7 +4,7 @@
 use super::closed;
 use super::uplink::{Family, Uplink};
 use crate::error::Advise;
-use crate::sys::netlink::{self, Message, Socket};
+use crate::sys::netlink::{self, Message, Socket, family};
 use crate::sys::{Named, Result as Called, loopback, tap};
 use anyhow::{Context, Result};
 use linux_raw_sys::netlink as raw;
@@ -302,48 +302,19 @@ impl Resolver {
     }
 }
 
-fn family(address: IpAddr) -> u8 {
-    match address {
-        IpAddr::V4(_) => libc::AF_INET as u8,
-        IpAddr::V6(_) => libc::AF_INET6 as u8,
-    }
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
-}
-
 /// `struct ifaddrmsg`. Nobody else is on the link who could have the address: duplicates are not looked for.
 fn new_address(index: u32, address: IpAddr, prefix: u8) -> Message {
     let mut header = vec![family(address), prefix, raw::IFA_F_NODAD as u8, 0];
     header.extend(index.to_ne_bytes());
-    let octets = octets(address);
     Message::new("add address", libc::RTM_NEWADDR, netlink::NEW, &header)
-        .with(raw::IFA_LOCAL as u32, &octets)
-        .with(raw::IFA_ADDRESS as u32, &octets)
+        .address(raw::IFA_LOCAL as u32, address)
+        .address(raw::IFA_ADDRESS as u32, address)
 }
 
-/// `struct rtmsg`.
 fn default_route(index: u32, gateway: IpAddr) -> Message {
-    let header = [
-        family(gateway),
-        0,
-        0,
-        0,
-        raw::rt_class_t::RT_TABLE_MAIN as u8,
-        raw::RTPROT_BOOT as u8,
-        raw::rt_scope_t::RT_SCOPE_UNIVERSE as u8,
-        raw::RTN_UNICAST as u8,
-        0,
-        0,
-        0,
-        0,
-    ];
-    Message::new("add route", libc::RTM_NEWROUTE, netlink::NEW, &header)
-        .with(raw::rtattr_type_t::RTA_GATEWAY as u32, &octets(gateway))
+    let (scope, table) = (raw::rt_scope_t::RT_SCOPE_UNIVERSE as u32, raw::rt_class_t::RT_TABLE_MAIN as u32);
+    Message::route("add route", family(gateway), 0, raw::RTN_UNICAST as u32, scope, table)
+        .address(raw::rtattr_type_t::RTA_GATEWAY as u32, gateway)
         .number(raw::rtattr_type_t::RTA_OIF as u32, index)
 }
 

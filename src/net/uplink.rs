@@ -64,6 +64,18 @@ pub struct Outbound {
     pub routes_of: Option<String>,
 }
 
+impl Outbound {
+    /// Something of it is about IPv4.
+    pub fn is_v4(&self) -> bool {
+        self.v4.is_some() || self.interface4.is_some()
+    }
+
+    /// Something of it is about IPv6.
+    pub fn is_v6(&self) -> bool {
+        self.v6.is_some() || self.interface6.is_some()
+    }
+}
+
 /// A helper that is installed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {

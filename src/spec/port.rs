@@ -2,32 +2,14 @@
 
 use super::address;
 use crate::error::Advise;
+pub use crate::net::port::Protocol;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 
 /// More are not published: each is a socket or two.
 const MOST: usize = 65536;
-
-/// What runs over a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// tcp(7).
-    Tcp,
-    /// udp(7).
-    Udp,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-        })
-    }
-}
 
 /// Which port of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]

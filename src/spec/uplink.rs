@@ -9,6 +9,7 @@ pub mod slirp;
 use super::address::Mac;
 use super::subnet::{self, Address, Subnet};
 use crate::error::Advise;
+pub use crate::net::uplink::Outbound;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -64,21 +65,6 @@ pub struct Addresses<A> {
     pub prefix: u8,
     /// The next hop of the default route.
     pub gateway: A,
-}
-
-/// What the helper binds its sockets on the host to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outbound {
-    /// pasta's `-o`, slirp4netns' `outbound_addr=ADDRESS`.
-    pub v4: Option<Ipv4Addr>,
-    /// pasta's `-o`, slirp4netns' `outbound_addr6=ADDRESS`.
-    pub v6: Option<Ipv6Addr>,
-    /// pasta's `--outbound-if4`, slirp4netns' `outbound_addr=INTERFACE`.
-    pub interface4: Option<String>,
-    /// pasta's `--outbound-if6`, slirp4netns' `outbound_addr6=INTERFACE`.
-    pub interface6: Option<String>,
-    /// pasta's `-i`: the interface whose routes it goes by, where the host has no default route.
-    pub routes_of: Option<String>,
 }
 
 /// How services on the host's loopback interface are reached from the container.
@@ -283,16 +269,6 @@ impl Request {
             Some(what) => Err(anyhow!("slirp4netns cannot have {what}")).hint(|| "--network pasta can".to_owned()),
             None => Ok(uplink),
         }
-    }
-}
-
-impl Outbound {
-    fn is_v4(&self) -> bool {
-        self.v4.is_some() || self.interface4.is_some()
-    }
-
-    fn is_v6(&self) -> bool {
-        self.v6.is_some() || self.interface6.is_some()
     }
 }
 

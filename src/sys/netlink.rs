@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::Timeout;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -16,6 +17,14 @@ const ANSWER: usize = 32 * 1024;
 
 /// How long the kernel may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The number of an address's family.
+pub fn family(address: IpAddr) -> u8 {
+    if address.is_ipv4() { libc::AF_INET as u8 } else { libc::AF_INET6 as u8 }
+}
+
+/// "Look in that table", for a rule (FR_ACT_TO_TBL).
+pub const TO_TABLE: u8 = 1;
 
 /// Make it, and fail if it is there already.
 pub const NEW: u16 = (raw::NLM_F_CREATE | raw::NLM_F_EXCL) as u16;
@@ -54,6 +63,21 @@ impl Message {
         Message::new(about, kind, flags, &header)
     }
 
+    /// `struct rtmsg`: a new route (RTN_*) of a scope (RT_SCOPE_*) for the first `length` bits of an address of this family,
+    /// which comes as an attribute, as does the table unless it is the main one or that of local addresses.
+    pub fn route(about: &'static str, family: u8, length: u8, kind: u32, scope: u32, table: u32) -> Message {
+        let [table, kind, scope] = [table, kind, scope].map(|number| number as u8);
+        let header = [family, length, 0, 0, table, raw::RTPROT_BOOT as u8, scope, kind, 0, 0, 0, 0];
+        Message::new(about, libc::RTM_NEWROUTE, NEW, &header)
+    }
+
+    /// `struct fib_rule_hdr`: a rule (ip-rule(8)) to be made or removed (RTM_NEWRULE, RTM_DELRULE), for the first `length` bits
+    /// of a destination of this family. `action` is a number of FR_ACT_*.
+    pub fn rule(verb: u16, family: u8, length: u8, action: u8) -> Message {
+        let flags = if verb == libc::RTM_NEWRULE { NEW } else { 0 };
+        Message::new("rule", verb, flags, &[family, length, 0, 0, 0, 0, 0, action, 0, 0, 0, 0])
+    }
+
     /// Adds an attribute.
     pub fn with(mut self, attribute: u32, value: &[u8]) -> Message {
         let start = self.begin(attribute);
@@ -65,6 +89,14 @@ impl Message {
     /// Adds an attribute that is a number.
     pub fn number(self, attribute: u32, value: u32) -> Message {
         self.with(attribute, &value.to_ne_bytes())
+    }
+
+    /// Adds an attribute that is an address.
+    pub fn address(self, attribute: u32, address: IpAddr) -> Message {
+        match address {
+            IpAddr::V4(address) => self.with(attribute, &address.octets()),
+            IpAddr::V6(address) => self.with(attribute, &address.octets()),
+        }
     }
 
     /// Adds an attribute that is a name, which ends with a zero.

@@ -7,7 +7,7 @@
 
 use super::clients::Inside;
 use crate::sys::loopback;
-use crate::sys::netlink::{self, Message, Socket};
+use crate::sys::netlink::{self, Message, Socket, family};
 use anyhow::Result;
 use linux_raw_sys::netlink as raw;
 use std::cell::RefCell;
@@ -19,9 +19,6 @@ pub const MARK: u32 = 0x72_62_6f_78;
 
 /// Before the table `main` (32766), after `local` (0).
 const PRIORITY: u32 = 100;
-
-/// What `struct fib_rule_hdr` calls FR_ACT_TO_TBL.
-const TO_TABLE: u8 = 1;
 
 /// The rules of this network namespace.
 #[derive(Debug)]
@@ -63,50 +60,38 @@ impl Rules {
         *flows -= 1;
         if *flows == 0 {
             clients.remove(&(client, port));
-            // It harms nobody if it stays.
+            // It harms no more than this port of this client if it stays.
             let _ = self.socket.request(vec![by_client(libc::RTM_DELRULE, client, port)]);
         }
     }
 }
 
-/// `struct rtmsg`. Without a source of its own, what is sent to a client would come from the client.
+/// Without a source of its own, what is sent to a client would come from the client.
 fn everything_is_here(own: IpAddr) -> Message {
-    let (family, octets) = parts(own);
-    let [table, protocol, scope, kind] =
-        [0, raw::RTPROT_BOOT as u8, raw::rt_scope_t::RT_SCOPE_HOST as u8, raw::RTN_LOCAL as u8];
-    let header = [family, 0, 0, 0, table, protocol, scope, kind, 0, 0, 0, 0];
-    Message::new("add local route", libc::RTM_NEWROUTE, netlink::NEW, &header)
+    let (scope, kind) = (raw::rt_scope_t::RT_SCOPE_HOST as u32, raw::RTN_LOCAL as u32);
+    Message::route("add local route", family(own), 0, kind, scope, 0)
         .number(raw::rtattr_type_t::RTA_TABLE as u32, MARK)
         .number(raw::rtattr_type_t::RTA_OIF as u32, loopback::INDEX)
-        .with(raw::rtattr_type_t::RTA_PREFSRC as u32, &octets)
+        .address(raw::rtattr_type_t::RTA_PREFSRC as u32, own)
 }
 
 fn by_mark(own: IpAddr) -> Message {
-    rule(libc::RTM_NEWRULE, parts(own).0, 0).number(raw::FRA_FWMARK as u32, MARK)
+    rule(libc::RTM_NEWRULE, own, 0).number(raw::FRA_FWMARK as u32, MARK)
 }
 
-fn by_client(kind: u16, client: SocketAddr, port: u16) -> Message {
-    let (family, octets) = parts(client.ip());
+fn by_client(verb: u16, client: SocketAddr, port: u16) -> Message {
     // Both ends of a range.
     let range = |port: u16| [port.to_ne_bytes(), port.to_ne_bytes()].concat();
-    rule(kind, family, octets.len() as u8 * 8)
-        .with(raw::FRA_DST as u32, &octets)
+    rule(verb, client.ip(), if client.is_ipv4() { 32 } else { 128 })
+        .address(raw::FRA_DST as u32, client.ip())
         .with(raw::FRA_IP_PROTO as u32, &[libc::IPPROTO_UDP as u8])
         .with(raw::FRA_SPORT_RANGE as u32, &range(port))
         .with(raw::FRA_DPORT_RANGE as u32, &range(client.port()))
 }
 
-fn parts(address: IpAddr) -> (u8, Vec<u8>) {
-    match address {
-        IpAddr::V4(address) => (libc::AF_INET as u8, address.octets().to_vec()),
-        IpAddr::V6(address) => (libc::AF_INET6 as u8, address.octets().to_vec()),
-    }
-}
-
-/// `struct fib_rule_hdr`.
-fn rule(kind: u16, family: u8, length: u8) -> Message {
-    let flags = if kind == libc::RTM_NEWRULE { netlink::NEW } else { 0 };
-    Message::new("rule", kind, flags, &[family, length, 0, 0, 0, 0, 0, TO_TABLE, 0, 0, 0, 0])
+/// To the table, for a destination of the family of `like`.
+fn rule(verb: u16, like: IpAddr, length: u8) -> Message {
+    Message::rule(verb, family(like), length, netlink::TO_TABLE)
         .number(raw::FRA_TABLE as u32, MARK)
         .number(raw::FRA_PRIORITY as u32, PRIORITY)
 }

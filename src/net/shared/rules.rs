@@ -5,7 +5,7 @@
 
 use super::definition::Definition;
 use super::subnet::Subnet;
-use crate::sys::netlink::{self, Message, Socket};
+use crate::sys::netlink::{self, Message, Socket, family};
 use anyhow::{Context, Result};
 use linux_raw_sys::netlink as raw;
 use rustix::io::Errno;
@@ -13,16 +13,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The table with the default routes of the way out.
 const WAY_OUT: u32 = 100;
-/// Priorities: loopback addresses, which a helper takes for the host's own; the own subnet, that of friends, the way out, nothing else; and where this namespace's own addresses are
-/// looked for, which the kernel does before all else.
+/// Priorities: loopback addresses, which a helper takes for the host's own; the own subnet, that of friends, the way out,
+/// nothing else; and where this namespace's own addresses are looked for, which the kernel does before all else.
 const LOOPBACK: u32 = 90;
 const OWN: u32 = 100;
 const FRIENDS: u32 = 105;
 const OUT: u32 = 110;
 const NOTHING: u32 = 120;
 const HERE: u32 = 200;
-/// `struct fib_rule_hdr` calls them FR_ACT_TO_TBL and FR_ACT_UNREACHABLE.
-const TO_TABLE: u8 = 1;
+/// What leads nowhere, for a rule (FR_ACT_UNREACHABLE).
 const UNREACHABLE: u8 = 7;
 const LOCAL: u32 = raw::rt_class_t::RT_TABLE_LOCAL as u32;
 const MAIN: u32 = raw::rt_class_t::RT_TABLE_MAIN as u32;
@@ -115,8 +114,7 @@ struct Rule<'a> {
 
 /// What is there already, or gone, is as it is to be; and a kernel without IPv6 has nothing to separate.
 fn change(socket: &Socket, verb: u16, rule: Rule<'_>) -> Result<()> {
-    let flags = if verb == libc::RTM_NEWRULE { netlink::NEW } else { 0 };
-    match socket.request(vec![rule.message(verb, flags)]) {
+    match socket.request(vec![rule.message(verb)]) {
         Err(error) if matches!(error.errno, Errno::EXIST | Errno::NOENT | Errno::AFNOSUPPORT | Errno::OPNOTSUPP) => {
             Ok(())
         }
@@ -125,12 +123,11 @@ fn change(socket: &Socket, verb: u16, rule: Rule<'_>) -> Result<()> {
 }
 
 impl Rule<'_> {
-    /// `struct fib_rule_hdr`.
-    fn message(&self, verb: u16, flags: u16) -> Message {
+    fn message(&self, verb: u16) -> Message {
         let length = self.to.map_or(0, |(_, prefix)| prefix);
-        let action = if self.table.is_some() { TO_TABLE } else { UNREACHABLE };
-        let header = [self.family, length, 0, 0, 0, 0, 0, action, 0, 0, 0, 0];
-        let mut message = Message::new("rule", verb, flags, &header).number(raw::FRA_PRIORITY as u32, self.priority);
+        let action = if self.table.is_some() { netlink::TO_TABLE } else { UNREACHABLE };
+        let rule = Message::rule(verb, self.family, length, action);
+        let mut message = rule.number(raw::FRA_PRIORITY as u32, self.priority);
         if let Some(table) = self.table {
             message = message.number(raw::FRA_TABLE as u32, table);
         }
@@ -138,30 +135,16 @@ impl Rule<'_> {
             message = message.name(raw::FRA_IIFNAME as u32, name);
         }
         if let Some((address, _)) = self.to {
-            message = message.with(raw::FRA_DST as u32, &octets(address));
+            message = message.address(raw::FRA_DST as u32, address);
         }
         message
     }
 }
 
-/// `struct rtmsg`.
 fn default_route(interface: u32, gateway: IpAddr) -> Message {
-    let [protocol, scope, kind] =
-        [raw::RTPROT_BOOT as u8, raw::rt_scope_t::RT_SCOPE_UNIVERSE as u8, raw::RTN_UNICAST as u8];
-    let header = [family(gateway), 0, 0, 0, 0, protocol, scope, kind, 0, 0, 0, 0];
-    Message::new("add route", libc::RTM_NEWROUTE, netlink::NEW, &header)
+    let scope = raw::rt_scope_t::RT_SCOPE_UNIVERSE as u32;
+    Message::route("add route", family(gateway), 0, raw::RTN_UNICAST as u32, scope, 0)
         .number(raw::rtattr_type_t::RTA_TABLE as u32, WAY_OUT)
-        .with(raw::rtattr_type_t::RTA_GATEWAY as u32, &octets(gateway))
+        .address(raw::rtattr_type_t::RTA_GATEWAY as u32, gateway)
         .number(raw::rtattr_type_t::RTA_OIF as u32, interface)
-}
-
-fn family(address: IpAddr) -> u8 {
-    if address.is_ipv4() { V4 } else { V6 }
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
 }
