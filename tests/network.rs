@@ -6,6 +6,8 @@ mod env;
 
 #[path = "network/closed.rs"]
 mod closed;
+#[path = "network/end.rs"]
+mod end;
 #[path = "network/helpers.rs"]
 mod helpers;
 #[path = "network/names.rs"]

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 /// A helper that has no tap after this time will never have one.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Between the end of a helper and the start of the next.
 pub const PAUSE: Duration = Duration::from_secs(1);
 

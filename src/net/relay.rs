@@ -12,6 +12,7 @@ mod streams;
 
 use super::child::Child;
 use super::port::{Door, Protocol, Published};
+use super::unsent;
 use crate::sys::clone::{CLONE_NEWNET, CLONE_NEWUSER, setns};
 use crate::sys::watch::Watch;
 use crate::sys::{Alone, Named, fd, process};
@@ -20,13 +21,16 @@ use clients::Inside;
 use rules::Rules;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::rc::Rc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
+use tokio::time::timeout;
 
 /// The first argument of a relay. Not a verb of the command line: nobody types it.
 pub const ROLE: &str = "net-relay";
@@ -81,23 +85,45 @@ pub fn main(pid: &str, places: &str) -> Result<u8> {
     Ok(0)
 }
 
+/// When connections are to come to their end, and who has not yet.
+#[derive(Debug, Clone)]
+struct End {
+    comes: watch::Receiver<()>,
+    _still_there: mpsc::Sender<Infallible>,
+}
+
+impl End {
+    async fn come(&mut self) {
+        // Nothing is ever sent.
+        let _ = self.comes.changed().await;
+    }
+}
+
 /// Until the supervisor ends, or something does not work at all.
 async fn serve(doors: Vec<Door>, inside: Inside, rules: Rc<Rules>) -> Result<()> {
     let mut served = JoinSet::new();
+    let (before_end, comes) = watch::channel(());
+    let (still_there, mut all_gone) = mpsc::channel(1);
+    let end = End { comes, _still_there: still_there };
     for Door { published, socket } in doors {
-        let (inside, rules) = (inside.clone(), rules.clone());
+        let (inside, rules, end) = (inside.clone(), rules.clone(), end.clone());
         served.spawn_local(async move {
             match published.protocol {
-                Protocol::Tcp => streams::serve(published, socket, inside).await,
+                Protocol::Tcp => streams::serve(published, socket, inside, end).await,
                 Protocol::Udp => datagrams::serve(published, socket, inside, rules).await,
             }
         });
     }
     let lifeline = Watch::readable(rustix::stdio::stdin().try_clone_to_owned().context("standard input")?)?;
     tokio::select! {
-        ended = lifeline.next(|socket| Ok(fd::hung_up(socket).then_some(()))) => Ok(ended?),
-        Some(failed) = served.join_next() => failed?,
+        ended = lifeline.next(|socket| Ok(fd::hung_up(socket).then_some(()))) => ended?,
+        Some(failed) = served.join_next() => failed??,
     }
+    // Nobody is let in any more; whoever was may hear the container out.
+    served.shutdown().await;
+    drop((before_end, end));
+    let _ = timeout(unsent::PATIENCE, all_gone.recv()).await;
+    Ok(())
 }
 
 fn receive() -> Result<Vec<Door>> {

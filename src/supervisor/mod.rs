@@ -73,10 +73,9 @@ pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
         }),
         (None, None) => None,
     };
-    let mut network = Network::new(task, shared.map(|shared| shared.keeper), alone);
+    let mut network = Network::new(task, shared.map(|shared| shared.keeper), init.pid, alone);
     let ended = until_end(&init, terminal, &created, &signals, &mut network, tell);
-    // Helpers know the first process by its number, which is its own until it is waited for.
-    drop(network);
+    network.end(tell);
     let status = ended.and_then(|forward| Ok(forward.status(process::wait(init.pidfd.as_fd())?)));
     drop(leash);
     if !own_pids {

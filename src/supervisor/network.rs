@@ -1,9 +1,11 @@
 //! The container's network, as far as the supervisor sees it: nothing goes on until somebody in the container sends.
 
 use crate::engine::record::Record;
+use crate::net::pings::Pings;
 use crate::net::port::{Doors, Publish};
 use crate::net::service::{Service, Task};
 use crate::net::shared::client::Keeper;
+use crate::net::unsent::Unsent;
 use crate::sys::{Alone, process};
 use anyhow::{Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -26,12 +28,16 @@ pub struct Network {
     waiting: Option<(Task, Alone)>,
     service: Option<Service>,
     keeper: Option<Keeper>,
+    unsent: Option<Unsent>,
+    pings: Option<Pings>,
 }
 
 impl Network {
-    /// With nothing to do if there is no task. With `keeper` end the container's connections to networks.
-    pub fn new(task: Option<Task>, keeper: Option<Keeper>, alone: Alone) -> Network {
-        Network { waiting: task.map(|task| (task, alone)), service: None, keeper }
+    /// With nothing to do if there is no task. With `keeper` end the connections to networks of the container, whose first
+    /// process is `pid`.
+    pub fn new(task: Option<Task>, keeper: Option<Keeper>, pid: i32, alone: Alone) -> Network {
+        let unsent = keeper.as_ref().map(|_| Unsent::of(pid));
+        Network { waiting: task.map(|task| (task, alone)), service: None, keeper, unsent, pings: None }
     }
 
     /// What makes it go on when it is ready.
@@ -47,10 +53,30 @@ impl Network {
             self.hear(tell);
         }
         if let Some((task, alone)) = self.waiting.take_if(|(task, _)| is_ready(task.wanted())) {
+            self.unsent = Some(Unsent::of(task.pid));
+            self.pings = task.carried.as_ref().and_then(|_| Pings::of(task.pid));
             match task.start(alone, tell) {
                 Ok(service) => self.service = Some(service),
                 Err(error) => tell(error.context("network")),
             }
+        }
+    }
+
+    /// Ends it, when what the container has said is heard, or cannot be. The first process has ended, and is still to be
+    /// waited for: helpers know it by its number, which is its own until then.
+    pub fn end(mut self, tell: fn(anyhow::Error)) {
+        if let Some(unsent) = &self.unsent {
+            unsent.wait();
+        }
+        self.stop();
+        if let Some(error) = self.pings.as_ref().and_then(Pings::unanswered) {
+            tell(error.context("network"));
+        }
+    }
+
+    fn stop(&mut self) {
+        if let Some(service) = self.service.take() {
+            service.stop();
         }
     }
 
@@ -74,8 +100,6 @@ fn is_ready(mut fds: Vec<PollFd<'_>>) -> bool {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        if let Some(service) = self.service.take() {
-            service.stop();
-        }
+        self.stop();
     }
 }

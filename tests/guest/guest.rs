@@ -9,6 +9,7 @@
 mod ask;
 mod dns;
 mod host;
+mod pour;
 mod server;
 
 use std::io::{Read, Write};
@@ -62,6 +63,10 @@ fn main() {
         ["dns", protocol, server, name, kind] => dns::query(protocol, server, name, kind),
         ["ping", address] => ask::ping(address),
         ["send-over", interface, targets @ ..] => send_over(interface, targets),
+        ["pour", to, bytes] => pour::out(to, bytes),
+        ["pour-to-client", port, bytes] => pour::to_client(port, bytes),
+        ["take", from] => pour::take(from),
+        ["take-from-client", port] => pour::from_client(port),
         ["gateways"] => ask::gateways(),
         ["orphan"] => orphan(),
         ["winsize"] => window_size(),

@@ -1,5 +1,6 @@
 //! Connections to a published port.
 
+use super::End;
 use super::clients::Inside;
 use super::rules::MARK;
 use crate::net::port::Published;
@@ -9,9 +10,11 @@ use rustix::io::Errno;
 use rustix::net::SocketType;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::copy_bidirectional_with_sizes;
+use tokio::io::{AsyncWriteExt, BufReader, copy_buf};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
@@ -26,18 +29,19 @@ const CONNECTIONS: usize = 4096;
 /// How long nobody is let in when there are no descriptors left for them.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves one door for ever.
-pub async fn serve(published: Published, socket: OwnedFd, inside: Inside) -> Result<()> {
+/// Serves one door for ever. Connections that were let in go on when this is dropped, each until `end`, or a little longer:
+/// what the container has said the client still gets.
+pub async fn serve(published: Published, socket: OwnedFd, inside: Inside, end: End) -> Result<()> {
     let listener = TcpListener::from_std(socket.into()).context("event loop")?;
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let place = places.clone().acquire_owned().await?;
         match listener.accept().await {
             Ok((outer, client)) => {
-                let inside = inside.clone();
+                let (inside, end) = (inside.clone(), end.clone());
                 spawn_local(async move {
                     let _place = place;
-                    let passed = pass(outer, client, published.container_port, &inside).await;
+                    let passed = pass(outer, client, published.container_port, &inside, end).await;
                     // The client has seen it: there is nobody else to tell.
                     drop(passed);
                 });
@@ -50,7 +54,7 @@ pub async fn serve(published: Published, socket: OwnedFd, inside: Inside) -> Res
 }
 
 /// One connection, to its end.
-async fn pass(mut outer: TcpStream, client: SocketAddr, port: u16, inside: &Inside) -> Result<()> {
+async fn pass(mut outer: TcpStream, client: SocketAddr, port: u16, inside: &Inside, mut end: End) -> Result<()> {
     // Until all went well the client learns that it did not.
     break_on_close(&outer)?;
     // Clients that are gone without a word are noticed.
@@ -65,10 +69,42 @@ async fn pass(mut outer: TcpStream, client: SocketAddr, port: u16, inside: &Insi
     break_on_close(&inner)?;
     outer.set_nodelay(true)?;
     inner.set_nodelay(true)?;
-    copy_bidirectional_with_sizes(&mut outer, &mut inner, BUFFER, BUFFER).await?;
-    // Both sides have said that they have no more to say.
+    pass_bytes(&mut outer, &mut inner, &mut end).await?;
+    // Whoever is still there has no more to say.
     close_well(&outer)?;
     close_well(&inner)
+}
+
+/// Until both sides have said that they have no more to say; at the end until the container's has.
+async fn pass_bytes(outer: &mut TcpStream, inner: &mut TcpStream, end: &mut End) -> std::io::Result<()> {
+    let (from_client, to_client) = outer.split();
+    let (from_inside, to_inside) = inner.split();
+    let mut outwards = pin!(copy(from_inside, to_client));
+    let mut inwards = pin!(copy(from_client, to_inside));
+    let mut listens = true;
+    loop {
+        tokio::select! {
+            said = &mut outwards => {
+                said?;
+                break;
+            }
+            heard = &mut inwards, if listens => {
+                heard?;
+                listens = false;
+            }
+            () = end.come() => return outwards.await,
+        }
+    }
+    tokio::select! {
+        heard = inwards, if listens => heard,
+        () = end.come() => Ok(()),
+        else => Ok(()),
+    }
+}
+
+async fn copy(from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> std::io::Result<()> {
+    copy_buf(&mut BufReader::with_capacity(BUFFER, from), &mut to).await?;
+    to.shutdown().await
 }
 
 async fn connect(client: SocketAddr, to: SocketAddr) -> Result<TcpStream> {
