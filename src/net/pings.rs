@@ -42,11 +42,20 @@ impl Pings {
         if asked == 0 || answered > 0 {
             return None;
         }
-        let groups = fs_err::read_to_string(SETTING).unwrap_or_default();
-        let groups = groups.split_whitespace().collect::<Vec<_>>().join(" to ");
-        let failed: Result<()> = Err(anyhow!("ping: no answer: this host lets only groups {groups} ping"));
+        let allowed = fs_err::read_to_string(SETTING).unwrap_or_default();
+        let failed: Result<()> = Err(anyhow!("ping: no answer: this host lets {} ping", who(&allowed)));
         let hint = "an administrator can let all ping: sysctl -w net.ipv4.ping_group_range='0 2147483647'";
         failed.hint(|| hint.to_owned()).err()
+    }
+}
+
+/// Two numbers: the first group and the last one.
+fn who(setting: &str) -> String {
+    let numbers: Vec<u32> = setting.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    match numbers[..] {
+        [first, last] if first < last => format!("groups {first} to {last} alone"),
+        [first, last] if first == last => format!("group {first} alone"),
+        _ => "no group".to_owned(),
     }
 }
 
@@ -69,8 +78,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_may() {
+        for (setting, text) in [("1\t0\n", "no group"), ("0 99", "groups 0 to 99 alone"), ("5 5", "group 5 alone")] {
+            assert_eq!(who(setting), text);
+        }
+    }
+
+    #[test]
     fn the_kernels_tables() {
-        let snmp = "Ip: Forwarding\nIp: 1\nIcmp: InMsgs InEchoReps OutEchos\nIcmp: 5 1 7\nIcmpMsg: OutType8\nIcmpMsg: 7\n";
+        let snmp =
+            "Ip: Forwarding\nIp: 1\nIcmp: InMsgs InEchoReps OutEchos\nIcmp: 5 1 7\nIcmpMsg: OutType8\nIcmpMsg: 7\n";
         assert_eq!((of_snmp(snmp, "OutEchos"), of_snmp(snmp, "InEchoReps")), (Some(7), Some(1)));
         assert_eq!(of_snmp(snmp, "No"), None);
         let snmp6 = "Icmp6OutMsgs                    \t9\nIcmp6OutEchos                   \t3\n";
