@@ -2,7 +2,7 @@
 
 use super::child::Child;
 use super::helper;
-use super::link::{Ends, Told};
+use super::link::{self, Ends, Told};
 use super::uplink::{Program, Uplink};
 use crate::error::Advise;
 use crate::sys::watch::Watch;
@@ -32,6 +32,8 @@ pub async fn carry(
     // By when it must be ready, or from when on the next may start.
     let (mut limit, mut started) = (Instant::now(), Instant::now());
     let (mut wanted, mut ready) = (false, false);
+    // When somebody was last heard to send.
+    let mut heard: Option<Instant> = None;
     loop {
         let waits = if helper.is_some() { !ready } else { wanted };
         let failed = tokio::select! {
@@ -42,11 +44,15 @@ pub async fn carry(
                 if news.changed && helper.is_some() && !ready {
                     ready = tap.is_open(&requests)?;
                 }
+                if news.wanted {
+                    heard = Some(Instant::now());
+                }
                 wanted = (wanted || news.wanted) && !ready;
                 continue;
             }
             error = end_of(&mut helper) => {
                 helper = None;
+                tap.is_left(&requests)?;
                 error
             }
             () = sleep_until(limit), if waits => match helper.take() {
@@ -71,7 +77,9 @@ pub async fn carry(
         // before they find out that they cannot work.
         if let Some(error) = choice.failed(failed, ready && started.elapsed() > PAUSE) {
             tell(error);
-            (limit, wanted) = (Instant::now() + PAUSE, false);
+            // The kernel does not say a second time that the same packets wait.
+            wanted = heard.is_some_and(|heard| heard.elapsed() < link::WAIT);
+            limit = Instant::now() + PAUSE;
         } else {
             (limit, wanted) = (Instant::now(), true);
         }

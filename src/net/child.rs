@@ -4,6 +4,7 @@
 
 use crate::sys::{fd, process};
 use anyhow::{Context, Result, anyhow};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Stdio;
@@ -17,6 +18,9 @@ const WORDS: usize = 4096;
 
 /// How long a program may take to end.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long one that was killed may take to end.
+const MOMENT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// A program whose standard input is a socket: it ends when the other end, which is in here, is closed. If it has started
 /// another one it sends a descriptor for that, which is killed at the end, should it still be there.
@@ -94,8 +98,10 @@ impl Child {
         let mut space = [0; 16];
         while let Ok((1.., others)) = fd::receive_now(self.lifeline.as_fd(), &mut space) {
             for other in others {
-                // It has ended, mostly.
-                let _ = process::send_signal(other.as_fd(), libc::SIGKILL);
+                // It has ended, mostly. One that has not lets go of what it has with its end.
+                if process::send_signal(other.as_fd(), libc::SIGKILL).is_ok() {
+                    let _ = poll(&mut [PollFd::new(&other, PollFlags::IN)], Some(&MOMENT));
+                }
             }
         }
     }

@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 /// What the interface is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +74,8 @@ const INDEX: u32 = 1001;
 /// milliseconds: for half a minute.
 const PROBES: u32 = 3000;
 const PROBE_INTERVAL: u64 = 10;
+/// As long as that packets wait.
+pub const WAIT: Duration = Duration::from_millis(PROBES as u64 * PROBE_INTERVAL);
 
 /// What may wait for a neighbour, bytes (`unres_qlen_bytes` in arp(7)).
 const WAITING: u32 = 1 << 20;
@@ -273,11 +276,22 @@ impl Told {
 impl Tap {
     /// Whether somebody is at its other end. What is above it then knows, too.
     pub fn is_open(&self, requests: &Socket) -> Called<bool> {
-        let is_open = requests.state(self.index)?.is_some_and(|link| link.flags & LOWER_UP != 0);
+        let is_open = self.has_carrier(requests)?;
         if is_open {
             requests.state(INDEX)?;
         }
         Ok(is_open)
+    }
+
+    /// Whoever was at the other end has gone: has the kernel notice before the next one comes, who has another hardware
+    /// address than the one that neighbours are known by.
+    pub fn is_left(&self, requests: &Socket) -> Called<()> {
+        self.has_carrier(requests)?;
+        requests.state(INDEX).map(drop)
+    }
+
+    fn has_carrier(&self, requests: &Socket) -> Called<bool> {
+        Ok(requests.state(self.index)?.is_some_and(|link| link.flags & LOWER_UP != 0))
     }
 }
 

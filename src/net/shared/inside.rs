@@ -51,10 +51,10 @@ pub fn run(socket: OwnedFd, maps: &IdMaps, writer: Writer, uplink: &Uplink, reso
     loop {
         let Some((order, mut namespace)) = message::receive::<Order>(keeper)? else { process::exit_now(0) };
         let namespace = namespace.pop().context("no network namespace")?;
+        // What made itself a daemon and has ended: netavark would take it for one that lives.
+        while process::reap_ended()?.is_some() {}
         let answer = inside.obey(&order, &namespace).unwrap_or_else(|error| Answer::Failed(message::failure(&error)));
         message::send(keeper, &answer, &[])?;
-        // What made itself a daemon and has ended.
-        while process::reap_ended()?.is_some() {}
     }
 }
 

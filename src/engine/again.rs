@@ -1,0 +1,45 @@
+//! What a container is made of when it is started another time: `options.json` beside its record.
+//!
+//! It holds the options and not the Spec, which names files and directories of one session.
+
+use super::container::Found;
+use crate::spec::host::Host;
+use crate::spec::options::{Mount, Options};
+use anyhow::{Context, Result};
+use oci_spec::image::ImageConfiguration;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The file.
+const OPTIONS: &str = "options.json";
+
+#[derive(Serialize, Deserialize)]
+struct Again {
+    options: Options,
+    /// The configuration of its image, which may have lost its name by then.
+    image: Option<ImageConfiguration>,
+}
+
+/// Writes down what a container is made of, into its directory on disk.
+pub fn write(dir: &Path, options: &Options, image: Option<&ImageConfiguration>, host: &Host) -> Result<()> {
+    let mut options = options.clone();
+    let volumes = options.mounts.iter_mut().filter_map(|mount| match mount {
+        Mount::Volume(volume) => Some(volume),
+        _ => None,
+    });
+    for (volume, found) in volumes.zip(&host.volumes) {
+        volume.name = Some(found.name.clone());
+        // What is filled is only a new container's.
+        volume.nocopy = true;
+    }
+    let again = Again { options, image: image.cloned() };
+    Ok(fs_err::write(dir.join(OPTIONS), serde_json::to_vec(&again)?)?)
+}
+
+/// Reads it.
+pub fn read(found: &Found) -> Result<(Options, Option<ImageConfiguration>)> {
+    let path = found.dir.join(OPTIONS);
+    let Again { options, image } =
+        serde_json::from_slice(&fs_err::read(&path)?).with_context(|| path.display().to_string())?;
+    Ok((options, image))
+}

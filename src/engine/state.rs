@@ -1,0 +1,138 @@
+//! What a container is doing: found out from the kernel and from files each time, stored nowhere.
+
+use super::container::{self, Found};
+use super::record::{PROCESS, runtime_of};
+use crate::runtime::state::Identity;
+use crate::time::Time;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// docker's words for it (moby, `api/types/container`, `ContainerState`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It was made, and never started.
+    Created,
+    /// Its first process is there.
+    Running,
+    /// It has ended.
+    Exited,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Exited => "exited",
+        })
+    }
+}
+
+/// What is written down when a container starts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Run {
+    /// Its first process.
+    #[serde(flatten)]
+    pub process: Identity,
+    /// When it was started.
+    pub started: Time,
+    /// Which boot that was: process numbers and start times begin anew with the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
+}
+
+impl Run {
+    /// Of a process that has just started.
+    pub fn now(process: Identity) -> Run {
+        Run { process, started: Time::now(), boot: boot() }
+    }
+
+    /// A descriptor for the first process, if it is still there.
+    pub fn open(&self) -> Option<OwnedFd> {
+        if self.boot.is_some() && self.boot != boot() {
+            return None;
+        }
+        self.process.open()
+    }
+}
+
+/// What is written down when it has ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Exit {
+    /// Its exit status, or 128 and the number of the signal.
+    pub status: u8,
+    /// When.
+    pub finished: Time,
+    /// What went wrong, if it could not even start.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error: String,
+}
+
+/// All of it.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// In a word.
+    pub status: Status,
+    /// The last start, if there was one.
+    pub run: Option<Run>,
+    /// The last end, if that is written down.
+    pub exit: Option<Exit>,
+}
+
+impl State {
+    /// The status of its last run; 0 if there was none, and that of SIGKILL if nobody was left to write it down.
+    pub fn exit_code(&self) -> u8 {
+        match (self.status, &self.exit) {
+            (Status::Exited, None) => 128 + libc::SIGKILL as u8,
+            (Status::Running, _) | (_, None) => 0,
+            (_, Some(exit)) => exit.status,
+        }
+    }
+
+    /// The number of its first process, while it runs.
+    pub fn pid(&self) -> Option<i32> {
+        self.run.as_ref().filter(|_| self.status == Status::Running).map(|run| run.process.pid)
+    }
+}
+
+/// What a container is doing now.
+pub fn of(found: &Found) -> Result<State> {
+    // In this order: what starts and ends meanwhile is then seen as one or the other, and not as neither.
+    let run = run(found)?;
+    let exit: Option<Exit> = read(&found.dir.join(container::EXIT))?;
+    let runs = found.live && run.as_ref().is_some_and(|run| run.open().is_some());
+    let status = match (runs, &run, &exit) {
+        (true, ..) => Status::Running,
+        (false, None, None) => Status::Created,
+        _ => Status::Exited,
+    };
+    Ok(State { status, run, exit })
+}
+
+/// Its last start.
+pub fn run(found: &Found) -> Result<Option<Run>> {
+    let here = read(&runtime_of(&found.container.id)?.join(PROCESS))?;
+    match here {
+        Some(run) => Ok(Some(run)),
+        // One of another session.
+        None => read(&found.dir.join(PROCESS)),
+    }
+}
+
+/// What a file holds; `None` if there is none.
+fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>> {
+    match fs_err::read(path) {
+        Ok(text) => serde_json::from_slice(&text).map(Some).with_context(|| path.display().to_string()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Which boot this is (random(4), `boot_id`).
+fn boot() -> Option<String> {
+    let text = fs_err::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
+}
