@@ -11,7 +11,7 @@ use crate::spec::network::Membership;
 use crate::spec::{address, name, volume};
 use crate::sys::process;
 use crate::time::Time;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -21,6 +21,9 @@ struct CreateArgs {
     /// Name of the network
     #[arg(value_name = "NETWORK")]
     name: String,
+    /// Enable manual container attachment, which every network has
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    attachable: Option<bool>,
     /// Do not answer names of containers
     #[arg(long)]
     disable_dns: bool,
@@ -36,9 +39,15 @@ struct CreateArgs {
     /// Restrict external access to the network
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     internal: Option<bool>,
+    /// IP address management driver: default is the only one
+    #[arg(long, value_name = "DRIVER")]
+    ipam_driver: Option<String>,
     /// Addresses for containers that ask for none: a part of the subnet
     #[arg(long, value_name = "SUBNET|FIRST-LAST")]
     ip_range: Vec<String>,
+    /// Enable IPv4 networking, which every network has but one with IPv6 subnets alone
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    ipv4: Option<bool>,
     /// Enable IPv6 networking
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     ipv6: Option<bool>,
@@ -48,6 +57,9 @@ struct CreateArgs {
     /// Set driver specific options: mtu=BYTES; isolate=false lets it reach other networks that say so, too
     #[arg(short, long, value_name = "KEY=VALUE")]
     opt: Vec<String>,
+    /// Where the network is: local is the only place
+    #[arg(long, value_name = "SCOPE")]
+    scope: Option<String>,
     /// Addresses of the network, one subnet of each family [default: one that is free]
     #[arg(long, value_name = "ADDRESS/PREFIX")]
     subnet: Vec<String>,
@@ -186,6 +198,14 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
 fn create(args: CreateArgs) -> Result<u8> {
     let driver = args.driver.unwrap_or_default();
     wanted::driver(&driver).with_context(|| format!("--driver {driver}"))?;
+    ensure!(args.attachable != Some(false), "--attachable=false: containers are attached to every network");
+    ensure!(args.ipv4 != Some(false), "--ipv4=false: --subnet with one of IPv6 makes a network without IPv4");
+    for (option, given, known) in
+        [("--ipam-driver", &args.ipam_driver, ["default", "host-local"]), ("--scope", &args.scope, ["local", "local"])]
+    {
+        let other = given.as_deref().filter(|given| !known.contains(given));
+        ensure!(other.is_none(), "{option} {}: {} is the only one", other.unwrap_or_default(), known[0]);
+    }
     let wanted = Wanted {
         name: args.name,
         pools: wanted::addresses(&args.subnet, &args.gateway, &args.ip_range)?,

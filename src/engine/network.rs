@@ -45,9 +45,8 @@ pub fn prepare(options: &Options, image: Option<&ImageConfiguration>) -> Result<
     }
     let uplink = uplink(&asked, programs(&asked)?);
     // Where --dns names servers, it is they who are asked.
-    let resolver =
-        Some(asked.resolver).filter(|_| options.resolver.servers.is_empty() && !options.resolver.is_image_own);
-    let link = Link::of(&uplink, resolver);
+    let asks_host = options.resolver.servers.is_empty() && !options.resolver.is_image_own;
+    let link = Link::of(&uplink, if asks_host { vec![asked.resolver.into()] } else { vec![] });
     let publish = published(options, image)?;
     Ok(Some(Outside { asked, link, uplink, publish }))
 }

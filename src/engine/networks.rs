@@ -163,8 +163,11 @@ pub fn remove(text: &str, force: bool) -> Result<()> {
         found => found?,
     };
     let base = base()?;
-    let _alone = alone(&base)?;
-    match discard(&file(&base, &network.name))? {
+    let alone = alone(&base)?;
+    let removal = discard(&file(&base, &network.name), &network)?;
+    // Whoever is asked next may take long.
+    drop(alone);
+    match removal {
         Removal::Busy => {
             // Who has it may be just starting, or be another session's.
             let users = membership::users(&network).unwrap_or_default();
@@ -185,7 +188,7 @@ pub fn prune(wanted: impl Fn(&Definition) -> bool) -> Result<Vec<String>> {
     let mut removed = Vec::new();
     for network in all(&base)?.into_iter().filter(wanted) {
         let _alone = alone(&base)?;
-        if matches!(discard(&file(&base, &network.name))?, Removal::Done) {
+        if matches!(discard(&file(&base, &network.name), &network)?, Removal::Done) {
             removed.push(network.name);
         }
     }
@@ -205,9 +208,13 @@ enum Removal {
     Done,
 }
 
-/// Takes away the file, unless somebody uses the network.
-fn discard(file: &Path) -> Result<Removal> {
+/// Takes away the file, unless somebody uses the network. The caller is alone.
+fn discard(file: &Path, network: &Definition) -> Result<Removal> {
     let Some(fd) = open(file)? else { return Ok(Removal::Gone) };
+    if read(file)?.is_none_or(|there| there.id != network.id) {
+        // Another one has its name now.
+        return Ok(Removal::Gone);
+    }
     if !is_free(&fd, file)? {
         return Ok(Removal::Busy);
     }

@@ -12,7 +12,8 @@
 //! | `forward.rs` | which server is asked when, and what is passed on |
 //! | `upstream.rs` | the servers at this moment |
 //! | `resolv_conf.rs` | resolv.conf(5), the host's and the container's |
-//! | `message.rs` | ids and questions |
+//! | `names.rs` | names of containers |
+//! | `message.rs` | ids, questions, short answers |
 //!
 //! What a container can do is bounded: so many queries and connections at once, each with at most one descriptor
 //! towards a server; what is more is dropped or waits in the kernel.
@@ -20,6 +21,7 @@
 mod datagram;
 mod forward;
 pub mod message;
+pub mod names;
 pub mod resolv_conf;
 mod stream;
 mod upstream;

@@ -11,7 +11,7 @@ use linux_raw_sys::netlink as raw;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ pub struct Link {
     pub v4: Option<Family<Ipv4Addr>>,
     /// Its IPv6 address.
     pub v6: Option<Family<Ipv6Addr>>,
-    /// An address of the loopback interface where names are asked for.
-    pub resolver: Option<Ipv4Addr>,
+    /// Addresses of the loopback interface where names are asked for.
+    pub resolvers: Vec<IpAddr>,
 }
 
 /// The outer ends of what was made. They work from any namespace.
@@ -41,8 +41,8 @@ pub struct Ends {
     pub told: OwnedFd,
     /// For questions about this network namespace.
     pub requests: Socket,
-    /// Port 53 of the resolver's address.
-    pub resolver: Option<Resolver>,
+    /// Port 53 of the resolvers' addresses.
+    pub resolvers: Vec<Resolver>,
 }
 
 /// The interface in the container's network namespace whose other end is the helper.
@@ -82,9 +82,9 @@ const WAITING: u32 = 1 << 20;
 
 impl Link {
     /// What an uplink's other end expects.
-    pub fn of(uplink: &Uplink, resolver: Option<Ipv4Addr>) -> Link {
+    pub fn of(uplink: &Uplink, resolvers: Vec<IpAddr>) -> Link {
         let Uplink { name, mac, mtu, v4, v6, .. } = uplink;
-        Link { name: name.clone(), mac: *mac, mtu: *mtu, v4: *v4, v6: *v6, resolver }
+        Link { name: name.clone(), mac: *mac, mtu: *mtu, v4: *v4, v6: *v6, resolvers }
     }
 
     /// The tap: it answers for nobody, and has no IPv6 address by itself.
@@ -141,7 +141,8 @@ impl Link {
             all.extend(closed::loopback_is_here(interface, metric, self.v6.is_some()));
         }
         all.extend(self.v6.map(|_| closed::nobody_is_unspecified()));
-        all.extend(self.resolver.map(|address| new_address(loopback::INDEX, IpAddr::V4(address), 32)));
+        let whole = |address: &IpAddr| if address.is_ipv4() { 32 } else { 128 };
+        all.extend(self.resolvers.iter().map(|address| new_address(loopback::INDEX, *address, whole(address))));
         all
     }
 }
@@ -152,7 +153,7 @@ pub struct Opened {
     tun: OwnedFd,
     requests: Socket,
     told: Socket,
-    resolver: Option<Resolver>,
+    resolvers: Vec<Resolver>,
 }
 
 impl Opened {
@@ -167,17 +168,14 @@ impl Opened {
         })?;
         // New interfaces take no addresses from anybody but rbox. If /proc is read-only here, they may.
         let _ = fs_err::write("/proc/sys/net/ipv6/conf/default/accept_ra", "0");
-        let resolver = link.resolver.map(|_| Resolver::open()).transpose()?;
-        Ok(Opened { tun, requests: Socket::open()?, told: Socket::open()?, resolver })
+        let resolvers = link.resolvers.iter().map(|address| Resolver::open(*address)).collect::<Called<_>>()?;
+        Ok(Opened { tun, requests: Socket::open()?, told: Socket::open()?, resolvers })
     }
 
     /// All of it, to be sent.
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let resolver = self.resolver.iter().flat_map(|resolver| [&resolver.datagrams, &resolver.streams]);
-        [self.tun.as_fd(), self.requests.as_fd(), self.told.as_fd()]
-            .into_iter()
-            .chain(resolver.map(AsFd::as_fd))
-            .collect()
+        let first = [self.tun.as_fd(), self.requests.as_fd(), self.told.as_fd()];
+        first.into_iter().chain(Resolver::descriptors(&self.resolvers)).collect()
     }
 
     /// What [`Opened::descriptors`] was, when it has come.
@@ -185,15 +183,14 @@ impl Opened {
         let mut all = descriptors.into_iter();
         let mut next = || all.next().context("a descriptor is missing");
         let (tun, requests, told) = (next()?, next()?.into(), next()?.into());
-        let resolver = all.next().zip(all.next()).map(|(datagrams, streams)| Resolver { datagrams, streams });
-        Ok(Opened { tun, requests, told, resolver })
+        Ok(Opened { tun, requests, told, resolvers: Resolver::received(all) })
     }
 
     /// Makes the interface with its addresses and routes, and sets it up. Packets for its gateway wait for whoever comes.
     ///
     /// Runs in: the container's user namespace, or as who made it in the one above.
     pub fn set_up(self, link: &Link) -> Result<Ends> {
-        let Opened { tun, requests, told, resolver } = self;
+        let Opened { tun, requests, told, resolvers } = self;
         tap::make(&tun, TAP, TAP_INDEX)?;
         // Set up with a carrier, it would be thought to be at work, and the kernel would take up to a second to notice the next
         // one (linkwatch_urgent_event in net/core/link_watch.c).
@@ -224,26 +221,25 @@ impl Opened {
         }
         // Not before: it would be told what was made here.
         told.listen(&[raw::rtnetlink_groups::RTNLGRP_NEIGH as u32, raw::rtnetlink_groups::RTNLGRP_LINK as u32])?;
-        if let Some((resolver, address)) = resolver.as_ref().zip(link.resolver) {
-            resolver.bind(address)?;
+        for (resolver, address) in resolvers.iter().zip(&link.resolvers) {
+            resolver.bind(*address)?;
         }
-        Ok(Ends { tap, told: told.into(), requests, resolver })
+        Ok(Ends { tap, told: told.into(), requests, resolvers })
     }
 }
 
 impl Ends {
     /// All of it but the tap, to be sent.
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let resolver = self.resolver.iter().flat_map(|resolver| [&resolver.datagrams, &resolver.streams]);
-        [self.told.as_fd(), self.requests.as_fd()].into_iter().chain(resolver.map(AsFd::as_fd)).collect()
+        let first = [self.told.as_fd(), self.requests.as_fd()];
+        first.into_iter().chain(Resolver::descriptors(&self.resolvers)).collect()
     }
 
     /// What [`Ends::descriptors`] was, when it has come.
     pub fn received(tap: Tap, descriptors: Vec<OwnedFd>) -> Result<Ends> {
         let mut all = descriptors.into_iter();
         let (told, requests) = all.next().zip(all.next()).context("a descriptor is missing")?;
-        let resolver = all.next().zip(all.next()).map(|(datagrams, streams)| Resolver { datagrams, streams });
-        Ok(Ends { tap, told, requests: requests.into(), resolver })
+        Ok(Ends { tap, told, requests: requests.into(), resolvers: Resolver::received(all) })
     }
 }
 
@@ -299,20 +295,29 @@ impl Tap {
 const LOWER_UP: u32 = 1 << 16;
 
 impl Resolver {
-    fn open() -> Called<Resolver> {
+    fn open(address: IpAddr) -> Called<Resolver> {
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let socket = |kind| {
-            rustix::net::socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)
-                .named(|| "socket(AF_INET)".to_owned())
+            rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None).named(|| "socket(resolver)".to_owned())
         };
         Ok(Resolver { datagrams: socket(SocketType::DGRAM)?, streams: socket(SocketType::STREAM)? })
     }
 
-    fn bind(&self, address: Ipv4Addr) -> Called<()> {
-        let to = SocketAddrV4::new(address, 53);
+    fn bind(&self, address: IpAddr) -> Called<()> {
+        let to = SocketAddr::new(address, 53);
         for socket in [&self.datagrams, &self.streams] {
             rustix::net::bind(socket, &to).named(|| format!("bind({to})"))?;
         }
         rustix::net::listen(&self.streams, 128).named(|| format!("listen({to})"))
+    }
+
+    fn descriptors(all: &[Resolver]) -> impl Iterator<Item = BorrowedFd<'_>> {
+        all.iter().flat_map(|Resolver { datagrams, streams }| [datagrams.as_fd(), streams.as_fd()])
+    }
+
+    fn received(mut descriptors: impl Iterator<Item = OwnedFd>) -> Vec<Resolver> {
+        let mut next = || descriptors.next().zip(descriptors.next());
+        std::iter::from_fn(|| next().map(|(datagrams, streams)| Resolver { datagrams, streams })).collect()
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 /// Until it is stopped. `tell` gets what goes wrong with the relay: whoever comes then gets another.
 pub async fn serve(
     doors: Doors,
-    places: &Places,
+    mut places: watch::Receiver<Places>,
     pid: i32,
     mut stopped: watch::Receiver<()>,
     tell: &dyn Fn(anyhow::Error),
@@ -29,6 +29,12 @@ pub async fn serve(
         tokio::select! {
             biased;
             _ = stopped.changed() => break,
+            // The container is somewhere else: so is whoever comes next to lead there.
+            Ok(()) = places.changed() => {
+                if let Some(relay) = relay.take() {
+                    relay.stop().await;
+                }
+            }
             error = end_of(&mut relay) => {
                 tell(error);
                 relay = None;
@@ -36,7 +42,8 @@ pub async fn serve(
             }
             knocked = knocked, if relay.is_none() => {
                 knocked?;
-                match relay::start(&doors, places, pid) {
+                let to = places.borrow_and_update().clone();
+                match relay::start(&doors, &to, pid) {
                     Ok(child) => relay = Some(child),
                     Err(error) => {
                         tell(error);

@@ -39,7 +39,7 @@ pub const ROLE: &str = "net-relay";
 const MAX_MESSAGE: usize = 4096;
 
 /// The container's addresses, and those that clients have whose own mean something else there.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Places {
     /// The container's IPv4 address, and another of its network.
     pub v4: Option<(Ipv4Addr, Ipv4Addr)>,

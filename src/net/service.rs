@@ -2,6 +2,7 @@
 //!
 //! Runs in: the host's namespaces.
 
+use super::dns::names::Names;
 use super::dns::{self, Limits, Upstream, resolv_conf};
 use super::link::{Ends, Resolver};
 use super::port::Doors;
@@ -13,8 +14,10 @@ use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags};
 use std::cell::RefCell;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// Everything that the network needs, before anything needs the network.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub struct Carried {
     pub ends: Ends,
     /// Who is to carry packets.
     pub uplink: Uplink,
+    /// Names that need not be asked for elsewhere.
+    pub names: Option<Arc<Names>>,
 }
 
 impl Task {
@@ -42,8 +47,8 @@ impl Task {
         let doors = self.doors.iter().map(|(doors, _)| &doors.knocks);
         let ends = self.carried.iter().map(|carried| &carried.ends);
         let inner = ends.flat_map(|ends| {
-            let resolver = ends.resolver.iter().flat_map(|Resolver { datagrams, streams }| [datagrams, streams]);
-            resolver.chain([&ends.told])
+            let resolvers = ends.resolvers.iter().flat_map(|Resolver { datagrams, streams }| [datagrams, streams]);
+            resolvers.chain([&ends.told])
         });
         doors.chain(inner).map(|fd| PollFd::new(fd, PollFlags::IN)).collect()
     }
@@ -51,41 +56,45 @@ impl Task {
     /// Starts the thread. `tell` gets what goes wrong from then on.
     pub fn start(self, _alone: Alone, tell: impl Fn(anyhow::Error) + Send + 'static) -> Result<Service> {
         let (running, stopped) = watch::channel(());
+        let (place, places) = watch::channel(self.doors.as_ref().map(|(_, places)| places.clone()).unwrap_or_default());
         let run = move || {
             let once = Once { tell, last: RefCell::default() };
             let tell = |error: anyhow::Error| once.tell(error);
             let looped = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match looped.context("event loop") {
-                Ok(looped) => looped.block_on(self.serve(stopped, &tell)),
+                Ok(looped) => looped.block_on(self.serve(stopped, places, &tell)),
                 Err(error) => tell(error),
             }
         };
         let thread = std::thread::Builder::new().name("network".to_owned()).spawn(run).context("thread")?;
-        Ok(Service { running, thread })
+        Ok(Service { running, place, thread })
     }
 
-    async fn serve(self, stopped: watch::Receiver<()>, tell: &dyn Fn(anyhow::Error)) {
+    async fn serve(self, stopped: watch::Receiver<()>, places: watch::Receiver<Places>, tell: &dyn Fn(anyhow::Error)) {
         let Task { mut carried, doors, pid } = self;
-        let resolver = carried.as_mut().and_then(|carried| carried.ends.resolver.take());
+        let resolvers = carried.as_mut().map(|carried| std::mem::take(&mut carried.ends.resolvers)).unwrap_or_default();
+        let names = carried.as_ref().and_then(|carried| carried.names.clone());
         let report = |result: Result<()>| result.unwrap_or_else(tell);
         let carried = async {
-            if let Some(Carried { ends, uplink }) = carried {
+            if let Some(Carried { ends, uplink, .. }) = carried {
                 report(carrier::carry(ends, &uplink, pid, stopped.clone(), tell).await);
             }
         };
         let ported = async {
-            if let Some((doors, places)) = doors {
-                report(porter::serve(doors, &places, pid, stopped.clone(), tell).await);
+            if let Some((doors, _)) = doors {
+                report(porter::serve(doors, places, pid, stopped.clone(), tell).await);
             }
         };
         let named = async {
-            if let Some(Resolver { datagrams, streams }) = resolver {
-                let upstream = Upstream::live(Path::new(resolv_conf::HOST));
-                let mut stopped = stopped.clone();
-                tokio::select! {
-                    Err(error) = dns::serve(datagrams, streams, upstream, Limits::default()) => tell(error.context("names")),
-                    _ = stopped.changed() => {}
-                }
+            let mut all = JoinSet::new();
+            for Resolver { datagrams, streams } in resolvers {
+                let upstream = Upstream::live(Path::new(resolv_conf::HOST)).knowing(names.clone());
+                all.spawn(dns::serve(datagrams, streams, upstream, Limits::default()));
+            }
+            let mut stopped = stopped.clone();
+            tokio::select! {
+                Some(Ok(Err(error))) = all.join_next() => tell(error.context("names")),
+                _ = stopped.changed() => {}
             }
         };
         tokio::join!(carried, ported, named);
@@ -96,10 +105,16 @@ impl Task {
 #[derive(Debug)]
 pub struct Service {
     running: watch::Sender<()>,
+    place: watch::Sender<Places>,
     thread: JoinHandle<()>,
 }
 
 impl Service {
+    /// Published ports lead there from now on.
+    pub fn lead_to(&self, places: Places) {
+        self.place.send_replace(places);
+    }
+
     /// Ends everything; afterwards nothing that it has started is left.
     pub fn stop(self) {
         drop(self.running);

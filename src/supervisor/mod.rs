@@ -65,7 +65,7 @@ pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
     let task = match (network.zip(created.network.take()), &shared) {
         (Some((ends, Outside { uplink, .. })), _) => {
             let doors = doors.map(|doors| (doors, uplink.places()));
-            Some(Task { carried: Some(Carried { ends, uplink }), doors, pid: init.pid })
+            Some(Task { carried: Some(Carried { ends, uplink, names: None }), doors, pid: init.pid })
         }
         (None, Some(shared)) => doors.map(|doors| {
             let doors = Some((doors, shared.places()));

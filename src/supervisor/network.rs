@@ -1,10 +1,12 @@
 //! The container's network, as far as the supervisor sees it: nothing goes on until somebody in the container sends.
 
+use crate::engine::networks::membership::places_of;
 use crate::engine::record::Record;
 use crate::net::pings::Pings;
 use crate::net::port::{Doors, Publish};
+use crate::net::relay::Places;
 use crate::net::service::{Service, Task};
-use crate::net::shared::client::Keeper;
+use crate::net::shared::client::{Keeper, News};
 use crate::net::unsent::Unsent;
 use crate::sys::{Alone, process};
 use anyhow::{Result, anyhow};
@@ -80,9 +82,18 @@ impl Network {
         }
     }
 
+    fn lead_to(&mut self, places: Places) {
+        match (&self.service, &mut self.waiting) {
+            (Some(service), _) => service.lead_to(places),
+            (None, Some((Task { doors: Some((_, to)), .. }, _))) => *to = places,
+            _ => {}
+        }
+    }
+
     fn hear(&mut self, tell: fn(anyhow::Error)) {
         match self.keeper.as_ref().map(Keeper::news) {
-            Some(Ok(Some(failure))) => tell(failure.into()),
+            Some(Ok(Some(News::Trouble(failure)))) => tell(failure.into()),
+            Some(Ok(Some(News::Moved(attached)))) => self.lead_to(places_of(&attached)),
             Some(Err(error)) => tell(error.context("network")),
             Some(Ok(None)) => {
                 self.keeper = None;

@@ -71,11 +71,12 @@ impl Message {
         Message::new(about, libc::RTM_NEWROUTE, NEW, &header)
     }
 
-    /// `struct fib_rule_hdr`: a rule (ip-rule(8)) to be made or removed (RTM_NEWRULE, RTM_DELRULE), for the first `length` bits
-    /// of a destination of this family. `action` is a number of FR_ACT_*.
-    pub fn rule(verb: u16, family: u8, length: u8, action: u8) -> Message {
+    /// `struct fib_rule_hdr`: a rule (ip-rule(8)) to be made or removed (RTM_NEWRULE, RTM_DELRULE), for the first bits of a
+    /// destination and of a source of this family: `lengths`. `action` is a number of FR_ACT_*.
+    pub fn rule(verb: u16, family: u8, lengths: (u8, u8), action: u8) -> Message {
         let flags = if verb == libc::RTM_NEWRULE { NEW } else { 0 };
-        Message::new("rule", verb, flags, &[family, length, 0, 0, 0, 0, 0, action, 0, 0, 0, 0])
+        let (to, from) = lengths;
+        Message::new("rule", verb, flags, &[family, to, from, 0, 0, 0, 0, action, 0, 0, 0, 0])
     }
 
     /// Adds an attribute.

@@ -9,8 +9,5 @@ pub fn missing() -> Option<&'static str> {
     if !has("netavark", &podman) {
         return Some("netavark is not installed");
     }
-    if !has("aardvark-dns", &podman) {
-        return Some("aardvark-dns is not installed");
-    }
     (!has("iptables", &["/usr/sbin", "/sbin", "/usr/bin"])).then_some("iptables is not installed")
 }

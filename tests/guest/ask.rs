@@ -144,3 +144,27 @@ pub fn gateways() {
         }
     }
 }
+
+/// Sends one datagram.
+pub fn say_to(to: &str, text: &str) {
+    let to: SocketAddr = to.parse().expect("ADDRESS:PORT");
+    let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+    UdpSocket::bind((any, 0)).and_then(|socket| socket.send_to(text.as_bytes(), to)).expect("sent");
+}
+
+/// Asks for a name as if somebody else did (raw(7), IP_HDRINCL): the answer goes there, if there is one.
+pub fn forge(from: &str, to: &str) {
+    let [from, to] = [from, to].map(|text| text.parse::<std::net::SocketAddrV4>().expect("ADDRESS:PORT"));
+    let question = b"\x0b\x0b\x01\0\0\x01\0\0\0\0\0\0\x06secret\x04test\0\0\x01\0\x01";
+    let udp = 8 + question.len() as u16;
+    // RFC 791: version and length, whole length, a time to live, UDP; the kernel writes what is left 0.
+    let mut packet = vec![0x45, 0];
+    packet.extend((20 + udp).to_be_bytes());
+    packet.extend([0, 0, 0, 0, 64, 17, 0, 0]);
+    packet.extend(from.ip().octets());
+    packet.extend(to.ip().octets());
+    packet.extend([from.port(), to.port(), udp, 0].map(u16::to_be_bytes).concat());
+    packet.extend(question);
+    let socket = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::RAW)).expect("a raw socket");
+    rustix::net::sendto(&socket, &packet, rustix::net::SendFlags::empty(), &to).expect("sent");
+}

@@ -94,3 +94,12 @@ fn source_to(peer: SocketAddr) -> IpAddr {
     });
     local.map_or(any.ip(), |local| local.ip())
 }
+
+/// Prints the first datagram that comes.
+pub fn hear(port: &str) {
+    let socket = bound(port, UdpSocket::bind(addresses(port).as_slice()));
+    super::say("ready");
+    let mut buffer = [0; 4096];
+    let length = socket.recv(&mut buffer).expect("a datagram");
+    println!("{}", String::from_utf8_lossy(&buffer[..length]).trim_end());
+}

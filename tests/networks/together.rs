@@ -4,7 +4,9 @@ use crate::env::bed::{CLIENT, Echo, RBOX, SERVER};
 use crate::env::{self, Done, Env, has_range, program, uid};
 use crate::{inspected, network, requires};
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::process::Stdio;
 
 /// A private world with these networks, `NAME OPTION…`.
 pub fn world(networks: &[&str]) -> Env {
@@ -156,8 +158,7 @@ fn networks_do_not_see_each_other() {
     let (v4, v6) = (address(&env, "web", "IPv4Address"), address(&env, "web", "IPv6Address"));
     let friend = format!("{}:80", address(&env, "open1", "IPv4Address"));
     let theirs = gateway(&env, "web");
-    let targets =
-        [format!("{v4}:80"), format!("[{v6}]:80"), format!("{theirs}:53"), "10.0.2.3:53".to_owned(), friend.clone()];
+    let targets = [format!("{v4}:80"), format!("[{v6}]:80"), format!("{theirs}:53"), friend.clone()];
     let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
     for (name, reached) in [("other", ""), ("internal", ""), ("open2", format!("tcp {friend}\n").as_str())] {
         let option = format!("--network={name}");
@@ -191,16 +192,17 @@ fn internal_networks_have_no_way_out() {
     let back = ["--network=back"];
     assert_eq!(knock(&env, &back, &targets), "");
     assert!(tcp.accept().is_err() && udp.recv(&mut [0]).is_err());
-    // Names do not get out, either; that is said at once, and the next server is asked.
-    let asked = env.guest(&back, &["dns", "udp", &gateway.to_string(), "server.test", "A"]).ok();
-    assert!(asked.stdout.starts_with("status=2\n"), "{asked:?}");
-    let _listener = env.listen(&["--network=back", "--name=db"], &["tcp", "80"]);
+    // Names do not get out, either; that is said at once, and the next server is asked, to which there is no way.
+    for options in [&back[..], &["--network=back", "--dns=192.0.2.2"]] {
+        for protocol in ["udp", "tcp"] {
+            let asked = env.guest(options, &["dns", protocol, "10.0.2.3", "server.test", "A"]).ok();
+            assert!(asked.stdout.starts_with("status=2\n"), "{asked:?}");
+        }
+    }
+    let timeout = ["--dns-option=timeout:1", "--dns-option=attempts:1"];
+    let asked = [&["--network=back", "--dns=192.0.2.2"], &timeout[..]].concat();
+    assert!(resolved(&env, &asked, "server.test").starts_with("error="));
     let both = ["--network=front,back"];
-    // The first server knows it. musl takes whichever answer comes first, though the second one knows nothing.
-    let asked = env.guest(&both, &["dns", "udp", &gateway.to_string(), "db", "A"]).ok();
-    assert_eq!(asked.stdout, "status=0\ntruncated=false\nanswers=1\n");
-    let servers = env.guest(&both, &["read", "/etc/resolv.conf"]).ok().stdout;
-    assert!(servers.starts_with(&format!("nameserver {gateway}\nnameserver ")), "{servers}");
     assert_eq!(knock(&env, &both, &["192.0.2.2:7"]), "tcp 192.0.2.2:7\nudp 192.0.2.2:7\n");
 }
 
@@ -238,12 +240,11 @@ fn what_is_missing_is_named() {
     requires!(
         "what_is_missing_is_named",
         tools && env::shared::missing().is_none(),
-        "unshare, netavark, aardvark-dns or iptables is missing"
+        "unshare, netavark or iptables is missing"
     );
     let env = world(&["web"]);
     for (hidden, missing) in [
         ("/usr/lib/podman/netavark", "need netavark, which is not installed"),
-        ("/usr/lib/podman/aardvark-dns", "need aardvark-dns, which is not installed"),
         ("/usr/sbin", "need iptables, which is not installed"),
     ] {
         requires!("what_is_missing_is_named", std::path::Path::new(hidden).exists(), "not where Debian has it");
@@ -252,7 +253,72 @@ fn what_is_missing_is_named() {
         let mut command = env.command("unshare");
         command.args(["-Urm", "sh", "-c", script]).arg(program("rbox")).arg(hidden).arg(env.rootfs());
         let done = Done::from(command.env("PATH", "/usr/bin:/bin").output().unwrap());
-        done.fails(125, missing).advises("apt install netavark aardvark-dns iptables").advises("--network pasta");
+        done.fails(125, missing).advises("apt install netavark iptables").advises("--network pasta");
     }
     assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn names_of_all_networks_whenever_they_are_joined() {
+    requires!("names_of_all_networks_whenever_they_are_joined", networks);
+    let env = world(&["back --internal", "front", "side"]);
+    let _db = env.listen(&["--network=back", "--name=db"], &["tcp", "80"]);
+    let _web = env.listen(&["--network=front", "--name=web"], &["tcp", "80"]);
+    let [db, web] = [address(&env, "back", "IPv4Address"), address(&env, "front", "IPv4Address")];
+    for both in ["--network=back,front", "--network=front,back"] {
+        for (name, expected) in [("db", db.as_str()), ("web", web.as_str()), ("server.test", "192.0.2.2")] {
+            assert_eq!(resolved(&env, &[both], name), expected, "{both} {name}");
+        }
+    }
+    // What joins later finds them, too; and what leaves does not.
+    let _late = env.listen(&["--network=side", "--name=late"], &["tcp", "80"]);
+    let found = |name: &str| resolved(&env, &["--network=container:late"], name);
+    assert!(found("db").starts_with("error="));
+    network(&env, &["connect", "back", "late"]).ok();
+    network(&env, &["disconnect", "side", "late"]).ok();
+    assert_eq!(found("db"), db);
+    // The only network that is left has no way out.
+    assert!(found("server.test").starts_with("error="));
+    network(&env, &["connect", "front", "late"]).ok();
+    network(&env, &["disconnect", "back", "late"]).ok();
+    assert!(found("db").starts_with("error="));
+    assert_eq!((found("web").as_str(), found("server.test").as_str()), (web.as_str(), "192.0.2.2"));
+}
+
+#[test]
+fn a_published_port_follows() {
+    requires!("a_published_port_follows", networks);
+    let env = world(&["web", "front"]);
+    let _listener = env.listen(&["--network=web,front", "--name=a", "-p", "8321:80"], &["tcp", "80"]);
+    let asked = || CLIENT.guest(&["connect", "tcp", &RBOX.v4().to_string(), "8321", "hello"]);
+    let works = || asked().starts_with("peer=192.0.2.3");
+    assert!(works());
+    network(&env, &["disconnect", "web", "a"]).ok();
+    env::eventually("the other network's address", works);
+    network(&env, &["connect", "web", "a"]).ok();
+    network(&env, &["disconnect", "front", "a"]).ok();
+    env::eventually("the first network's new address", works);
+}
+
+#[test]
+fn a_false_source_leads_nowhere() {
+    requires!("a_false_source_leads_nowhere", networks);
+    let env = world(&["back --internal", "side", "front"]);
+    for network in ["back", "side"] {
+        let mut command = env.run_command(&["--network=front", "--name=victim"]);
+        let mut victim = command.args(["/guest", "hear", "8402"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(victim.stdout.take().unwrap()).lines();
+        assert_eq!(said.next().unwrap().unwrap(), "ready");
+        let own = address(&env, "front", "IPv4Address");
+        let _listener = env.listen(&["--network", network, "--name=it"], &["tcp", "80"]);
+        // Answers would go there.
+        let gateway = gateway(&env, network);
+        for target in ["10.0.2.3:53", &format!("{gateway}:53")] {
+            env.guest(&["--network=container:it"], &["forge", &format!("{own}:8402"), target]).ok();
+        }
+        // The last one that is sent is the first that is heard.
+        env.guest(&["--network=front"], &["tell", &format!("{own}:8402"), "nothing"]).ok();
+        assert_eq!(said.next().unwrap().unwrap(), "nothing", "{network}");
+        assert!(victim.wait().unwrap().success());
+    }
 }

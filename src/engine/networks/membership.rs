@@ -19,13 +19,19 @@ use crate::userns::write::HelperFailed;
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::ImageConfiguration;
 use std::cell::RefCell;
-use std::fmt::Write;
-use std::net::IpAddr;
+use std::io::Write;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// More nameservers nobody asks (resolv.conf(5), MAXNS).
 const SERVERS: usize = 3;
+
+/// Where names are asked for by those who have no IPv4 address.
+const RESOLVER_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3));
+
+/// No /etc/hosts of a container is longer, bytes, unless it has made it so.
+const LARGEST: u64 = 1 << 20;
 
 /// What a container has of the host if it is on such networks.
 #[derive(Debug)]
@@ -59,7 +65,7 @@ pub fn prepare(
     };
     let members: Vec<(Member, OwnedFd)> = memberships.iter().map(member).collect::<Result<_>>()?;
     let networks = || members.iter().map(|(member, _)| &member.network);
-    Programs::find(networks().any(|network| network.dns_enabled))?;
+    Programs::find()?;
     let has_way_out = networks().any(|network| !network.internal);
     let uplink = network::default_uplink();
     let start = start(&uplink, has_way_out)?;
@@ -72,9 +78,12 @@ pub fn prepare(
     }
     let publish = network::published(options, image)?;
     let given = if options.resolver.is_image_own { &[] } else { options.resolver.servers.as_slice() };
-    let servers = servers(networks(), given, has_way_out.then_some(uplink.resolver.into()));
+    let has_v4 = networks().flat_map(|network| &network.subnets).any(|pool| !pool.subnet.is_ipv6());
+    let ours = start.resolvers.iter().find(|address| address.is_ipv4() == has_v4).copied();
+    // Theirs are asked by the container itself, for what ours does not know.
+    let servers = ours.into_iter().chain(given.iter().copied()).take(SERVERS).collect();
     let name = options.name.clone().unwrap_or_else(|| short(id).to_owned());
-    let who = Container { id: id.to_owned(), name, dns: given.to_vec() };
+    let who = Container { id: id.to_owned(), name, asks_host: given.is_empty() };
     Ok(Some(Shared {
         keeper,
         publish,
@@ -99,18 +108,9 @@ impl Shared {
         Ok(())
     }
 
-    /// Where its published ports lead: to the first address of each family.
+    /// Where its published ports lead.
     pub fn places(&self) -> Places {
-        let places = places(&self.attached.borrow());
-        let pairs = || places.iter().map(|place| (place.address, place.gateway));
-        Places {
-            v4: pairs().find_map(|pair| {
-                if let (IpAddr::V4(own), IpAddr::V4(other)) = pair { Some((own, other)) } else { None }
-            }),
-            v6: pairs().find_map(|pair| {
-                if let (IpAddr::V6(own), IpAddr::V6(other)) = pair { Some((own, other)) } else { None }
-            }),
-        }
+        places_of(&self.attached.borrow())
     }
 
     /// Whether one of them has IPv6.
@@ -119,15 +119,33 @@ impl Shared {
     }
 }
 
+/// Where published ports lead: to the first address of each family.
+pub fn places_of(attached: &[Attached]) -> Places {
+    let places = places(attached);
+    let pairs = || places.iter().map(|place| (place.address, place.gateway));
+    Places {
+        v4: pairs().find_map(
+            |pair| {
+                if let (IpAddr::V4(own), IpAddr::V4(other)) = pair { Some((own, other)) } else { None }
+            },
+        ),
+        v6: pairs().find_map(
+            |pair| {
+                if let (IpAddr::V6(own), IpAddr::V6(other)) = pair { Some((own, other)) } else { None }
+            },
+        ),
+    }
+}
+
 /// Connects a running container to one more network.
 pub fn connect(membership: &Membership, name: &str) -> Result<()> {
     let (id, dir, keeper) = of(name)?;
     let attached = keeper.connect(id.clone(), &with_short_id(vec![member(membership)?], &id))?;
-    let hosts = dir.join("hosts");
-    match fs_err::read_to_string(dir.join("hostname")) {
-        Ok(hostname) if hosts.exists() => add_to_hosts(&hosts, &places(&attached), hostname.trim_end()),
-        _ => Ok(()),
+    if let Ok(hostname) = fs_err::read_to_string(dir.join("hostname")) {
+        // The container may have done anything with its file: that is no reason to say that it is not connected.
+        let _ = add_to_hosts(&dir.join("hosts"), &places(&attached), hostname.trim_end());
     }
+    Ok(())
 }
 
 /// Takes a running container from a network. With `force` one that is not there is no error.
@@ -144,16 +162,25 @@ pub fn disconnect(network: &str, name: &str, force: bool) -> Result<()> {
         .collect();
     let was = keeper.disconnect(id, definition.id)?;
     ensure!(was || force, "container {name} is not connected to network {}", definition.name);
-    let hosts = dir.join("hosts");
-    match fs_err::read_to_string(&hosts) {
-        Ok(text) => {
-            let is_of = |line: &str| gone.iter().any(|place| line.starts_with(&format!("{}\t", place.address)));
-            let left: String = text.split_inclusive('\n').filter(|line| !is_of(line)).collect();
-            // The same file: the container has that.
-            Ok(fs_err::write(hosts, left)?)
-        }
-        Err(_) => Ok(()),
+    let hostname = fs_err::read_to_string(dir.join("hostname")).unwrap_or_default();
+    let _ = take_from_hosts(&dir.join("hosts"), &gone, hostname.trim_end());
+    Ok(())
+}
+
+/// In place: the container has this file, not another one of its name. What it has made of it is left alone if it is no text
+/// of a usual size.
+fn take_from_hosts(path: &Path, gone: &[Place], hostname: &str) -> Result<()> {
+    if fs_err::metadata(path)?.len() > LARGEST {
+        return Ok(());
     }
+    let text = fs_err::read_to_string(path)?;
+    let is_ours = |line: &str| gone.iter().any(|place| line == line_of(place, hostname));
+    let left: String = text.split_inclusive('\n').filter(|line| !is_ours(line)).collect();
+    Ok(fs_err::write(path, left)?)
+}
+
+fn line_of(place: &Place, hostname: &str) -> String {
+    format!("{}\t{hostname}\n", place.address)
 }
 
 /// Which containers are connected to a network, and how.
@@ -232,42 +259,21 @@ fn start(uplink: &Uplink, has_way_out: bool) -> Result<Start> {
         Err(_) if !has_way_out => vec![],
         programs => programs?,
     };
-    Ok(Start { dir: place()?, maps, uplink: network::uplink(uplink, programs), resolver: uplink.resolver })
-}
-
-/// Who answers names: aardvark-dns at each bridge's address. One without a way out knows its own names alone and says of
-/// others that it failed, whereupon the next is asked: so it is the first. `given` is asked by them.
-fn servers<'a>(
-    networks: impl Iterator<Item = &'a Definition>,
-    given: &[IpAddr],
-    forwarder: Option<IpAddr>,
-) -> Vec<IpAddr> {
-    let (internal, open): (Vec<_>, Vec<_>) =
-        networks.filter(|network| network.dns_enabled).partition(|network| network.internal);
-    let of = |networks: Vec<&Definition>| -> Vec<IpAddr> {
-        networks.iter().filter_map(|network| network.subnets.first()).map(|pool| pool.gateway).collect()
-    };
-    let (internal, open) = (of(internal), of(open));
-    let others = if !open.is_empty() {
-        open
-    } else if !given.is_empty() {
-        given.to_vec()
-    } else {
-        forwarder.into_iter().collect()
-    };
-    internal.into_iter().chain(others).take(SERVERS).collect()
+    let has_v6 = Path::new("/proc/sys/net/ipv6").exists();
+    let resolvers = [IpAddr::V4(uplink.resolver)].into_iter().chain(has_v6.then_some(RESOLVER_V6)).collect();
+    Ok(Start { dir: place()?, maps, uplink: network::uplink(uplink, programs), resolvers })
 }
 
 fn places(attached: &[Attached]) -> Vec<Place> {
     attached.iter().flat_map(|attached| attached.addresses.iter().copied()).collect()
 }
 
-/// In place: the container has this file, not another one of its name.
+/// At the end of the file that the container has, if there is one.
 fn add_to_hosts(path: &Path, places: &[Place], hostname: &str) -> Result<()> {
-    let mut text = fs_err::read_to_string(path)?;
-    for place in places {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{}\t{hostname}", place.address);
-    }
-    Ok(fs_err::write(path, text)?)
+    let mut file = match fs_err::OpenOptions::new().append(true).open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    let lines: String = places.iter().map(|place| line_of(place, hostname)).collect();
+    Ok(file.write_all(lines.as_bytes())?)
 }

@@ -30,9 +30,6 @@ pub struct Wanted {
 /// Words of `--network` that are no network of this kind.
 const MODES: [&str; 10] =
     ["none", "host", "bridge", "default", "pasta", "slirp4netns", "private", "container", "ns", "pod"];
-/// aardvark-dns keeps its process number in the directory where it has a file for each network.
-const OF_AARDVARK: &str = "aardvark.pid";
-
 /// Checks the name of a new network (docker and podman: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`).
 pub fn name(text: &str) -> Result<()> {
     ensure!(!text.is_empty(), "network name cannot be empty");
@@ -43,7 +40,6 @@ pub fn name(text: &str) -> Result<()> {
     // It is a part of names of files (NAME_MAX is 255).
     ensure!(text.len() <= 128, "not the name of a network: longer than 128 bytes");
     ensure!(!MODES.contains(&text), "operation is not permitted on predefined {text} network");
-    ensure!(text != OF_AARDVARK, "{text}: aardvark-dns has a file of this name");
     Ok(())
 }
 
@@ -254,7 +250,7 @@ mod tests {
             name(text).expect(text);
         }
         let long = "a".repeat(129);
-        for text in ["", "-a", ".a", "a b", "a/b", "é", "../x", "aardvark.pid", &long] {
+        for text in ["", "-a", ".a", "a b", "a/b", "é", "../x", &long] {
             assert!(name(text).is_err(), "{text}");
         }
         for text in MODES {

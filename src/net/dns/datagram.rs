@@ -37,7 +37,7 @@ pub async fn serve(socket: UdpSocket, upstream: Arc<Upstream>, limit: usize) -> 
         let Some(query) = buffer.get(..length).and_then(Query::parse) else { continue };
         let (socket, upstream) = (socket.clone(), upstream.clone());
         queries.spawn(async move {
-            let answer = forward(&upstream, &query, Transport::Datagram).await;
+            let answer = forward(&upstream, client.ip(), &query, Transport::Datagram).await;
             // A client that is gone is no error of ours.
             let _ = socket.send_to(&answer, client).await;
         });

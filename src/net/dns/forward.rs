@@ -4,7 +4,7 @@ use super::message::{Query, Reply, SERVFAIL};
 use super::upstream::Upstream;
 use super::{datagram, stream};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// How a server is asked: as the client asked.
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +28,10 @@ impl Transport {
 /// The servers are asked in turn, all of them within the time after which the client asks again: a first one that is
 /// dead must not use that up. Who refuses is like one who is silent, but if others do no better, the refusal is passed
 /// on. If nobody says anything, that is SERVFAIL.
-pub async fn forward(upstream: &Upstream, query: &Query, transport: Transport) -> Vec<u8> {
+pub async fn forward(upstream: &Upstream, client: IpAddr, query: &Query, transport: Transport) -> Vec<u8> {
+    if let Some(answer) = upstream.known(client, query) {
+        return answer;
+    }
     let mut attempt = 0;
     loop {
         // Looked up anew: the network may be another one by now.

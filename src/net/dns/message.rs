@@ -1,6 +1,8 @@
 //! As much of a DNS message (RFC 1035, section 4) as somebody needs to know who only passes it on: its id, and what it
 //! asks.
 
+use std::net::IpAddr;
+
 /// A header's length.
 const HEADER: usize = 12;
 /// The bytes of a name, its lengths and the final 0 among them (RFC 1035, section 2.3.4).
@@ -14,6 +16,30 @@ pub const MAX_QUERY: usize = 4096;
 pub const SERVFAIL: u8 = 2;
 const NOTIMP: u8 = 4;
 const REFUSED: u8 = 5;
+
+/// There is no such name.
+pub const NXDOMAIN: u8 = 3;
+/// Types of records (RFC 1035, section 3.2.2, and RFC 3596).
+pub const A: u16 = 1;
+/// Likewise.
+pub const PTR: u16 = 12;
+/// Likewise.
+pub const AAAA: u16 = 28;
+/// The class of the internet.
+const IN: [u8; 2] = [0, 1];
+/// How long an answer of our own may be kept, seconds: containers come and go.
+const LIFE: u32 = 5;
+/// As much every client takes, bytes.
+const DATAGRAM: usize = 512;
+
+/// What an answer of our own says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A name's address.
+    Address(IpAddr),
+    /// An address's name.
+    Name(String),
+}
 
 /// A well-formed query with one question.
 #[derive(Debug, Clone)]
@@ -75,6 +101,46 @@ impl Query {
         message.get(3).map(|flags| flags & 0x0f).filter(|_| fits && message.len() >= HEADER)
     }
 
+    /// What is asked: the name in small letters, without the dot at its end, and its type; `None` if that is no text, or of
+    /// another class than the internet's.
+    pub fn question(&self) -> Option<(String, u16)> {
+        let (name, kind) = self.bytes.get(HEADER..self.end)?.split_last_chunk::<TYPE_AND_CLASS>()?;
+        let [high, low, class @ ..] = *kind;
+        let (mut labels, mut rest) = (Vec::new(), name);
+        while let Some((length @ 1.., after)) = rest.split_first() {
+            let (label, after) = after.split_at_checked((*length).into())?;
+            labels.push(std::str::from_utf8(label).ok()?.to_ascii_lowercase());
+            rest = after;
+        }
+        (class == IN).then(|| (labels.join("."), u16::from_be_bytes([high, low])))
+    }
+
+    /// An answer of our own, with as many records as every client takes in a datagram (RFC 1035, section 4.2.1).
+    pub fn answer(&self, records: &[Record]) -> Vec<u8> {
+        let mut answer = self.failure(0);
+        let mut count: u16 = 0;
+        for record in records {
+            let (kind, data) = match record {
+                Record::Address(IpAddr::V4(address)) => (A, address.octets().to_vec()),
+                Record::Address(IpAddr::V6(address)) => (AAAA, address.octets().to_vec()),
+                Record::Name(name) => (PTR, wire_name(name)),
+            };
+            let length = u16::try_from(data.len()).unwrap_or(0).to_be_bytes();
+            // Its name is that of the question, to which this points.
+            let head = [0xc0, HEADER as u8];
+            let record = [&head[..], &kind.to_be_bytes(), &IN, &LIFE.to_be_bytes(), &length, &data].concat();
+            if answer.len() + record.len() > DATAGRAM {
+                break;
+            }
+            answer.extend(record);
+            count += 1;
+        }
+        if let Some([.., high, low]) = answer.first_chunk_mut::<8>() {
+            [*high, *low] = count.to_be_bytes();
+        }
+        answer
+    }
+
     /// An answer of our own: no records, this response code.
     pub fn failure(&self, code: u8) -> Vec<u8> {
         let mut answer: Vec<u8> = self.bytes.iter().take(self.end).copied().collect();
@@ -87,9 +153,26 @@ impl Query {
         answer
     }
 
+    /// A number that differs from query to query: its id, which clients choose at random.
+    pub fn turn(&self) -> usize {
+        u16::from_be_bytes(self.id()).into()
+    }
+
     fn id(&self) -> [u8; 2] {
         self.bytes.first_chunk().copied().unwrap_or_default()
     }
+}
+
+/// A name as it is sent; labels that are too long are cut.
+fn wire_name(name: &str) -> Vec<u8> {
+    let mut wire = Vec::with_capacity(name.len() + 2);
+    for label in name.split('.').map(str::as_bytes).filter(|label| !label.is_empty()) {
+        let label = label.get(..label.len().min(63)).unwrap_or_default();
+        wire.push(label.len() as u8);
+        wire.extend(label);
+    }
+    wire.push(0);
+    wire
 }
 
 fn with_id(message: &[u8], id: [u8; 2]) -> Vec<u8> {
@@ -256,6 +339,26 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_of_our_own() {
+        let asked = query("DB.Example");
+        let query = Query::parse(&asked).unwrap();
+        assert_eq!(query.question(), Some(("db.example".to_owned(), A)));
+        let mut expected = answered(&asked, 0);
+        expected[7] = 2;
+        expected.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4, 10, 1, 2, 3]);
+        expected.extend([0xc0, 12, 0, 12, 0, 1, 0, 0, 0, 5, 0, 5, 1, b'a', 1, b'b', 0]);
+        let records = [Record::Address([10, 1, 2, 3].into()), Record::Name("a.b".to_owned())];
+        assert_eq!(query.answer(&records), expected);
+        let many = vec![Record::Address([10, 1, 2, 3].into()); 100];
+        let answer = query.answer(&many);
+        assert!((480..=512).contains(&answer.len()), "{}", answer.len());
+        assert_eq!(usize::from(answer[7]), (answer.len() - asked.len()) / 16);
+        let mut chaos = asked.clone();
+        *chaos.last_mut().unwrap() = 3;
+        assert_eq!(Query::parse(&chaos).unwrap().question(), None);
+    }
+
+    #[test]
     fn fuzz_dns_message() {
         let asked = query("example.org");
         let seeds = vec![asked.clone(), answered(&asked, 0), answered(&asked, SERVFAIL)];
@@ -268,6 +371,7 @@ mod tests {
             }
             // What is sent on is what came, and what we say to it is an answer to it.
             Query::parse(bytes).map(|query| {
+                let _ = query.question();
                 assert_eq!(query.with_id(query.id()), bytes);
                 assert!(matches!(query.reply(query.id(), &query.failure(SERVFAIL)), Reply::Refusal(_)));
                 query.end

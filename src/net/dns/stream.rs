@@ -6,7 +6,7 @@ use super::upstream::Upstream;
 use super::{Limits, PAUSE};
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,11 +23,11 @@ pub async fn serve(listener: TcpListener, upstream: Arc<Upstream>, limits: &Limi
             connections.join_next().await;
         }
         match listener.accept().await {
-            Ok((client, _)) => {
+            Ok((client, address)) => {
                 let (upstream, idle) = (upstream.clone(), limits.idle);
                 connections.spawn(async move {
                     // Whatever was the matter with it, the connection is closed with it.
-                    let _ = converse(client, &upstream, idle).await;
+                    let _ = converse(client, address.ip(), &upstream, idle).await;
                 });
             }
             Err(_) => tokio::time::sleep(PAUSE).await,
@@ -36,11 +36,11 @@ pub async fn serve(listener: TcpListener, upstream: Arc<Upstream>, limits: &Limi
 }
 
 /// One connection: query after query, each answered before the next is read, so there is one at a time in memory.
-async fn converse(mut client: TcpStream, upstream: &Upstream, idle: Duration) -> io::Result<()> {
+async fn converse(mut client: TcpStream, address: IpAddr, upstream: &Upstream, idle: Duration) -> io::Result<()> {
     loop {
         let message = timeout(idle, receive(&mut client, MAX_QUERY)).await??;
         let query = Query::parse(&message).ok_or(io::ErrorKind::InvalidData)?;
-        let answer = forward(upstream, &query, Transport::Stream).await;
+        let answer = forward(upstream, address, &query, Transport::Stream).await;
         timeout(idle, send(&mut client, &answer)).await??;
     }
 }

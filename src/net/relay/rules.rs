@@ -91,7 +91,7 @@ fn by_client(verb: u16, client: SocketAddr, port: u16) -> Message {
 
 /// To the table, for a destination of the family of `like`.
 fn rule(verb: u16, like: IpAddr, length: u8) -> Message {
-    Message::rule(verb, family(like), length, netlink::TO_TABLE)
+    Message::rule(verb, family(like), (length, 0), netlink::TO_TABLE)
         .number(raw::FRA_TABLE as u32, MARK)
         .number(raw::FRA_PRIORITY as u32, PRIORITY)
 }

@@ -7,6 +7,7 @@
 
 use super::keeper::{ROLE, Start};
 use super::message::{self, Attached, Connected, Container, Member, Reply, Request};
+use crate::error::Failure;
 use crate::sys::{Named, fd, mount};
 use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, bail, ensure};
@@ -22,6 +23,8 @@ use std::time::Duration;
 const SOCKET: &str = "keeper";
 /// How many may wait to be heard.
 const BACKLOG: i32 = 1024;
+/// For an answer: others may be before, and what each asks for may take as long as netavark may.
+const LONG: Duration = Duration::from_secs(120);
 /// For what is done in a tenth of a second.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a keeper may be killed while somebody comes to it.
@@ -35,6 +38,15 @@ pub struct Keeper {
     pub around: OwnedFd,
     /// Its ids.
     pub ids: IdMaps,
+}
+
+/// What a keeper says without being asked.
+#[derive(Debug)]
+pub enum News {
+    /// What goes wrong with the networks.
+    Trouble(Failure),
+    /// The container is somewhere else now.
+    Moved(Vec<Attached>),
 }
 
 impl Keeper {
@@ -73,6 +85,9 @@ impl Keeper {
         match message::receive(&socket)? {
             Some((Reply::Around(ids), mut around)) => {
                 let around = around.pop().context("networks: no user namespace")?;
+                let limit = rustix::net::sockopt::Timeout::Recv;
+                rustix::net::sockopt::set_socket_timeout(&socket, limit, Some(LONG))
+                    .named(|| "setsockopt".to_owned())?;
                 Ok(Some(Keeper { socket, around, ids }))
             }
             Some((Reply::Failed(failure), _)) => Err(failure.into()),
@@ -108,16 +123,21 @@ impl Keeper {
 
     /// Who is connected.
     pub fn list(&self) -> Result<Vec<Connected>> {
-        match self.ask(&Request::List, None)? {
-            Reply::Connected(all) => Ok(all),
-            reply => bail!("networks: {reply:?}"),
+        let mut all: Vec<Connected> = Vec::new();
+        loop {
+            match self.ask(&Request::List { after: all.len() }, None)? {
+                Reply::Connected(some) if some.is_empty() => return Ok(all),
+                Reply::Connected(some) => all.extend(some),
+                reply => bail!("networks: {reply:?}"),
+            }
         }
     }
 
-    /// What goes wrong with the networks; none if they are no more. To be called when the connection can be read.
-    pub fn news(&self) -> Result<Option<crate::error::Failure>> {
+    /// What there is to hear; none if the networks are no more. To be called when the connection can be read.
+    pub fn news(&self) -> Result<Option<News>> {
         match message::receive(&self.socket)? {
-            Some((Reply::Told(failure), _)) => Ok(Some(failure)),
+            Some((Reply::Told(failure), _)) => Ok(Some(News::Trouble(failure))),
+            Some((Reply::Moved(attached), _)) => Ok(Some(News::Moved(attached))),
             Some((reply, _)) => bail!("networks: {reply:?}"),
             None => Ok(None),
         }
@@ -125,7 +145,8 @@ impl Keeper {
 
     fn send_members(&self, members: &[(Member, OwnedFd)]) -> Result<()> {
         for (member, lock) in members {
-            self.send(&Request::Member(Box::new(member.clone())), Some(lock.as_fd()))?;
+            let request = Request::Member(Box::new(member.clone()));
+            self.send(&request, Some(lock.as_fd())).with_context(|| format!("network {}", member.network.name))?;
         }
         Ok(())
     }
@@ -143,7 +164,7 @@ impl Keeper {
             match message::receive(&self.socket)?.context(GONE)? {
                 (Reply::Failed(failure), _) => return Err(failure.into()),
                 // Whoever is not connected yet need not hear of it.
-                (Reply::Told(_), _) => {}
+                (Reply::Told(_) | Reply::Moved(_), _) => {}
                 (reply, _) => return Ok(reply),
             }
         }
@@ -163,7 +184,7 @@ impl Drop for Keeper {
         let is_limited = rustix::net::sockopt::set_socket_timeout(&self.socket, limit, Some(PATIENCE)).is_ok();
         // A keeper that has ended has left nothing.
         if is_limited && message::send(&self.socket, &Request::Leave, &[]).is_ok() {
-            while let Ok(Some((Reply::Told(_), _))) = message::receive(&self.socket) {}
+            while let Ok(Some((Reply::Told(_) | Reply::Moved(_), _))) = message::receive(&self.socket) {}
         }
     }
 }

@@ -4,10 +4,12 @@
 
 use super::client;
 use super::definition::Definition;
+use super::joined::{self, Connection, Joined, Part};
 use super::keeper::Inside;
 use super::leases::Leases;
-use super::message::{self, Attached, Connected, Container, Member, Order, Place, Reply, Request, Work};
+use super::message::{self, Attached, Friend, Member, Order, Place, Reply, Request, Work};
 use crate::error::Failure;
+use crate::net::dns::names::Names;
 use crate::sys::{Named, fd};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,16 +19,25 @@ use rustix::net::SocketFlags;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Somebody who is about to connect has the lock for less than this time, mostly.
 const SOON: Duration = Duration::from_millis(20);
+
+/// How long nobody is heard when there is no room for them.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The next connection that waits.
 pub fn accept(listener: &OwnedFd) -> Result<Option<OwnedFd>> {
     match rustix::net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
         Ok(socket) => Ok(Some(socket)),
         Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
+        Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+            // Whoever waits will be heard when somebody has gone.
+            std::thread::sleep(PAUSE);
+            Ok(None)
+        }
         Err(errno) => Err(errno).named(|| "accept".to_owned()).map_err(Into::into),
     }
 }
@@ -36,39 +47,13 @@ pub struct Desk {
     inside: Inside,
     connections: Vec<Connection>,
     leases: Leases,
-}
-
-/// One of them, or somebody who asks.
-pub struct Connection {
-    socket: OwnedFd,
-    /// For the next request.
-    members: Vec<(Member, OwnedFd)>,
-    container: Option<Joined>,
-    /// The container has ended, and who has run it waits for the rest.
-    is_leaving: bool,
-}
-
-/// A container that is connected.
-struct Joined {
-    who: Container,
-    namespace: OwnedFd,
-    parts: Vec<Part>,
-    /// How many networks it was ever connected to.
-    count: u32,
-}
-
-/// To one network.
-struct Part {
-    work: Work,
-    attached: Attached,
-    /// On the network's file.
-    _lock: OwnedFd,
+    names: Arc<Names>,
 }
 
 impl Desk {
     /// With nobody connected.
-    pub fn new(inside: Inside) -> Desk {
-        Desk { inside, connections: Vec::new(), leases: Leases::default() }
+    pub fn new(inside: Inside, names: Arc<Names>) -> Desk {
+        Desk { inside, connections: Vec::new(), leases: Leases::default(), names }
     }
 
     /// Takes everybody out who still waits for the end.
@@ -171,7 +156,10 @@ impl Desk {
             Err(error) => Some(Reply::Failed(message::failure(&error))),
         };
         if let (Some(connection), Some(reply)) = (self.connections.get(index), reply) {
-            let _ = message::send(&connection.socket, &reply, &[]);
+            // Who has gone need not know; but who waits does not wait for nothing.
+            if let Err(error) = message::send(&connection.socket, &reply, &[]) {
+                let _ = message::send(&connection.socket, &Reply::Failed(message::failure(&error)), &[]);
+            }
         }
     }
 
@@ -199,26 +187,34 @@ impl Desk {
             Request::Connect { container } => {
                 let members = std::mem::take(&mut connection.members);
                 let index = self.position(&container)?;
-                self.attach(index, members).map(|attached| Some(Reply::Attached(attached)))
+                let attached = self.attach(index, members);
+                self.moved(index);
+                attached.map(|attached| Some(Reply::Attached(attached)))
             }
             Request::Disconnect { container, network } => {
                 let index = self.position(&container)?;
-                self.disconnect(index, &network).map(|was| Some(Reply::Disconnected(was)))
+                let was = self.disconnect(index, &network);
+                self.moved(index);
+                was.map(|was| Some(Reply::Disconnected(was)))
             }
             Request::Leave => {
                 connection.is_leaving = true;
                 self.leave(index);
                 Ok(None)
             }
-            Request::List => {
-                let joined = self.connections.iter().filter_map(|connection| connection.container.as_ref());
-                let connected = |joined: &Joined| Connected {
-                    container: joined.who.clone(),
-                    to: joined.parts.iter().map(|part| part.attached.clone()).collect(),
-                };
-                Ok(Some(Reply::Connected(joined.map(connected).collect())))
-            }
+            Request::List { after } => Ok(Some(Reply::Connected(joined::list(&self.connections, after)))),
         }
+    }
+
+    /// Tells a container's own connection where that is now.
+    fn moved(&self, index: usize) {
+        let Some((connection, joined)) =
+            self.connections.get(index).and_then(|connection| Some((connection, connection.container.as_ref()?)))
+        else {
+            return;
+        };
+        let attached = joined.parts.iter().map(|part| part.attached.clone()).collect();
+        let _ = message::send(&connection.socket, &Reply::Moved(attached), &[]);
     }
 
     /// Those who have gone, before anybody asks for what was theirs. All but one, who asks and comes later in the list
@@ -260,6 +256,7 @@ impl Desk {
             Some(name) => name,
             None => (0..).map(|number| format!("eth{number}")).find(|name| !is_used(name)).context("no interface")?,
         };
+        self.refuse_overlap(&network)?;
         let (container, metric) = (joined.who.clone(), 100 + joined.count);
         let mut places: Vec<Place> = Vec::new();
         for wanted in [ipv4.map(IpAddr::V4), ipv6.map(IpAddr::V6)].into_iter().flatten() {
@@ -298,7 +295,26 @@ impl Desk {
         let joined = joined.context("no container")?;
         joined.count += 1;
         joined.parts.push(Part { work, attached: attached.clone(), _lock: lock });
+        self.names.set(joined::names(&self.connections));
         Ok(attached)
+    }
+
+    /// Definitions of one data directory have no address in common; several may share this session.
+    fn refuse_overlap(&self, network: &Definition) -> Result<()> {
+        for other in self.parts().map(|part| &part.work.network).filter(|other| other.id != network.id) {
+            for (own, theirs) in
+                network.subnets.iter().flat_map(|own| other.subnets.iter().map(move |their| (own, their)))
+            {
+                ensure!(
+                    !own.subnet.overlaps(theirs.subnet) && network.name != other.name,
+                    "subnet {}: network {} of another data directory has {}",
+                    own.subnet,
+                    other.name,
+                    theirs.subnet
+                );
+            }
+        }
+        Ok(())
     }
 
     fn set_up(&mut self, index: usize, work: &Work) -> Result<String> {
@@ -323,15 +339,17 @@ impl Desk {
     }
 
     /// Networks of others that this one is to reach: both must say so.
-    fn friends(&self, network: &Definition) -> Vec<Definition> {
+    fn friends(&self, network: &Definition) -> Vec<Friend> {
         let is_open = |network: &Definition| {
             !network.internal && network.options.get("isolate").is_some_and(|value| value == "false")
         };
-        let mut friends: Vec<Definition> = Vec::new();
+        let mut friends: Vec<Friend> = Vec::new();
         for part in self.parts().filter(|_| is_open(network)) {
             let other = &part.work.network;
-            if other.id != network.id && is_open(other) && friends.iter().all(|known| known.id != other.id) {
-                friends.push(other.clone());
+            let bridge = &other.network_interface;
+            if other.id != network.id && is_open(other) && friends.iter().all(|known| known.bridge != *bridge) {
+                let subnets = other.subnets.iter().map(|pool| pool.subnet).collect();
+                friends.push(Friend { bridge: bridge.clone(), subnets });
             }
         }
         friends
@@ -344,20 +362,31 @@ impl Desk {
             return Ok(false);
         };
         let part = joined.parts.remove(place);
-        self.tear_down(index, part)?;
-        Ok(true)
+        let done = self.take_apart(index, &part);
+        if done.is_err() {
+            // It has its address still.
+            if let Some(joined) = self.connections.get_mut(index).and_then(|connection| connection.container.as_mut()) {
+                joined.parts.insert(place, part);
+            }
+        } else {
+            self.give_back(&part);
+        }
+        self.names.set(joined::names(&self.connections));
+        done.map(|()| true)
     }
 
     /// Takes a part away that is in no list any more.
-    fn tear_down(&mut self, index: usize, part: Part) -> Result<()> {
-        let Part { mut work, attached, _lock } = part;
+    fn take_apart(&mut self, index: usize, part: &Part) -> Result<()> {
+        let mut work = part.work.clone();
         work.is_only = self.users(&work.network.id) == 0;
         work.friends = self.friends(&work.network);
         let joined = self.connections.get(index).and_then(|connection| connection.container.as_ref());
         let namespace = &joined.context("no container")?.namespace;
-        let done = self.inside.order(&Order::Teardown(Box::new(work)), namespace);
-        attached.addresses.iter().for_each(|place| self.leases.give_back(place.address));
-        done.map(drop)
+        self.inside.order(&Order::Teardown(Box::new(work)), namespace).map(drop)
+    }
+
+    fn give_back(&mut self, part: &Part) {
+        part.attached.addresses.iter().for_each(|place| self.leases.give_back(place.address));
     }
 
     /// Takes a container from all networks.
@@ -369,11 +398,13 @@ impl Desk {
             .and_then(|joined| joined.parts.pop())
         {
             // Its interface goes with its network namespace in any case, and with the last container all goes.
-            let _ = self.tear_down(index, part);
+            let _ = self.take_apart(index, &part);
+            self.give_back(&part);
         }
         if let Some(connection) = self.connections.get_mut(index) {
             connection.container = None;
         }
+        self.names.set(joined::names(&self.connections));
     }
 
     fn end(&mut self, index: usize) {

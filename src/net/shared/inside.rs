@@ -1,35 +1,31 @@
-//! The process that has netavark work: pid 1 of a pid namespace, so that whatever ends it ends aardvark-dns, too, which makes
-//! itself a daemon.
+//! The process that has netavark work: pid 1 of a pid namespace, so that whatever ends it ends all that netavark has started.
 //!
 //! Runs in: user, network, mount and pid namespaces of all networks, made by the keeper; a copy of its memory.
 
 use super::message::{self, Answer, Order, Work};
 use super::netavark::Programs;
-use super::{names, rules};
-use crate::net::dns::message::{Query, SERVFAIL};
+use super::rules;
 use crate::net::link::{Link, Opened};
 use crate::net::uplink::Uplink;
+use crate::sys::clone::enter_network;
 use crate::sys::mount::{self, Attr, Propagation};
 use crate::sys::process::Never;
 use crate::sys::{Named, fd, ids, process};
 use crate::userns::idmap::IdMaps;
 use crate::userns::write::{self, Writer};
-use anyhow::{Context, Result, bail, ensure};
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use anyhow::{Context, Result, anyhow, ensure};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Where netavark and aardvark-dns keep their files, one directory for networks with a way out and one for others: each has
-/// an aardvark-dns of its own, since names must not get out where nothing else does.
-const DIRS: [&str; 2] = ["/run/networks", "/run/internal"];
-/// A container's network namespace, while netavark needs its path. A descriptor that it inherits would stay with
-/// aardvark-dns.
+/// Where netavark keeps files.
+const DIR: &str = "/run/networks";
+/// A container's network namespace, while netavark needs its path. A descriptor that it inherits would stay with whatever it
+/// starts.
 const NAMESPACE: &str = "/run/namespace";
-/// Where aardvark-dns asks what it does not know, if names must not get out.
-const NOBODY: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// Until the keeper ends.
-pub fn run(socket: OwnedFd, maps: &IdMaps, writer: Writer, uplink: &Uplink, resolver: Ipv4Addr) -> Result<Never> {
+pub fn run(socket: OwnedFd, maps: &IdMaps, writer: Writer, uplink: &Uplink, resolvers: &[IpAddr]) -> Result<Never> {
     // Nothing of the keeper's is left open here.
     fd::place(socket.as_fd(), 0)?;
     std::mem::forget(socket);
@@ -37,34 +33,32 @@ pub fn run(socket: OwnedFd, maps: &IdMaps, writer: Writer, uplink: &Uplink, reso
     let keeper = rustix::stdio::stdin();
     rustix::thread::set_name(c"networks-inside").named(|| "prctl(NAME)".to_owned())?;
     become_root(keeper, maps, writer)?;
-    let resolv_conf = make_files()?;
+    make_files()?;
     harden();
-    let link = Link::of(uplink, Some(resolver));
+    let link = Link::of(uplink, resolvers.to_vec());
     let ends = Opened::open(&link).and_then(|opened| opened.set_up(&link)).context("network")?;
-    answer_failure()?;
     let gateways = [uplink.v4.map(|v4| IpAddr::V4(v4.gateway)), uplink.v6.map(|v6| IpAddr::V6(v6.gateway))];
     let gateways: Vec<IpAddr> = gateways.into_iter().flatten().collect();
     rules::set_up(&uplink.name, &gateways)?;
     message::send(keeper, &Answer::Ready(ends.tap.clone()), &ends.descriptors())?;
     drop(ends);
-    let inside = Inside { resolv_conf, resolver };
+    let inside = Inside { resolvers };
     loop {
         let Some((order, mut namespace)) = message::receive::<Order>(keeper)? else { process::exit_now(0) };
         let namespace = namespace.pop().context("no network namespace")?;
-        // What made itself a daemon and has ended: netavark would take it for one that lives.
+        // What made itself a daemon and has ended.
         while process::reap_ended()?.is_some() {}
         let answer = inside.obey(&order, &namespace).unwrap_or_else(|error| Answer::Failed(message::failure(&error)));
         message::send(keeper, &answer, &[])?;
     }
 }
 
-struct Inside {
-    /// What aardvark-dns reads at its start.
-    resolv_conf: PathBuf,
-    resolver: Ipv4Addr,
+struct Inside<'a> {
+    /// Where names are asked for.
+    resolvers: &'a [IpAddr],
 }
 
-impl Inside {
+impl Inside<'_> {
     fn obey(&self, order: &Order, namespace: &OwnedFd) -> Result<Answer> {
         mount::bind_file_here(&mount::path_of(namespace.as_fd()), NAMESPACE)?;
         let done = match order {
@@ -78,29 +72,35 @@ impl Inside {
     fn setup(&self, work: &Work, namespace: &OwnedFd) -> Result<String> {
         let Work { network, friends, is_only, .. } = work;
         if *is_only {
-            rules::add(network, self.resolver, friends)?;
+            rules::add(network, self.resolvers, friends)?;
         }
-        let server = if network.internal { NOBODY } else { self.resolver };
-        fs_err::write(&self.resolv_conf, format!("nameserver {server}\n"))?;
-        let mac = Programs::find(network.dns_enabled)?.setup(work, Path::new(NAMESPACE), self.dir(work))?;
-        if network.dns_enabled {
-            names::wait(work, namespace)?;
-        }
+        let mac = Programs::find()?.setup(work, Path::new(NAMESPACE), Path::new(DIR))?;
+        self.lead_to_resolvers(work, namespace)?;
         Ok(mac)
+    }
+
+    /// Routes to the resolvers over this network: a container without a way out has no others, and one that leaves another
+    /// network still has this one's.
+    fn lead_to_resolvers(&self, work: &Work, namespace: &OwnedFd) -> Result<()> {
+        let gateways = || work.network.subnets.iter().map(|pool| pool.gateway);
+        let like = |resolver: &IpAddr| gateways().find(|gateway| gateway.is_ipv4() == resolver.is_ipv4());
+        let pairs: Vec<_> = self.resolvers.iter().filter_map(|resolver| Some((*resolver, like(resolver)?))).collect();
+        std::thread::scope(|scope| {
+            let work = std::thread::Builder::new().name("routes".to_owned()).spawn_scoped(scope, move || {
+                enter_network(namespace)?;
+                rules::lead(&work.interface, &pairs, work.metric)
+            });
+            work.context("thread")?.join().map_err(|_| anyhow!("routes"))?
+        })
     }
 
     fn teardown(&self, work: &Work) -> Result<()> {
         let Work { network, friends, is_only, .. } = work;
-        let done = Programs::find(false)?.teardown(work, Path::new(NAMESPACE), self.dir(work));
+        let done = Programs::find().and_then(|all| all.teardown(work, Path::new(NAMESPACE), Path::new(DIR)));
         if *is_only {
-            rules::remove(network, self.resolver, friends)?;
+            rules::remove(network, self.resolvers, friends)?;
         }
         done
-    }
-
-    fn dir(&self, work: &Work) -> &'static Path {
-        let [open, internal] = DIRS;
-        Path::new(if work.network.internal { internal } else { open })
     }
 }
 
@@ -123,54 +123,17 @@ fn become_root(keeper: BorrowedFd<'_>, maps: &IdMaps, writer: Writer) -> Result<
     Ok(())
 }
 
-/// A /proc of these namespaces; a /run that is empty, so that nobody is asked to start aardvark-dns elsewhere (netavark asks
-/// systemd if there is /run/systemd/system); and a resolv.conf of its own, whose path comes back.
-fn make_files() -> Result<PathBuf> {
+/// A /proc of these namespaces; a /run that is empty, so that netavark asks nobody for anything (systemd, if there is
+/// /run/systemd/system).
+fn make_files() -> Result<()> {
     mount::set_propagation(Path::new("/"), Propagation::PRIVATE | Propagation::REC)?;
-    // Where its name leads, which on many hosts is below /run.
-    let resolv_conf = fs_err::canonicalize("/etc/resolv.conf").or_else(|_| fs_err::read_link("/etc/resolv.conf"));
     let hide = Attr::MOUNT_ATTR_NOSUID | Attr::MOUNT_ATTR_NODEV | Attr::MOUNT_ATTR_NOEXEC;
     for (kind, options, place) in [("proc", &[][..], "/proc"), ("tmpfs", &[("mode", Some("755"))][..], "/run")] {
         let new = mount::new_filesystem(kind, options, hide).with_context(|| format!("mount {place}"))?;
         mount::attach(new.as_fd(), mount::place(Path::new(place))?.as_fd(), Path::new(place))?;
     }
-    for dir in DIRS {
-        fs_err::create_dir(dir)?;
-    }
-    fs_err::write(NAMESPACE, "")?;
-    let own = PathBuf::from("/run/resolv.conf");
-    fs_err::write(&own, "")?;
-    match resolv_conf {
-        Ok(place) if place.starts_with("/run") => {
-            fs_err::create_dir_all(place.parent().unwrap_or(Path::new("/run")))?;
-            fs_err::write(&place, "")?;
-            Ok(place)
-        }
-        Ok(place) => {
-            let Some(target) = place.to_str() else { bail!("{}: not UTF-8", place.display()) };
-            mount::bind_file_here(&own, target)?;
-            Ok(own)
-        }
-        // There is none, and the host has no nameserver, either.
-        Err(_) => Ok(own),
-    }
-}
-
-/// Says of every name that it cannot be found out, whereupon clients ask the next server. aardvark-dns says nothing if it
-/// hears nothing. Without TCP, since no answer is longer than its question.
-fn answer_failure() -> Result<()> {
-    let socket = UdpSocket::bind((NOBODY, 53)).context("names of networks without a way out")?;
-    let answer = move || {
-        let mut message = [0; 4096];
-        while let Ok((length, client)) = socket.recv_from(&mut message) {
-            if let Some(query) = Query::parse(&message[..length]) {
-                // Whoever has gone asks again or not at all.
-                let _ = socket.send_to(&query.failure(SERVFAIL), client);
-            }
-        }
-    };
-    std::thread::Builder::new().name("failure".to_owned()).spawn(answer).context("thread")?;
-    Ok(())
+    fs_err::create_dir(DIR)?;
+    Ok(fs_err::write(NAMESPACE, "")?)
 }
 
 /// No container says where this namespace's packets go; and nobody here has an address twice, which to look for takes

@@ -10,6 +10,7 @@ use super::desk::{Desk, accept};
 use super::message::{self, Answer, Order, Reply};
 use super::{client, inside};
 use crate::error::{Advise, FAILED};
+use crate::net::dns::names::Names;
 use crate::net::link::Ends;
 use crate::net::service::{Carried, Service, Task};
 use crate::net::uplink::Uplink;
@@ -21,9 +22,10 @@ use crate::userns::write::{self, HelperFailed};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The first argument of a keeper. Not a verb of the command line: nobody types it.
 pub const ROLE: &str = "net-networks";
@@ -37,14 +39,16 @@ pub struct Start {
     pub maps: Vec<IdMaps>,
     /// The way out of all networks.
     pub uplink: Uplink,
-    /// Where names are forwarded.
-    pub resolver: Ipv4Addr,
+    /// Where names are asked for.
+    pub resolvers: Vec<IpAddr>,
 }
 
 /// What such a process does: standard input is the socket where it is asked. It is nobody's child, and whoever has started it
 /// may go on at once.
 pub fn main(start: &str) -> Result<u8> {
     rustix::thread::set_name(c"net-networks").named(|| "prctl(NAME)".to_owned())?;
+    // It outlives whoever has started it, and so would what that one has open.
+    fd::close_range(3, u32::MAX)?;
     let start: Start = serde_json::from_str(start)?;
     let alone = Alone::check()?;
     if let Side::Parent(_) = clone::clone(&alone, 0)? {
@@ -58,17 +62,18 @@ fn keep(alone: Alone, start: &Start) -> Result<()> {
     // What a terminal sends is for containers, and only their end ends it.
     process::new_session()?;
     let _signals = Blocked::all()?;
+    process::raise_open_files()?;
     rustix::process::chdir("/").named(|| "chdir(/)".to_owned())?;
     let listener = fd::inherited(0).context("no socket")?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .named(|| "open(/dev/null)".to_owned())?;
     fd::place(null.as_fd(), 0)?;
     drop(null);
-    let kept = begin(alone, start).and_then(|begun| serve(begun, &listener, start));
-    if let Err(error) = kept {
-        refuse(&listener, start, &error)?;
+    match begin(alone, start) {
+        // Those who wait when it ends begin anew.
+        Ok(begun) => serve(begun, &listener, start),
+        Err(error) => refuse(&listener, start, &error),
     }
-    Ok(())
 }
 
 /// Nobody can be served: whoever waits is told.
@@ -87,6 +92,7 @@ struct Begun {
     inside: Inside,
     service: Service,
     told: OwnedFd,
+    names: Arc<Names>,
 }
 
 fn begin(alone: Alone, start: &Start) -> Result<Begun> {
@@ -106,14 +112,15 @@ fn begin(alone: Alone, start: &Start) -> Result<Begun> {
         // If nobody listens any more all is over.
         let _ = message::send(&tell, &message::failure(&error), &[]);
     };
-    let carried = Some(Carried { ends, uplink: start.uplink.clone() });
+    let names = Arc::new(Names::default());
+    let carried = Some(Carried { ends, uplink: start.uplink.clone(), names: Some(names.clone()) });
     let service = Task { carried, doors: None, pid: inside.child.pid }.start(alone, tell)?;
-    Ok(Begun { inside, service, told })
+    Ok(Begun { inside, service, told, names })
 }
 
 fn serve(begun: Begun, listener: &OwnedFd, start: &Start) -> Result<()> {
-    let Begun { inside, service, told } = begun;
-    let mut desk = Desk::new(inside);
+    let Begun { inside, service, told, names } = begun;
+    let mut desk = Desk::new(inside, names);
     let lock = desk.serve(listener, &told, &start.dir);
     // Everything that was begun ends before anybody can begin anew, and before those who wait for it hear of the end.
     service.stop();
@@ -142,7 +149,7 @@ impl Inside {
         let child = match clone::clone(alone, flags).map_err(|error| (error.errno, error)) {
             Ok(Side::Child) => {
                 drop(ours);
-                let Err(error) = inside::run(theirs, maps, writer, &start.uplink, start.resolver);
+                let Err(error) = inside::run(theirs, maps, writer, &start.uplink, &start.resolvers);
                 let _ = message::send(rustix::stdio::stdin(), &Answer::Failed(message::failure(&error)), &[]);
                 process::exit_now(FAILED);
             }

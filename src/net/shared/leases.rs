@@ -31,7 +31,9 @@ impl Leases {
         let Lease { start_ip: first, end_ip: end } =
             pool.lease_range.unwrap_or(Lease { start_ip: subnet.first_host(), end_ip: subnet.last_host() });
         let after = |address| if address == end { first } else { next(address).unwrap_or(first) };
-        let start = self.last.get(&subnet.to_string()).map_or(first, |last| after(*last));
+        // It may be that of an earlier network with another range.
+        let last = self.last.get(&subnet.to_string()).copied().filter(|last| (first..=end).contains(last));
+        let start = last.map_or(first, after);
         let mut candidate = start;
         loop {
             if self.is_free(candidate, subnet, *gateway) {
@@ -88,6 +90,15 @@ mod tests {
         assert!(take(None).unwrap_err().to_string().contains("no available addresses"));
         leases.give_back("10.89.0.2".parse().unwrap());
         assert_eq!(leases.take(&pool, None).unwrap().to_string(), "10.89.0.2");
+    }
+
+    #[test]
+    fn the_last_address_of_an_earlier_network_does_not_count() {
+        let mut leases = Leases::default();
+        leases.take(&pool("10.1.0.0/24", None), None).unwrap();
+        let next = pool("10.1.0.0/24", Some(("10.1.0.200", "10.1.0.201")));
+        let mut take = || leases.take(&next, None).map(|address| address.to_string()).ok();
+        assert_eq!([take(), take(), take()], [Some("10.1.0.200".to_owned()), Some("10.1.0.201".to_owned()), None]);
     }
 
     #[test]

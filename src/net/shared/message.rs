@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// No message is longer, bytes: the kernel takes three times as many for one (`net.core.wmem_default`).
-const MAX: usize = 64 * 1024;
+pub const MAX: usize = 64 * 1024;
 
 /// To the keeper.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,8 +38,11 @@ pub enum Request {
     },
     /// The container of this connection has ended.
     Leave,
-    /// Who is connected?
-    List,
+    /// Who is connected? As many as go into an answer, after the first so many.
+    List {
+        /// So many are known.
+        after: usize,
+    },
 }
 
 /// From the keeper.
@@ -53,12 +56,14 @@ pub enum Reply {
     Disconnected(bool),
     /// Nothing of the container is left. Not said if all ends with it: then the connection does.
     Left,
-    /// Who is connected.
+    /// Who is connected; nobody if that were all.
     Connected(Vec<Connected>),
     /// It cannot be done.
     Failed(Failure),
     /// Nobody asked: what goes wrong meanwhile.
     Told(Failure),
+    /// Nobody asked: somebody else has connected the container or taken it from a network, and this is where it is now.
+    Moved(Vec<Attached>),
 }
 
 /// A container's part in a network.
@@ -85,8 +90,9 @@ pub struct Container {
     pub id: String,
     /// Its name, by which others find it.
     pub name: String,
-    /// Who is asked for names that no network knows; without any the host's.
-    pub dns: Vec<IpAddr>,
+    /// Names that no network knows are asked for where the host asks; if not, they are said to have failed, whereupon the
+    /// container asks its next server.
+    pub asks_host: bool,
 }
 
 /// A connection to a network.
@@ -151,7 +157,16 @@ pub struct Work {
     /// Nobody else is on the network.
     pub is_only: bool,
     /// Networks that this one is to reach and to be reached from.
-    pub friends: Vec<Definition>,
+    pub friends: Vec<Friend>,
+}
+
+/// A network that another one is to reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Friend {
+    /// Its bridge.
+    pub bridge: String,
+    /// Its ranges.
+    pub subnets: Vec<Subnet>,
 }
 
 /// From the process inside.

@@ -1,49 +1,51 @@
-//! netavark(1), which makes bridges and connects containers to them, and aardvark-dns, which answers their names.
+//! netavark(1), which makes bridges and connects containers to them. Names are not its business: docs/design/016 says why.
 //!
 //! Runs in: the user, network, mount and pid namespaces of all networks; [`Programs::find`] in the host's.
 
 use super::message::Work;
 use crate::error::Advise;
 use crate::paths;
+use crate::sys::process;
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::{Value, json};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
 
 /// Where it finds programs of its own: iptables and nft are in directories that users' PATHs leave out.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What it does in a tenth of a second may take so long on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What podman's packages put where users do not look, in this order; then PATH.
 const DIRECTORIES: [&str; 4] =
     ["/usr/lib/podman", "/usr/libexec/podman", "/usr/local/lib/podman", "/usr/local/libexec/podman"];
 
-/// Both, as they are installed.
+/// It, as it is installed.
 #[derive(Debug, Clone)]
 pub struct Programs {
     netavark: PathBuf,
-    aardvark: Option<PathBuf>,
 }
 
 impl Programs {
-    /// Looks for them; for aardvark-dns if there are names to be answered.
-    pub fn find(names: bool) -> Result<Programs> {
+    /// Looks for it and for what it needs.
+    pub fn find() -> Result<Programs> {
         let missing = |program: &str| {
             Err(anyhow!("networks that containers share need {program}, which is not installed")).hint(|| {
-                "an administrator can install all they need: apt install netavark aardvark-dns iptables; dnf install \
-                 netavark aardvark-dns iptables-nft\n--network pasta, a network of the container's own, needs none of it"
+                "an administrator can install all they need: apt install netavark iptables; dnf install netavark \
+                 iptables-nft\n--network pasta, a network of the container's own, needs none of it"
                     .to_owned()
             })
         };
         let Some(netavark) = find("netavark") else { return missing("netavark") };
-        let aardvark = find("aardvark-dns");
-        if names && aardvark.is_none() {
-            return missing("aardvark-dns");
-        }
         if !has("iptables") && !has("nft") {
             return missing("iptables");
         }
-        Ok(Programs { netavark, aardvark })
+        Ok(Programs { netavark })
     }
 
     /// Connects: the hardware address of the container's interface. `dir` is for files of theirs.
@@ -61,15 +63,29 @@ impl Programs {
     fn run(&self, verb: &str, work: &Work, namespace: &Path, dir: &Path) -> Result<Value> {
         let mut command = Command::new(&self.netavark);
         command.arg("--config").arg(dir).args(["--rootless", "true"]);
-        if let Some(aardvark) = &self.aardvark {
-            command.arg("--aardvark-binary").arg(aardvark);
-        }
         command.arg(verb).arg(namespace).env_clear().env("PATH", PATH);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("start netavark")?;
+        let pidfd = process::open_pidfd(child.id() as i32)?;
         // One that ends without reading says why.
         let _ = child.stdin.take().context("netavark: no standard input")?.write_all(&input(work)?);
-        let output = child.wait_with_output().context("netavark")?;
+        let output = std::thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let watch = std::thread::Builder::new().name("netavark".to_owned()).spawn_scoped(scope, move || {
+                // Nothing is sent: the other end goes when it has ended.
+                if told.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                    return process::send_signal(pidfd.as_fd(), libc::SIGKILL).is_ok();
+                }
+                false
+            });
+            let watch = watch.context("thread")?;
+            let output = child.wait_with_output().context("netavark");
+            drop::<std::sync::mpsc::Sender<()>>(tell);
+            match watch.join() {
+                Ok(true) => bail!("netavark: no answer after {} seconds", PATIENCE.as_secs()),
+                _ => output,
+            }
+        })?;
         let said: Option<Value> = serde_json::from_slice(&output.stdout).ok();
         if output.status.success() {
             return Ok(said.unwrap_or_default());
@@ -92,6 +108,8 @@ impl Programs {
 fn input(work: &Work) -> Result<Vec<u8>> {
     let mut network = work.network.clone();
     network.options.insert("metric".to_owned(), work.metric.to_string());
+    // It is to start nobody who answers names.
+    network.dns_enabled = false;
     let mut part = json!({
         "static_ips": work.addresses,
         "aliases": work.aliases,
@@ -100,16 +118,13 @@ fn input(work: &Work) -> Result<Vec<u8>> {
     if let Some(mac) = &work.mac {
         part["static_mac"] = mac.as_str().into();
     }
-    let mut all = json!({
+    let all = json!({
         "container_id": work.container.id,
         "container_name": work.container.name,
         "port_mappings": Value::Null,
         "networks": { network.name.as_str(): part },
         "network_info": { network.name.as_str(): network },
     });
-    if !work.container.dns.is_empty() {
-        all["dns_servers"] = json!(work.container.dns);
-    }
     Ok(serde_json::to_vec(&all)?)
 }
 

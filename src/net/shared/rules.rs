@@ -1,15 +1,17 @@
 //! What separates networks: rules (ip-rule(8)) by the bridge that a packet comes in from. It finds the bridge's own subnet,
-//! and otherwise the way out alone; nothing else exists for it.
+//! and otherwise the way out alone; nothing else exists for it. Nor does anything exist for a packet whose source is not of the
+//! bridge's subnet: an answer to it would go where its sender may not.
 //!
 //! Runs in: the user and network namespaces of all networks.
 
 use super::definition::Definition;
+use super::message::Friend;
 use super::subnet::Subnet;
 use crate::sys::netlink::{self, Message, Socket, family};
 use anyhow::{Context, Result};
 use linux_raw_sys::netlink as raw;
 use rustix::io::Errno;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 /// The table with the default routes of the way out.
 const WAY_OUT: u32 = 100;
@@ -34,7 +36,7 @@ pub fn set_up(interface: &str, gateways: &[IpAddr]) -> Result<()> {
     let interface = socket.index(interface)?.with_context(|| format!("{interface}: gone"))?;
     socket.request(gateways.iter().map(|gateway| default_route(interface, *gateway)).collect())?;
     for family in [V4, V6] {
-        let here = |priority| Rule { family, from: None, to: None, table: Some(LOCAL), priority };
+        let here = |priority| Rule { family, from: None, to: None, source: None, table: Some(LOCAL), priority };
         change(&socket, libc::RTM_NEWRULE, here(HERE))?;
         change(&socket, libc::RTM_DELRULE, here(0))?;
     }
@@ -42,31 +44,40 @@ pub fn set_up(interface: &str, gateways: &[IpAddr]) -> Result<()> {
 }
 
 /// For a network whose first container comes.
-pub fn add(network: &Definition, resolver: Ipv4Addr, friends: &[Definition]) -> Result<()> {
-    change_all(libc::RTM_NEWRULE, network, resolver, friends)
+pub fn add(network: &Definition, resolvers: &[IpAddr], friends: &[Friend]) -> Result<()> {
+    change_all(libc::RTM_NEWRULE, network, resolvers, friends)
 }
 
 /// For a network whose last container has gone.
-pub fn remove(network: &Definition, resolver: Ipv4Addr, friends: &[Definition]) -> Result<()> {
-    change_all(libc::RTM_DELRULE, network, resolver, friends)
+pub fn remove(network: &Definition, resolvers: &[IpAddr], friends: &[Friend]) -> Result<()> {
+    change_all(libc::RTM_DELRULE, network, resolvers, friends)
 }
 
-fn change_all(verb: u16, network: &Definition, resolver: Ipv4Addr, friends: &[Definition]) -> Result<()> {
+fn change_all(verb: u16, network: &Definition, resolvers: &[IpAddr], friends: &[Friend]) -> Result<()> {
     let socket = Socket::open()?;
-    of(network, resolver, friends).into_iter().try_for_each(|rule| change(&socket, verb, rule))
+    of(network, resolvers, friends).into_iter().try_for_each(|rule| change(&socket, verb, rule))
 }
 
-fn of<'a>(network: &'a Definition, resolver: Ipv4Addr, friends: &'a [Definition]) -> Vec<Rule<'a>> {
+/// The first bits of an address, and how many.
+type Range = (IpAddr, u8);
+
+fn range(subnet: Subnet) -> Range {
+    (subnet.network(), subnet.prefix())
+}
+
+fn of<'a>(network: &'a Definition, resolvers: &[IpAddr], friends: &'a [Friend]) -> Vec<Rule<'a>> {
     let bridge = network.network_interface.as_str();
-    let to = |from, address: IpAddr, prefix, table, priority| Rule {
-        family: family(address),
+    let rule = |from: &'a str, source: Range, to: Range, table, priority| Rule {
+        family: family(source.0),
         from: Some(from),
-        to: Some((address, prefix)),
+        to: Some(to),
+        source: Some(source),
         table: Some(table),
         priority,
     };
-    let subnet = |from, subnet: Subnet, table, priority| to(from, subnet.network(), subnet.prefix(), table, priority);
-    let mut all: Vec<Rule<'_>> = network.subnets.iter().map(|pool| subnet(bridge, pool.subnet, LOCAL, OWN)).collect();
+    let mut all = Vec::new();
+    let own: Vec<Range> = network.subnets.iter().map(|pool| range(pool.subnet)).collect();
+    let is_like = |one: &Range, other: &Range| one.0.is_ipv4() == other.0.is_ipv4();
     let loopback = [
         (IpAddr::from([127, 0, 0, 0]), 8),
         ([0, 0, 0, 0].into(), 8),
@@ -77,27 +88,39 @@ fn of<'a>(network: &'a Definition, resolver: Ipv4Addr, friends: &'a [Definition]
         family: family(to.0),
         from: Some(bridge),
         to: Some(to),
+        source: None,
         table: None,
         priority: LOOPBACK,
     }));
-    // Neighbours are asked for by addresses of the link and of groups.
-    for (first, prefix) in [(0xfe80, 10), (0xff00, 8)] {
-        all.push(to(bridge, Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0).into(), prefix, LOCAL, OWN));
+    let whole = |address: &IpAddr| (*address, if address.is_ipv4() { 32 } else { 128 });
+    let resolvers: Vec<Range> = resolvers.iter().map(whole).collect();
+    let link = |first| (IpAddr::V6(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0)), 10);
+    let (near, group) = (link(0xfe80), (link(0xff00).0, 8));
+    for own in &own {
+        all.push(rule(bridge, *own, *own, LOCAL, OWN));
+        // Whoever may ask them for what, they know.
+        all.extend(resolvers.iter().filter(|to| is_like(own, to)).map(|to| rule(bridge, *own, *to, LOCAL, OWN)));
+        // Neighbours are asked for by addresses of the link and of groups, and from there.
+        if own.0.is_ipv6() {
+            all.extend([near, group].map(|to| rule(bridge, *own, to, LOCAL, OWN)));
+        }
+        if !network.internal {
+            all.push(Rule { to: None, ..rule(bridge, *own, *own, WAY_OUT, OUT) });
+        }
+        for friend in friends {
+            let theirs = friend.bridge.as_str();
+            for their in friend.subnets.iter().map(|subnet| range(*subnet)).filter(|their| is_like(own, their)) {
+                all.push(rule(bridge, *own, their, MAIN, FRIENDS));
+                all.push(rule(theirs, their, *own, MAIN, FRIENDS));
+            }
+        }
     }
-    if !network.internal && !network.dns_enabled {
-        all.push(to(bridge, resolver.into(), 32, LOCAL, OWN));
-    }
-    for friend in friends {
-        let theirs = friend.network_interface.as_str();
-        all.extend(friend.subnets.iter().map(|pool| subnet(bridge, pool.subnet, MAIN, FRIENDS)));
-        all.extend(network.subnets.iter().map(|pool| subnet(theirs, pool.subnet, MAIN, FRIENDS)));
+    for source in [near, (Ipv6Addr::UNSPECIFIED.into(), 128)] {
+        let own = own.iter().filter(|own| own.0.is_ipv6()).copied();
+        all.extend(own.chain([near, group]).map(|to| rule(bridge, source, to, LOCAL, OWN)));
     }
     for family in [V4, V6] {
-        let any = |table, priority| Rule { family, from: Some(bridge), to: None, table, priority };
-        if !network.internal {
-            all.push(any(Some(WAY_OUT), OUT));
-        }
-        all.push(any(None, NOTHING));
+        all.push(Rule { family, from: Some(bridge), to: None, source: None, table: None, priority: NOTHING });
     }
     all
 }
@@ -106,7 +129,8 @@ struct Rule<'a> {
     family: u8,
     /// The interface that packets come in from.
     from: Option<&'a str>,
-    to: Option<(IpAddr, u8)>,
+    to: Option<Range>,
+    source: Option<Range>,
     /// Without one they go nowhere.
     table: Option<u32>,
     priority: u32,
@@ -124,9 +148,9 @@ fn change(socket: &Socket, verb: u16, rule: Rule<'_>) -> Result<()> {
 
 impl Rule<'_> {
     fn message(&self, verb: u16) -> Message {
-        let length = self.to.map_or(0, |(_, prefix)| prefix);
+        let length = |range: Option<Range>| range.map_or(0, |(_, prefix)| prefix);
         let action = if self.table.is_some() { netlink::TO_TABLE } else { UNREACHABLE };
-        let rule = Message::rule(verb, self.family, length, action);
+        let rule = Message::rule(verb, self.family, (length(self.to), length(self.source)), action);
         let mut message = rule.number(raw::FRA_PRIORITY as u32, self.priority);
         if let Some(table) = self.table {
             message = message.number(raw::FRA_TABLE as u32, table);
@@ -137,8 +161,27 @@ impl Rule<'_> {
         if let Some((address, _)) = self.to {
             message = message.address(raw::FRA_DST as u32, address);
         }
+        if let Some((address, _)) = self.source {
+            message = message.address(raw::FRA_SRC as u32, address);
+        }
         message
     }
+}
+
+/// Leads to single addresses, each by the gateway beside it, over an interface of this thread's network namespace.
+pub fn lead(interface: &str, pairs: &[(IpAddr, IpAddr)], metric: u32) -> Result<()> {
+    let socket = Socket::open()?;
+    let index = socket.index(interface)?.with_context(|| format!("{interface}: gone"))?;
+    let (scope, table) = (raw::rt_scope_t::RT_SCOPE_UNIVERSE as u32, MAIN);
+    let routes = pairs.iter().map(|(to, by)| {
+        let whole = if to.is_ipv4() { 32 } else { 128 };
+        Message::route("add route", family(*to), whole, raw::RTN_UNICAST as u32, scope, table)
+            .address(raw::rtattr_type_t::RTA_DST as u32, *to)
+            .address(raw::rtattr_type_t::RTA_GATEWAY as u32, *by)
+            .number(raw::rtattr_type_t::RTA_OIF as u32, index)
+            .number(raw::rtattr_type_t::RTA_PRIORITY as u32, metric)
+    });
+    Ok(socket.request(routes.collect())?)
 }
 
 fn default_route(interface: u32, gateway: IpAddr) -> Message {
