@@ -1,13 +1,14 @@
 //! A container that is ready to be started: its record, its bundle.
 
-use super::container::{Container, OfImage};
+use super::container::{Container, Found, OfImage};
 use super::ids::{self, Caller};
 use super::images::{self, Chosen, Remote};
 use super::network::{self, Outside};
 use super::networks::membership::{self, Shared};
 use super::record::{self, Record};
+use super::root::Accounts;
 use super::volumes::{self, Held};
-use super::{etc, overlay, root, said, skeleton};
+use super::{again, etc, overlay, root, said, skeleton};
 use crate::error::Failure;
 use crate::image::pull::Progress;
 use crate::runtime::bundle::Bundle;
@@ -20,6 +21,7 @@ use crate::sys::{Named, process};
 use crate::time::Time;
 use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, bail, ensure};
+use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 use std::os::unix::fs::FileTypeExt;
@@ -66,6 +68,18 @@ impl Unwritten {
     }
 }
 
+/// What a container is made of, when all is found.
+#[derive(Default)]
+struct Parts {
+    /// The ids of its files; none where it has those of another.
+    maps: Option<IdMaps>,
+    /// Why it has one id, if it was not asked for.
+    missing: Option<anyhow::Error>,
+    /// The directories that are stacked for its root.
+    layers: Vec<PathBuf>,
+    accounts: Accounts,
+}
+
 /// Makes the container's directories and its Spec; fetches the image if it has to.
 pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Result<Created> {
     let caller = Caller::this();
@@ -81,16 +95,65 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let chosen = image(options, maps.as_ref(), remote, progress)?;
     let config = chosen.as_ref().map(|chosen| &chosen.image.config);
     let options = &*volumes::complete(options, config)?;
-    let (layers, accounts) = match (&options.root, &chosen) {
-        (Root::Directory { path, overlay: false }, _) => (vec![], root::accounts(path, maps.as_ref())?),
-        (Root::Directory { path, overlay: true }, _) => (vec![path.clone()], root::accounts(path, maps.as_ref())?),
-        (Root::Image { .. }, chosen) => {
-            let layers = chosen.as_ref().map(|chosen| chosen.layers.clone()).unwrap_or_default();
+    let layers = chosen.as_ref().map(|chosen| chosen.layers.clone()).unwrap_or_default();
+    let parts = parts(options, maps, missing, layers)?;
+    let record = Record::create(options.name.as_deref(), !options.remove)?;
+    let layers = parts.layers.clone();
+    let (mut created, host) = assemble(options, config, joins, parts, record)?;
+    let mut about = None;
+    if chosen.is_some() || !options.remove {
+        let dir = created.record.on_disk()?;
+        about = Some(described(options, chosen.as_ref(), layers, &host, &created.bundle.spec)?);
+        if !options.remove {
+            again::write(&dir, options, config, &host)?;
+        }
+    }
+    if let Some(about) = about.take_if(|_| !options.remove) {
+        created.record.describe(&about, &created.bundle.spec)?;
+    }
+    created.unwritten = Unwritten { about, _image: chosen };
+    Ok(created)
+}
+
+/// The same of a container that was made before, to be started again.
+pub fn again(found: &Found) -> Result<Created> {
+    let (options, config) = again::read(found)?;
+    let joins = joins(&options)?;
+    let maps =
+        (joins.user.is_none() && !matches!(options.userns, Userns::Path(_))).then(|| found.container.maps.clone());
+    check_devices(&options)?;
+    let parts = parts(&options, maps, None, found.container.layers.clone())?;
+    let record = Record::open(found)?;
+    Ok(assemble(&options, config.as_ref(), joins, parts, record)?.0)
+}
+
+fn parts(
+    options: &Options,
+    maps: Option<IdMaps>,
+    missing: Option<anyhow::Error>,
+    layers: Vec<PathBuf>,
+) -> Result<Parts> {
+    let (layers, accounts) = match &options.root {
+        Root::Directory { path, overlay: false } => (vec![], root::accounts(path, maps.as_ref())?),
+        Root::Directory { path, overlay: true } => (vec![path.clone()], root::accounts(path, maps.as_ref())?),
+        Root::Image { .. } => {
             let accounts = root::accounts_in_layers(&layers, maps.as_ref())?;
             (layers, accounts)
         }
     };
-    let mut record = Record::create(options.name.as_deref(), !options.remove)?;
+    Ok(Parts { maps, missing, layers, accounts })
+}
+
+/// Everything of a container that is there only as long as somebody is responsible for it.
+fn assemble(
+    options: &Options,
+    config: Option<&ImageConfiguration>,
+    joins: Joins,
+    parts: Parts,
+    mut record: Record,
+) -> Result<(Created, Host)> {
+    let Parts { maps, missing, layers, accounts } = parts;
+    let caller = Caller::this();
     let overlays = overlays(options, &layers, &mut record)?;
     let (volumes, held) = volumes::hold(options, &record.id)?;
     let network = network::prepare(options, config)?;
@@ -123,20 +186,24 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     }
     let mut spec = build::build(options, config, &host)?;
     overlay::adapt(&mut spec, options.overlays, host.ids.as_ref())?;
-    let mut about = None;
-    if chosen.is_some() || !options.remove {
-        record.on_disk()?;
-        about = Some(described(options, chosen.as_ref(), layers, &host, &spec)?);
-    }
-    if let Some(about) = about.take_if(|_| !options.remove) {
-        record.describe(&about, &spec)?;
-    }
     let bundle = Bundle::new(&record.dir, spec)?;
     let Options { tty, interactive, timeout, .. } = *options;
     let note = missing.filter(|_| said::first_time(said::ONE_ID)).map(|error| Failure::from(&error));
-    let unwritten = Unwritten { about, _image: chosen };
-    let pidfile = options.pidfile.clone();
-    Ok(Created { record, bundle, tty, interactive, timeout, network, shared, note, unwritten, pidfile, _volumes: held })
+    let (unwritten, pidfile) = (Unwritten::default(), options.pidfile.clone());
+    let created = Created {
+        record,
+        bundle,
+        tty,
+        interactive,
+        timeout,
+        network,
+        shared,
+        note,
+        unwritten,
+        pidfile,
+        _volumes: held,
+    };
+    Ok((created, host))
 }
 
 impl Created {

@@ -1,5 +1,6 @@
 //! One verb a file: what can be done with containers. Returns data and prints nothing.
 
+mod again;
 pub mod changed;
 pub mod config;
 pub mod container;
@@ -8,6 +9,7 @@ pub mod etc;
 pub mod ids;
 pub mod images;
 pub mod inspect;
+pub mod log;
 pub mod login;
 pub mod names;
 pub mod network;
@@ -22,6 +24,7 @@ pub mod said;
 pub mod scratch;
 pub mod search;
 pub mod skeleton;
+pub mod state;
 pub mod system;
 pub mod unshare;
 pub mod volumes;

@@ -42,6 +42,15 @@ pub fn take(runtime: &Path, name: &str, id: &str, keep: bool) -> Result<Vec<Path
     Ok(links)
 }
 
+/// Takes the name of a container that is kept for this session, too. It may have got another one meanwhile.
+pub fn take_again(runtime: &Path, name: Option<&str>, id: &str) -> Result<Vec<PathBuf>> {
+    let Some(name) = name else { return Ok(Vec::new()) };
+    let _turn = lock(runtime)?;
+    let link = runtime.join("names").join(name);
+    let is_other = |holder: &str| Ok(holder != id && is_held(runtime, holder)?);
+    Ok(vec![take_link(link, name, id, is_other)?])
+}
+
 /// A name is taken by a symlink, which exists or not: two at once cannot have it both. One whose container is no more
 /// does not count.
 fn take_link(link: PathBuf, name: &str, id: &str, counts: impl Fn(&str) -> Result<bool>) -> Result<PathBuf> {

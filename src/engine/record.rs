@@ -6,8 +6,9 @@
 //! since several sessions with runtime directories of their own share it. Whoever makes the next container removes what
 //! nobody holds any more. A container without `--rm` has `DATA/containers/ID/` and `DATA/names/NAME` instead, which stay.
 
-use super::container::{self, Container};
+use super::container::{self, Container, Found};
 use super::scratch::{self, lock};
+use super::state::{Exit, Run};
 use super::{etc, names};
 use crate::net::port::Published;
 use crate::paths;
@@ -29,9 +30,10 @@ pub struct Record {
     pub id: String,
     /// The runtime directory, the bundle.
     pub dir: PathBuf,
-    /// What stays of it afterwards, if it was started.
+    /// It has a directory that can stay.
     keep: bool,
-    started: AtomicBool,
+    /// It does.
+    stays: AtomicBool,
     runtime: PathBuf,
     /// Symlinks.
     names: Vec<PathBuf>,
@@ -53,9 +55,9 @@ impl Record {
             make_layout(&runtime)?;
             rustix::fs::mkdir(&dir, Mode::RWXU).named(|| format!("mkdir({})", dir.display()))?;
         }
-        let started = AtomicBool::new(false);
+        let stays = AtomicBool::new(false);
         let (names, scratch) = (Vec::new(), None);
-        let mut record = Record { id, dir, keep, started, runtime, names, scratch, overlays: 0, _lock: lock };
+        let mut record = Record { id, dir, keep, stays, runtime, names, scratch, overlays: 0, _lock: lock };
         if keep {
             // Before its name: a name whose container has no directory is free.
             record.on_disk()?;
@@ -64,6 +66,40 @@ impl Record {
             record.names = names::take(&record.runtime, name, &record.id, keep)?;
         }
         Ok(record)
+    }
+
+    /// Takes over a container that was made before: nobody else is responsible for it.
+    pub fn open(found: &Found) -> Result<Record> {
+        let id = found.container.id.clone();
+        let runtime = paths::runtime_dir()?;
+        sweep(&runtime)?;
+        let in_use = || anyhow!("container {}: is running, or somebody is about to change it", found.shown());
+        let held = scratch::hold(&found.dir)?.with_context(in_use)?;
+        let path = lock_file(&runtime, &id);
+        let lock = loop {
+            match lock(&path, OFlags::CREATE) {
+                Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => make_layout(&runtime)?,
+                // A sweep may have removed it between its making and its taking.
+                Ok(Some(lock)) if path.exists() => break lock,
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(in_use()),
+                Err(error) => return Err(error),
+            }
+        };
+        let dir = container_dir(&runtime, &id);
+        match rustix::fs::mkdir(&dir, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).named(|| format!("mkdir({})", dir.display())).map_err(Into::into),
+        }
+        let names = names::take_again(&runtime, found.container.name.as_deref(), &id)?;
+        let scratch = Some((found.dir.clone(), held));
+        let stays = AtomicBool::new(true);
+        Ok(Record { id, dir, keep: true, stays, runtime, names, scratch, overlays: 0, _lock: lock })
+    }
+
+    /// It stays when this value goes, started or not.
+    pub fn stay(&self) {
+        self.stays.store(true, Ordering::Relaxed);
     }
 
     /// Writes container.json: from now on the container can be found, and its image is in use. One that is kept aside, then
@@ -84,12 +120,10 @@ impl Record {
     }
 
     /// Writes down how it ended, if anything of it stays.
-    pub fn ended(&self, status: u8) -> Result<()> {
+    pub fn ended(&self, status: u8, error: &str) -> Result<()> {
         let Some((dir, _)) = self.scratch.as_ref().filter(|_| self.keep) else { return Ok(()) };
-        let aside = dir.join(".exit.json");
-        let exit = serde_json::json!({ "status": status, "finished": Time::now() });
-        fs_err::write(&aside, exit.to_string())?;
-        Ok(fs_err::rename(aside, dir.join(container::EXIT))?)
+        let exit = Exit { status, finished: Time::now(), error: error.to_owned() };
+        write_whole(dir, container::EXIT, &exit)
     }
 
     /// Writes config.json.
@@ -102,16 +136,18 @@ impl Record {
         Ok(fs_err::write(self.dir.join(PORTS), serde_json::to_vec(published)?)?)
     }
 
-    /// Writes down the first process: aside, then renamed, so that nobody reads half of it.
+    /// Writes down the first process.
     pub fn started(&self, identity: &Identity) -> Result<()> {
-        let aside = self.dir.join(".process.json");
-        fs_err::write(&aside, serde_json::to_vec(identity)?)?;
-        self.started.store(true, Ordering::Relaxed);
-        if let Some((disk, _)) = self.scratch.as_ref().filter(|_| self.keep) {
-            // For other sessions of the user.
-            fs_err::write(disk.join(PROCESS), serde_json::to_vec(identity)?)?;
-        }
-        Ok(fs_err::rename(aside, self.dir.join(PROCESS))?)
+        self.stay();
+        let Some((disk, _)) = self.scratch.as_ref().filter(|_| self.keep) else {
+            let run = Run { process: *identity, started: Time::now(), boot: None };
+            return write_whole(&self.dir, PROCESS, &run);
+        };
+        // For other sessions of the user, and after the next boot.
+        let run = Run::now(*identity);
+        write_whole(disk, PROCESS, &run)?;
+        gone(rustix::fs::unlink(disk.join(container::EXIT)), disk)?;
+        write_whole(&self.dir, PROCESS, &run)
     }
 
     /// Called while the container runs: does what would otherwise be done after its end.
@@ -163,6 +199,13 @@ impl Record {
     }
 }
 
+/// Writes a file aside, then renames it, so that nobody reads half of it.
+fn write_whole<T: serde::Serialize>(dir: &Path, name: &str, value: &T) -> Result<()> {
+    let aside = dir.join(format!(".{name}"));
+    fs_err::write(&aside, serde_json::to_vec(value)?)?;
+    Ok(fs_err::rename(aside, dir.join(name))?)
+}
+
 const CONFIG: &str = "config.json";
 const ROOT: &str = "rootfs";
 /// Its first process.
@@ -172,7 +215,7 @@ pub const PORTS: &str = "ports.json";
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let stays = self.keep && self.started.load(Ordering::Relaxed);
+        let stays = self.keep && self.stays.load(Ordering::Relaxed);
         // What cannot be removed now is removed by the next one: the lock's file is still there then.
         let give = if self.keep { scratch::remove } else { scratch::give_back };
         if !stays && self.scratch.as_ref().is_some_and(|(scratch, _)| give(scratch).is_err()) {
@@ -290,6 +333,11 @@ pub fn gone(result: rustix::io::Result<()>, path: &Path) -> Result<()> {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno).named(|| format!("remove({})", path.display())).map_err(Into::into),
     }
+}
+
+/// The directory of a container in this session.
+pub fn runtime_of(id: &str) -> Result<PathBuf> {
+    Ok(container_dir(&paths::runtime_dir()?, id))
 }
 
 fn container_dir(runtime: &Path, id: &str) -> PathBuf {

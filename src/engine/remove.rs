@@ -1,10 +1,9 @@
 //! `rm`: a container that is kept goes, with its changes.
 
 use super::container::{self, Found};
-use super::{names, record, scratch, volumes};
+use super::{names, scratch, state, volumes};
 use crate::error::Advise;
 use crate::paths;
-use crate::runtime::state::Identity;
 use crate::sys::process;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::io::Errno;
@@ -60,13 +59,8 @@ pub fn prune(admits: impl Fn(&Found) -> bool) -> Result<Vec<String>> {
 
 /// Kills the first process, with which all others end, and waits until whoever is responsible has let go.
 fn kill(found: &Found) -> Result<()> {
-    // Of another session it is in the directory on disk.
-    let session = paths::runtime_dir()?.join("containers").join(&found.container.id);
-    for dir in [&session, &found.dir] {
-        // If it is not there, the container is about to begin or to end.
-        let Ok(text) = fs_err::read(dir.join(record::PROCESS)) else { continue };
-        let identity: Identity = serde_json::from_slice(&text)?;
-        let Some(pidfd) = identity.open() else { continue };
+    // If there is none, the container is about to begin or to end.
+    if let Some(pidfd) = state::run(found)?.and_then(|run| run.open()) {
         match process::send_signal(pidfd.as_fd(), libc::SIGKILL) {
             // It has ended meanwhile.
             Err(error) if error.errno == Errno::SRCH => {}

@@ -1,12 +1,13 @@
 //! Addresses and names of interfaces, as options have them.
 
 use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// The hardware address of one Ethernet interface (IEEE 802: the lowest bit of the first octet is clear).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mac([u8; 6]);
 
 impl Mac {

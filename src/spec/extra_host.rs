@@ -2,10 +2,11 @@
 
 use super::{address, name};
 use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// One line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtraHost {
     /// At least one.
     pub names: Vec<String>,
@@ -14,7 +15,7 @@ pub struct ExtraHost {
 }
 
 /// Where a name leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     /// There.
     Address(IpAddr),

@@ -16,6 +16,7 @@ pub mod env;
 pub mod extra_host;
 pub mod host;
 pub mod idmapping;
+pub mod log;
 pub mod masks;
 pub mod merged;
 pub mod mount;

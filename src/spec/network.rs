@@ -7,12 +7,13 @@ use super::subnet::AnySubnet;
 use super::uplink::{Request, Uplink, once, pasta, slirp};
 use crate::error::Advise;
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// What a container is connected to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Network {
     /// Nothing was said: [`Uplink::default`].
     #[default]
@@ -32,7 +33,7 @@ pub enum Network {
 }
 
 /// A container's part in one network.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Membership {
     /// The network's name.
     pub network: String,
@@ -49,7 +50,7 @@ pub struct Membership {
 }
 
 /// What other options say of the network.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Own {
     /// `--ip`.
     pub ip: Option<Ipv4Addr>,

@@ -7,11 +7,13 @@ use super::extra_host::ExtraHost;
 use super::network::Network;
 use super::port::{Exposed, Publish};
 use super::resolver::Resolver;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Everything that `rbox run` and `rbox create` can be asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Options {
     /// What the container runs.
     pub root: Root,
@@ -119,7 +121,7 @@ pub struct Options {
 }
 
 /// Where the root filesystem comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Root {
     /// `--rootfs DIR[:O]`.
     Directory {
@@ -144,7 +146,7 @@ impl Default for Root {
 }
 
 /// `--pull`: when a registry is asked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pull {
     /// Every time; without an answer nothing runs.
     Always,
@@ -158,7 +160,7 @@ pub enum Pull {
 }
 
 /// One mount that was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mount {
     /// A directory or file of the host.
     Bind {
@@ -204,7 +206,7 @@ impl Mount {
 }
 
 /// A volume that is to be mounted; made if there is none of that name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
     /// Its name; none for an anonymous one.
     pub name: Option<String>,
@@ -223,7 +225,7 @@ pub struct Volume {
 }
 
 /// `--volumes-from CONTAINER[:ro]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumesFrom {
     /// Name or id.
     pub container: String,
@@ -232,7 +234,7 @@ pub struct VolumesFrom {
 }
 
 /// Mount propagation of a bind (mount_namespaces(7)).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Propagation {
     /// `private`, not below.
     Private,
@@ -250,7 +252,7 @@ pub enum Propagation {
 }
 
 /// `--device HOST[:CONTAINER]`; permissions other than `rwm` cannot be enforced without root and are refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     /// Absolute path on the host: a device node, or a directory of them.
     pub source: PathBuf,
@@ -259,7 +261,7 @@ pub struct Device {
 }
 
 /// Where a namespace comes from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Namespace {
     /// A new one: `private`.
     #[default]
@@ -273,7 +275,7 @@ pub enum Namespace {
 }
 
 /// `--userns`, in podman's words.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Userns {
     /// The caller is root inside, the subordinate range follows. Also what `host` means without root.
     #[default]
@@ -301,7 +303,7 @@ pub enum Userns {
 }
 
 /// One `--uidmap` or `--gidmap` entry, `INSIDE:FROM:COUNT`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMapRequest {
     /// First id in the container.
     pub inside: u32,
@@ -314,7 +316,7 @@ pub struct IdMapRequest {
 }
 
 /// `--id-mode`: where ids come from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IdMode {
     /// The subordinate range if there is one that works, else the caller's own id alone.
     #[default]
@@ -326,7 +328,7 @@ pub enum IdMode {
 }
 
 /// `--id-overflow`: what becomes of files in an image whose owner is not mapped.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IdOverflow {
     /// The image is refused.
     #[default]
@@ -336,7 +338,7 @@ pub enum IdOverflow {
 }
 
 /// How overlays are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Overlays {
     /// By the kernel.
     Kernel,
@@ -347,7 +349,7 @@ pub enum Overlays {
 }
 
 /// `--security-opt`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Security {
     /// `no-new-privileges`.
     pub no_new_privileges: bool,
@@ -364,7 +366,7 @@ pub struct Security {
 }
 
 /// `--security-opt seccomp=`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Seccomp {
     /// The profile built into rbox; also `builtin`.
     #[default]
@@ -376,7 +378,7 @@ pub enum Seccomp {
 }
 
 /// `--ulimit NAME=SOFT[:HARD]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ulimit {
     /// Lower case without `rlimit_`, for instance `nofile`.
     pub name: String,

@@ -4,6 +4,7 @@ use super::address;
 use crate::error::Advise;
 pub use crate::net::port::Protocol;
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
@@ -12,7 +13,7 @@ use std::ops::RangeInclusive;
 const MOST: usize = 65536;
 
 /// Which port of the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostPort {
     /// Any that is free, the same one on all addresses.
     Random,
@@ -23,7 +24,7 @@ pub enum HostPort {
 }
 
 /// One port of the container on the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publish {
     /// The host's address; none is all of them, of IPv4 and of IPv6.
     pub host_ip: Option<IpAddr>,
@@ -36,7 +37,7 @@ pub struct Publish {
 }
 
 /// Ports that a container says it serves: `--expose`, or an image's `ExposedPorts`. None of them is 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exposed {
     /// One or many.
     pub ports: RangeInclusive<u16>,

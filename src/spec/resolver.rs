@@ -2,10 +2,11 @@
 
 use super::address;
 use anyhow::{Result, bail, ensure};
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// What is in the file; none of it is as on the host.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolver {
     /// podman's `--dns none`: the image's file stays as it is.
     pub is_image_own: bool,

@@ -2,6 +2,7 @@
 
 use super::address;
 use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -45,7 +46,7 @@ impl Address for Ipv6Addr {
 }
 
 /// A range that shares its first bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet<A> {
     /// Its lowest address.
     pub network: A,
@@ -89,7 +90,7 @@ fn hosts<A: Address>(prefix: u8) -> u128 {
 }
 
 /// A range of either family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AnySubnet {
     /// Of IPv4.
     V4(Subnet<Ipv4Addr>),

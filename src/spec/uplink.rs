@@ -11,6 +11,7 @@ use super::subnet::{self, Address, Subnet};
 use crate::error::Advise;
 pub use crate::net::uplink::Outbound;
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The kernel drops IPv6 from an interface with less (RFC 8200, section 5).
@@ -21,7 +22,7 @@ const MTU: u16 = 65520;
 const SLIRP_GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 
 /// Who carries the packets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Helper {
     /// pasta if it works here, else slirp4netns.
     #[default]
@@ -33,7 +34,7 @@ pub enum Helper {
 }
 
 /// A container's own interface and what is behind it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uplink {
     /// Who carries the packets.
     pub helper: Helper,
@@ -57,7 +58,7 @@ pub struct Uplink {
 }
 
 /// Addresses of one family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addresses<A> {
     /// The container's.
     pub address: A,
@@ -68,7 +69,7 @@ pub struct Addresses<A> {
 }
 
 /// How services on the host's loopback interface are reached from the container.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HostLoopback {
     /// Not at all.
     #[default]
@@ -147,7 +148,7 @@ impl<A: Address> Addresses<A> {
 }
 
 /// What was asked for, by whichever option.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Who carries the packets.
     pub helper: Helper,
@@ -172,7 +173,7 @@ pub struct Request {
 }
 
 /// Families of addresses that a container is to have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Families {
     /// IPv4, and IPv6 where it can be.
     #[default]
@@ -184,7 +185,7 @@ pub enum Families {
 }
 
 /// What was asked for in one family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted<A> {
     /// The container's address.
     pub address: Option<A>,

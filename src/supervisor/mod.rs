@@ -86,7 +86,7 @@ pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
     drop(servers);
     let status = status?;
     // On a full disk it is not known afterwards how it ended; the status counts now.
-    let _ = created.record.ended(status);
+    let _ = created.record.ended(status, "");
     Ok(status)
 }
 

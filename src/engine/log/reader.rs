@@ -1,0 +1,282 @@
+//! The reading side of a log, also while it is written.
+
+use super::entry::{self, Entry};
+use super::{FILE, file};
+use anyhow::Result;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use std::fs::File;
+use std::io::Read;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// As much is read at once, bytes.
+const CHUNK: usize = 64 * 1024;
+/// How many files there may be.
+const FILES: u32 = 1000;
+
+/// Reads a log from the oldest file to the one that is written to.
+#[derive(Debug)]
+pub struct Reader {
+    dir: PathBuf,
+    /// None if there is none yet.
+    file: Option<File>,
+    /// What was read and has no end yet.
+    rest: Vec<u8>,
+    /// Files that were removed before they could be read.
+    pub lost: bool,
+}
+
+impl Reader {
+    /// At the beginning of the log in a container's directory.
+    pub fn open(dir: &Path) -> Result<Reader> {
+        let mut reader = Reader { dir: dir.to_owned(), file: None, rest: Vec::new(), lost: false };
+        reader.file = reader.oldest()?;
+        Ok(reader)
+    }
+
+    /// At the last `count` entries.
+    pub fn open_at_tail(dir: &Path, count: usize) -> Result<Reader> {
+        let mut reader = Reader { dir: dir.to_owned(), file: None, rest: Vec::new(), lost: false };
+        let mut left = count;
+        for number in 0..FILES {
+            let Some(opened) = open(&file(dir, number))? else { break };
+            let start = tail(&opened, &mut left)?;
+            seek(&opened, start)?;
+            reader.file = Some(opened);
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(reader)
+    }
+
+    fn oldest(&self) -> Result<Option<File>> {
+        let mut oldest = None;
+        for number in 0..FILES {
+            match open(&file(&self.dir, number))? {
+                Some(opened) => oldest = Some(opened),
+                None => break,
+            }
+        }
+        Ok(oldest)
+    }
+
+    /// Gives everything that is there to `each`, until that says no.
+    pub fn read(&mut self, each: &mut dyn FnMut(&Entry<'_>) -> Result<bool>) -> Result<bool> {
+        loop {
+            // Before it is read to its end: whoever begins a new file writes to the old one no more.
+            let number = self.number()?;
+            if !self.drain(each)? {
+                return Ok(false);
+            }
+            match number {
+                Some(0) => return Ok(true),
+                Some(_) => {
+                    // There may be further ones by now.
+                    let newer = self.number()?.map(|number| number.saturating_sub(1));
+                    self.file = match newer {
+                        Some(number) => open(&file(&self.dir, number))?,
+                        None => self.oldest()?,
+                    };
+                    self.rest.clear();
+                }
+                None => {
+                    self.lost |= self.file.is_some();
+                    self.file = self.oldest()?;
+                    self.rest.clear();
+                    if self.file.is_none() {
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Which file of the log is the one that is read, at this moment.
+    fn number(&self) -> Result<Option<u32>> {
+        let Some(own) = &self.file else { return Ok(None) };
+        let own = own.metadata()?;
+        for number in 0..FILES {
+            match rustix::fs::stat(file(&self.dir, number)) {
+                Ok(stat) if (stat.st_dev, stat.st_ino) == (own.dev(), own.ino()) => return Ok(Some(number)),
+                Ok(_) => {}
+                // The first one is missing for a moment when a new one is begun.
+                Err(_) if number == 0 => {}
+                Err(_) => break,
+            }
+        }
+        Ok(None)
+    }
+
+    fn drain(&mut self, each: &mut dyn FnMut(&Entry<'_>) -> Result<bool>) -> Result<bool> {
+        let Some(file) = &mut self.file else { return Ok(true) };
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let length = file.read(&mut chunk)?;
+            if length == 0 {
+                return Ok(true);
+            }
+            self.rest.extend(&chunk[..length]);
+            let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            for line in self.rest[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                // What cannot be read is half a line of somebody who was killed.
+                if let Some(entry) = entry::read(line) {
+                    if !each(&entry)? {
+                        return Ok(false);
+                    }
+                }
+            }
+            self.rest.drain(..whole);
+        }
+    }
+}
+
+/// Waits for changes in a container's directory.
+#[derive(Debug)]
+pub struct Watch(OwnedFd);
+
+impl Watch {
+    /// From now on.
+    pub fn on(dir: &Path) -> Result<Watch> {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(std::io::Error::from)?;
+        let what = WatchFlags::MODIFY
+            | WatchFlags::CREATE
+            | WatchFlags::MOVED_TO
+            | WatchFlags::DELETE
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::MOVE_SELF;
+        inotify::add_watch(&inotify, dir, what).map_err(std::io::Error::from)?;
+        Ok(Watch(inotify))
+    }
+
+    /// Waits until something has changed, or for a second.
+    pub fn wait(&self) -> Result<()> {
+        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut fds, Some(&second))).map_err(std::io::Error::from)?;
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(&self.0, &mut buffer);
+        while events.next().is_ok() {}
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn seek(mut file: &File, to: u64) -> Result<()> {
+    use std::io::{Seek, SeekFrom};
+    file.seek(SeekFrom::Start(to))?;
+    Ok(())
+}
+
+/// Where the last `left` lines of a file begin; `left` becomes how many are still missing.
+fn tail(file: &File, left: &mut usize) -> Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut chunk = vec![0; CHUNK];
+    let mut is_last = true;
+    while end > 0 {
+        let start = end.saturating_sub(CHUNK as u64);
+        let part = &mut chunk[..(end - start) as usize];
+        file.read_exact_at(part, start)?;
+        for (at, _) in part.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+            // That at the very end ends the last line.
+            if std::mem::take(&mut is_last) && start + at as u64 + 1 == file.metadata()?.len() {
+                if *left == 0 {
+                    return Ok(start + at as u64 + 1);
+                }
+                continue;
+            }
+            *left -= 1;
+            if *left == 0 {
+                return Ok(start + at as u64 + 1);
+            }
+        }
+        end = start;
+    }
+    if file.metadata()?.len() > 0 {
+        *left = left.saturating_sub(1);
+    }
+    Ok(0)
+}
+
+/// True for a file of a log.
+pub fn is_log(name: &str) -> bool {
+    name.strip_prefix(FILE).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Stream;
+    use super::super::writer::Writer;
+    use super::*;
+    use crate::spec::log::Log;
+
+    fn all(reader: &mut Reader) -> Vec<String> {
+        let mut found = Vec::new();
+        reader
+            .read(&mut |entry| {
+                found.push(String::from_utf8_lossy(&entry.text).trim_end().to_owned());
+                Ok(true)
+            })
+            .unwrap();
+        found
+    }
+
+    #[test]
+    fn files_that_are_rotated_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log { max_size: 500, max_file: 4, ..Log::default() };
+        let mut writer = Writer::open(dir.path(), &log).unwrap();
+        let mut reader = Reader::open(dir.path()).unwrap();
+        let mut found = Vec::new();
+        for number in 0..200 {
+            writer.take(Stream::Out, format!("{number}\n").as_bytes());
+            // Sometimes late, by more than a file.
+            if number % 13 == 0 {
+                found.extend(all(&mut reader));
+            }
+        }
+        found.extend(all(&mut reader));
+        assert_eq!(found, (0..200).map(|number| number.to_string()).collect::<Vec<_>>());
+        assert!(!reader.lost);
+        for number in 200..300 {
+            writer.take(Stream::Out, format!("{number}\n").as_bytes());
+        }
+        // Too late.
+        let late = all(&mut reader);
+        assert!(reader.lost && late.len() < 100 && late.last().unwrap() == "299");
+    }
+
+    #[test]
+    fn the_last_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log { max_size: 500, max_file: 4, ..Log::default() };
+        let mut writer = Writer::open(dir.path(), &log).unwrap();
+        for number in 0..40 {
+            writer.take(Stream::Out, format!("{number}\n").as_bytes());
+        }
+        let kept = all(&mut Reader::open(dir.path()).unwrap());
+        for count in [0, 1, 2, 7, 8, 9, 15, 1000] {
+            let expected = &kept[kept.len().saturating_sub(count)..];
+            assert_eq!(all(&mut Reader::open_at_tail(dir.path(), count).unwrap()), expected, "{count}");
+        }
+    }
+
+    #[test]
+    fn no_log_yet() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut reader = Reader::open(dir.path()).unwrap();
+        assert!(all(&mut reader).is_empty());
+        Writer::open(dir.path(), &Log::default()).unwrap().take(Stream::Err, b"x\n");
+        assert_eq!(all(&mut reader), ["x"]);
+    }
+}

@@ -1,0 +1,225 @@
+//! The writing side of a log.
+
+use super::{LONGEST, Stream, entry, file};
+use crate::spec::log::{Driver, Log};
+use crate::time::Time;
+use anyhow::Result;
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Writes what a container says. What the disk does not take is counted, and told when there is room again.
+#[derive(Debug)]
+pub struct Writer {
+    dir: PathBuf,
+    log: Log,
+    /// None if nothing is kept.
+    file: Option<File>,
+    size: u64,
+    /// The beginning of a line whose end is still to come, of each stream.
+    begun: [Vec<u8>; 2],
+    /// What goes to the file with the next write.
+    ready: Vec<u8>,
+    /// Bytes that the disk has not taken.
+    lost: u64,
+}
+
+impl Writer {
+    /// Goes on with the log in a container's directory, or begins it.
+    pub fn open(dir: &Path, log: &Log) -> Result<Writer> {
+        let is_kept = matches!(log.driver, Driver::JsonFile | Driver::K8sFile);
+        let mut writer = Writer {
+            dir: dir.to_owned(),
+            log: log.clone(),
+            file: None,
+            size: 0,
+            begun: Default::default(),
+            ready: Vec::new(),
+            lost: 0,
+        };
+        if is_kept {
+            writer.begin()?;
+        }
+        Ok(writer)
+    }
+
+    /// Takes what a stream has said.
+    pub fn take(&mut self, stream: Stream, mut bytes: &[u8]) {
+        if self.file.is_none() {
+            return;
+        }
+        let time = Time::now().to_string();
+        let driver = self.log.driver;
+        let Writer { begun, ready, .. } = self;
+        let begun = &mut begun[stream as usize];
+        while !bytes.is_empty() {
+            let room = LONGEST - begun.len();
+            let line = bytes.iter().take(room).position(|byte| *byte == b'\n').map(|at| at + 1);
+            let length = line.unwrap_or(room.min(bytes.len()));
+            let (part, rest) = bytes.split_at(length);
+            bytes = rest;
+            if line.is_none() && length < room {
+                begun.extend(part);
+            } else if begun.is_empty() {
+                entry::write(ready, driver, stream, &time, part);
+            } else {
+                begun.extend(part);
+                entry::write(ready, driver, stream, &time, begun);
+                begun.clear();
+            }
+        }
+        self.flush();
+    }
+
+    /// The last lines that have no end.
+    pub fn finish(&mut self) {
+        let time = Time::now().to_string();
+        for stream in [Stream::Out, Stream::Err] {
+            let begun = std::mem::take(&mut self.begun[stream as usize]);
+            if !begun.is_empty() {
+                entry::write(&mut self.ready, self.log.driver, stream, &time, &begun);
+            }
+        }
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        if self.ready.is_empty() {
+            return;
+        }
+        if self.log.max_size > 0 && self.size > 0 && self.size + self.ready.len() as u64 > self.log.max_size {
+            // If it cannot be, this file goes on.
+            let _ = self.rotate();
+        }
+        if self.lost > 0 {
+            let text = format!("rbox: {} bytes of output were lost: the disk was full\n", self.lost);
+            let mut note = Vec::new();
+            entry::write(&mut note, self.log.driver, Stream::Err, &Time::now().to_string(), text.as_bytes());
+            if self.put(&note) {
+                self.lost = 0;
+            }
+        }
+        let ready = std::mem::take(&mut self.ready);
+        if !self.put(&ready) {
+            self.lost += ready.len() as u64;
+        }
+        self.ready = ready;
+        self.ready.clear();
+        // One long burst is no reason to hold much for ever.
+        self.ready.shrink_to(2 * 64 * 1024);
+    }
+
+    /// All of it, or nothing: half a line would spoil the next.
+    fn put(&mut self, bytes: &[u8]) -> bool {
+        let Some(file) = &mut self.file else { return true };
+        if file.write_all(bytes).is_ok() {
+            self.size += bytes.len() as u64;
+            return true;
+        }
+        let _ = file.set_len(self.size).and_then(|()| file.seek(SeekFrom::Start(self.size)));
+        false
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        let path = file(&self.dir, 0);
+        let mut opened =
+            fs_err::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?.into_file();
+        self.size = opened.seek(SeekFrom::End(0))?;
+        let mut last = [b'\n'];
+        if self.size > 0 && opened.read_at(&mut last, self.size - 1).is_ok() && last != *b"\n" {
+            // Whoever wrote last was killed half-way.
+            opened.write_all(b"\n")?;
+            self.size += 1;
+        }
+        self.file = Some(opened);
+        Ok(())
+    }
+
+    /// Every file gets the next number, and the last one goes.
+    fn rotate(&mut self) -> Result<()> {
+        for number in (1..self.log.max_file).rev() {
+            match rustix::fs::rename(file(&self.dir, number - 1), file(&self.dir, number)) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(std::io::Error::from(errno).into()),
+            }
+        }
+        if self.log.max_file == 1 {
+            fs_err::remove_file(file(&self.dir, 0))?;
+        }
+        self.begin()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(path: &Path) -> Vec<(Stream, String)> {
+        let text = fs_err::read(path).unwrap();
+        let entries = text.split_inclusive(|byte| *byte == b'\n').map(|line| {
+            let entry = entry::read(line.strip_suffix(b"\n").unwrap()).unwrap();
+            (entry.stream, String::from_utf8(entry.text.into_owned()).unwrap())
+        });
+        entries.collect()
+    }
+
+    #[test]
+    fn lines_whole_and_in_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path(), &Log::default()).unwrap();
+        writer.take(Stream::Out, b"one\ntw");
+        writer.take(Stream::Err, b"error");
+        writer.take(Stream::Out, b"o\n");
+        let long = vec![b'x'; LONGEST + 10];
+        writer.take(Stream::Out, &long);
+        writer.take(Stream::Out, b"\n");
+        writer.finish();
+        let expected = [
+            (Stream::Out, "one\n".to_owned()),
+            (Stream::Out, "two\n".to_owned()),
+            (Stream::Out, "x".repeat(LONGEST)),
+            (Stream::Out, "x".repeat(10) + "\n"),
+            (Stream::Err, "error".to_owned()),
+        ];
+        assert_eq!(lines(&file(dir.path(), 0)), expected);
+        // What comes later goes behind it.
+        Writer::open(dir.path(), &Log::default()).unwrap().take(Stream::Out, b"later\n");
+        assert_eq!(lines(&file(dir.path(), 0)).len(), 6);
+        // Somebody was killed half-way.
+        fs_err::OpenOptions::new().append(true).open(file(dir.path(), 0)).unwrap().write_all(b"{\"log").unwrap();
+        Writer::open(dir.path(), &Log::default()).unwrap().take(Stream::Out, b"last\n");
+        assert!(fs_err::read(file(dir.path(), 0)).unwrap().ends_with(b"Z\"}\n"));
+        assert_eq!(fs_err::read_to_string(file(dir.path(), 0)).unwrap().lines().count(), 8);
+    }
+
+    #[test]
+    fn so_many_files_of_so_many_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log { max_size: 1000, max_file: 3, ..Log::default() };
+        let mut writer = Writer::open(dir.path(), &log).unwrap();
+        for number in 0..100 {
+            writer.take(Stream::Out, format!("line {number}\n").as_bytes());
+        }
+        let mut all = Vec::new();
+        for number in (0..3).rev() {
+            let path = file(dir.path(), number);
+            assert!(fs_err::metadata(&path).unwrap().len() <= 1000);
+            all.extend(lines(&path).into_iter().map(|(_, text)| text));
+        }
+        assert!(!file(dir.path(), 3).exists());
+        assert_eq!(all.last().unwrap(), "line 99\n");
+        let first: usize = all[0].trim_start_matches("line ").trim_end().parse().unwrap();
+        assert_eq!(all.len(), 100 - first);
+    }
+
+    #[test]
+    fn nothing_is_kept_if_nothing_is_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path(), &Log { driver: Driver::None, ..Log::default() }).unwrap();
+        writer.take(Stream::Out, b"x\n");
+        writer.finish();
+        assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

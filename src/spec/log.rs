@@ -1,0 +1,106 @@
+//! `--log-driver` and `--log-opt`: what becomes of a container's output.
+
+use super::size;
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What is kept of a container's output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// In which form.
+    pub driver: Driver,
+    /// How long a file gets, bytes, before the next one begins; 0 is no limit.
+    pub max_size: u64,
+    /// How many files there are, the one that is written to among them; at least 1.
+    pub max_file: u32,
+}
+
+/// The form, in docker's and podman's words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Driver {
+    /// docker's: a JSON object for each line.
+    #[default]
+    JsonFile,
+    /// podman's, which is Kubernetes' (CRI): time, stream, whether the line is whole, the line.
+    K8sFile,
+    /// Nothing is kept.
+    None,
+    /// Nothing is kept, and rbox's own standard streams are the container's.
+    Passthrough,
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Driver::JsonFile => "json-file",
+            Driver::K8sFile => "k8s-file",
+            Driver::None => "none",
+            Driver::Passthrough => "passthrough",
+        })
+    }
+}
+
+impl Default for Log {
+    /// docker keeps all for ever by default, and its users' disks are full of it.
+    fn default() -> Log {
+        Log { driver: Driver::default(), max_size: 10 << 20, max_file: 3 }
+    }
+}
+
+/// Reads `--log-driver`.
+pub fn driver(text: &str) -> Result<Driver> {
+    match text {
+        "json-file" => Ok(Driver::JsonFile),
+        "k8s-file" => Ok(Driver::K8sFile),
+        "none" => Ok(Driver::None),
+        "passthrough" => Ok(Driver::Passthrough),
+        _ => bail!("not one of json-file, k8s-file, none, passthrough"),
+    }
+}
+
+impl Log {
+    /// Takes one `--log-opt KEY=VALUE` in.
+    pub fn set(&mut self, text: &str) -> Result<()> {
+        ensure!(matches!(self.driver, Driver::JsonFile | Driver::K8sFile), "the driver {} has no options", self.driver);
+        let (key, value) = text.split_once('=').context("KEY=VALUE is wanted")?;
+        match key {
+            "max-size" if value == "-1" => self.max_size = 0,
+            "max-size" => self.max_size = size::parse(value)?,
+            "max-file" => {
+                self.max_file = value.parse().ok().filter(|count| (1..=1000).contains(count)).context("1 to 1000")?;
+            }
+            // What it says is so.
+            "mode" if value == "blocking" => {}
+            _ => {
+                bail!("there is no such option, or not with this value: max-size, max-file and mode=blocking are there")
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drivers_and_options() {
+        for name in ["json-file", "k8s-file", "none", "passthrough"] {
+            assert_eq!(driver(name).unwrap().to_string(), name);
+        }
+        assert!(driver("syslog").is_err());
+        let mut log = Log::default();
+        for text in ["max-size=1k", "max-file=5", "mode=blocking"] {
+            log.set(text).unwrap();
+        }
+        assert_eq!(log, Log { driver: Driver::JsonFile, max_size: 1024, max_file: 5 });
+        log.set("max-size=-1").unwrap();
+        assert_eq!(log.max_size, 0);
+        for text in ["max-size", "max-size=x", "max-file=0", "max-file=1001", "mode=non-blocking", "tag=x", ""] {
+            assert!(log.set(text).is_err(), "{text}");
+        }
+        assert!(Log { driver: Driver::None, ..Log::default() }.set("max-size=1k").is_err());
+    }
+}
