@@ -49,9 +49,12 @@ struct General {
     /// Assign a name to the container
     #[arg(long)]
     name: Option<String>,
-    /// Remove the container when it exits. At present that happens in any case
+    /// Remove the container when it exits
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     rm: Option<bool>,
+    /// Run the container in the background and print its id
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    detach: Option<bool>,
     /// Keep STDIN open even if nothing is attached
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     interactive: Option<bool>,
@@ -73,6 +76,18 @@ struct General {
     /// Signal to stop the container
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
+    /// Seconds between that signal and a kill; -1 is for ever [default: 10]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    stop_timeout: Option<String>,
+    /// Write the container's id to a file, which must not be there
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<String>,
+    /// What becomes of a detached container's output: json-file, k8s-file, none, passthrough [default: json-file]
+    #[arg(long, value_name = "DRIVER")]
+    log_driver: Option<String>,
+    /// Option of the log driver: max-size=SIZE of a file [default: 10m], max-file=COUNT [default: 3]
+    #[arg(long, value_name = "KEY=VALUE")]
+    log_opt: Vec<String>,
 }
 
 #[derive(Debug, Default, Args)]

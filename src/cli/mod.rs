@@ -16,18 +16,22 @@ pub mod image;
 pub mod inspect;
 pub mod login;
 pub mod logout;
+pub mod logs;
 pub mod man;
 pub mod network;
 pub mod output;
 pub mod port;
 pub mod progress;
 pub mod prompt;
+pub mod ps;
 pub mod pull;
 pub mod push;
 pub mod remote;
 pub mod rm;
 pub mod run;
 pub mod search;
+pub mod start;
+pub mod stop;
 pub mod system;
 pub mod unshare;
 pub mod usage;
@@ -102,6 +106,15 @@ fn dispatch(args: Vec<String>) -> Result<u8> {
 fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
     match verb {
         "run" => run::main(matches),
+        "create" => run::create(matches),
+        "start" => start::main(matches),
+        "stop" => stop::main(matches),
+        "restart" => stop::restart(matches),
+        "kill" => stop::kill(matches),
+        "wait" => stop::wait(matches),
+        "ps" => ps::main(matches),
+        "logs" => logs::main(matches),
+        "rename" => start::rename(matches),
         "pull" => pull::main(matches),
         "push" => push::main(matches),
         "inspect" => inspect::main(matches),
@@ -144,6 +157,15 @@ pub fn command() -> Command {
         .subcommand_value_name("COMMAND")
         .subcommand_help_heading("Commands")
         .subcommand(verb("run", "Create and run a new container", run::options))
+        .subcommand(verb("create", "Create a new container", run::create_options))
+        .subcommand(verb("start", "Start containers", start::options))
+        .subcommand(verb("stop", "Stop containers that run", stop::options))
+        .subcommand(verb("restart", "Stop containers and start them again", stop::restart_options))
+        .subcommand(verb("kill", "Send a signal to containers that run", stop::kill_options))
+        .subcommand(verb("wait", "Wait for the end of containers, then print their statuses", stop::wait_options))
+        .subcommand(verb("ps", "List containers", ps::options))
+        .subcommand(verb("logs", "Show what a container has said", logs::options))
+        .subcommand(verb("rename", "Give a container another name", start::rename_options))
         .subcommand(verb("pull", "Download an image from a registry", pull::options))
         .subcommand(verb("push", "Upload an image to a registry", push::options))
         .subcommand(verb(

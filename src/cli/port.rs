@@ -58,3 +58,8 @@ fn places(published: &Published) -> impl Iterator<Item = SocketAddr> {
     let v4 = published.dual.then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     v4.into_iter().chain([published.host]).map(move |host| SocketAddr::new(host, port))
 }
+
+/// As `ps` shows it: `0.0.0.0:8080->80/tcp, [::]:8080->80/tcp`.
+pub fn shown(published: &Published) -> String {
+    places(published).map(|place| format!("{place}->{}", inner(published))).collect::<Vec<_>>().join(", ")
+}

@@ -2,15 +2,15 @@
 
 use super::container::ContainerArgs;
 use super::progress::Shown;
-use super::{failure, grammar, output};
+use super::{grammar, output, start};
 use crate::engine::images::Remote;
 use crate::engine::{self, said};
 use crate::error::Failure;
 use crate::spec::options::{IdMode, Options};
-use crate::supervisor;
+use crate::supervisor::{self, detach};
 use crate::sys::process;
 use crate::userns::write::HelperFailed;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{ArgMatches, Command, FromArgMatches};
 
 /// The grammar: as in docker the last one of two equal options counts.
@@ -62,7 +62,37 @@ fn run_once(options: &Options, remote: &Remote) -> Result<u8> {
     if let Some(why) = created.note.take() {
         note(why, "going on with one id");
     }
-    supervisor::run(created, |error| output::error(&failure::told(error).render()))
+    if !options.detach {
+        return supervisor::run(created, start::tell);
+    }
+    let id = created.record.id.clone();
+    detach::start(created, start::tell)?;
+    output::print(&format!("{id}\n"))
+}
+
+/// The grammar of `create`.
+pub fn create_options(command: Command) -> Command {
+    grammar::<ContainerArgs>(command.args_override_self(true), "rbox create [OPTIONS] IMAGE [COMMAND [ARG...]]")
+}
+
+/// Makes a container that is to be started later, and prints its id.
+pub fn create(mut matches: ArgMatches) -> Result<u8> {
+    process::set_plain_umask();
+    let args = ContainerArgs::from_arg_matches_mut(&mut matches)?;
+    let cwd = std::env::current_dir().context("current directory")?;
+    let remote = args.remote.remote(&cwd)?;
+    let (options, dropped) = args.options(&cwd)?;
+    ensure!(
+        !options.detach,
+        "--detach: a container is not run when it is made; `rbox start` runs it in the background"
+    );
+    ensure!(!options.remove, "--rm: is not there yet for a container that is started later");
+    if let Some(text) = dropped {
+        tell(Failure { message: text, ..Failure::default() });
+    }
+    let created = engine::create::create(&options, &remote, &Shown::default())?;
+    created.record.stay();
+    output::print(&format!("{}\n", created.record.id))
 }
 
 fn note(why: Failure, next: &str) {

@@ -8,13 +8,14 @@ use super::networks::membership::{self, Shared};
 use super::record::{self, Record};
 use super::root::Accounts;
 use super::volumes::{self, Held};
-use super::{again, etc, overlay, root, said, skeleton};
+use super::{again, etc, generated, names, overlay, root, said, skeleton};
 use crate::error::Failure;
 use crate::image::pull::Progress;
 use crate::runtime::bundle::Bundle;
 use crate::runtime::state::Identity;
 use crate::seccomp::capability;
 use crate::spec::host::{Etc, Host, Joins, Overlay};
+use crate::spec::log::Log;
 use crate::spec::options::{IdMode, Mount, Namespace, Options, Root, Userns};
 use crate::spec::{build, merged};
 use crate::sys::{Named, process};
@@ -24,6 +25,7 @@ use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
+use std::borrow::Cow;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +48,8 @@ pub struct Created {
     pub shared: Option<Shared>,
     /// Why the container has one id, for a user who did not ask for that and was not told yet.
     pub note: Option<Failure>,
+    /// What becomes of its output, if nobody is there.
+    pub log: Log,
     unwritten: Unwritten,
     pidfile: Option<PathBuf>,
     /// Anonymous volumes go after the record, which says that they are in use.
@@ -94,14 +98,15 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     check_devices(options)?;
     let chosen = image(options, maps.as_ref(), remote, progress)?;
     let config = chosen.as_ref().map(|chosen| &chosen.image.config);
-    let options = &*volumes::complete(options, config)?;
+    let completed = volumes::complete(options, config)?;
     let layers = chosen.as_ref().map(|chosen| chosen.layers.clone()).unwrap_or_default();
-    let parts = parts(options, maps, missing, layers)?;
-    let record = Record::create(options.name.as_deref(), !options.remove)?;
+    let parts = parts(&completed, maps, missing, layers)?;
+    let (options, record) = named(&completed)?;
+    let options = &*options;
     let layers = parts.layers.clone();
     let (mut created, host) = assemble(options, config, joins, parts, record)?;
     let mut about = None;
-    if chosen.is_some() || !options.remove {
+    if chosen.is_some() || !options.remove || options.detach {
         let dir = created.record.on_disk()?;
         about = Some(described(options, chosen.as_ref(), layers, &host, &created.bundle.spec)?);
         if !options.remove {
@@ -113,6 +118,26 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     }
     created.unwritten = Unwritten { about, _image: chosen };
     Ok(created)
+}
+
+/// Its record, under its name. One that stays, or that nobody waits for, gets one if it was given none.
+fn named(options: &Options) -> Result<(Cow<'_, Options>, Record)> {
+    if options.name.is_some() || (options.remove && !options.detach) {
+        return Ok((Cow::Borrowed(options), Record::create(options.name.as_deref(), !options.remove)?));
+    }
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        // Of 4096 names many may be taken; then there is a number behind.
+        let random = record::random_id()?;
+        let number = if attempt > 3 { random[60..].to_owned() } else { String::new() };
+        let name = generated::name(&random) + &number;
+        match Record::create(Some(&name), !options.remove) {
+            Ok(record) => return Ok((Cow::Owned(Options { name: Some(name), ..options.clone() }), record)),
+            Err(error) if attempt < 10 && error.chain().any(|cause| cause.is::<names::Taken>()) => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The same of a container that was made before, to be started again.
@@ -189,7 +214,7 @@ fn assemble(
     let bundle = Bundle::new(&record.dir, spec)?;
     let Options { tty, interactive, timeout, .. } = *options;
     let note = missing.filter(|_| said::first_time(said::ONE_ID)).map(|error| Failure::from(&error));
-    let (unwritten, pidfile) = (Unwritten::default(), options.pidfile.clone());
+    let (unwritten, pidfile, log) = (Unwritten::default(), options.pidfile.clone(), options.log.clone());
     let created = Created {
         record,
         bundle,
@@ -199,6 +224,7 @@ fn assemble(
         network,
         shared,
         note,
+        log,
         unwritten,
         pidfile,
         _volumes: held,

@@ -1,5 +1,6 @@
 //! Names of containers: symlinks to their ids, in the session for those that run and on disk for those that are kept.
 
+use super::container::Found;
 use super::record::{gone, ids_in, is_held, make_layout};
 use super::{container, scratch};
 use crate::error::Advise;
@@ -8,6 +9,7 @@ use crate::sys::Named;
 use anyhow::{Result, anyhow};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -69,9 +71,41 @@ fn take_link(link: PathBuf, name: &str, id: &str, counts: impl Fn(&str) -> Resul
 }
 
 fn taken(name: &str, holder: &str) -> anyhow::Error {
-    let taken: Result<()> = Err(anyhow!("the container name \"{name}\" is already in use by container {holder}"))
+    let taken: Result<()> = Err(Taken(format!("\"{name}\" is already in use by container {holder}")))
         .hint(|| "choose another name, or remove that container: rbox rm".to_owned());
     taken.err().unwrap_or_else(|| anyhow!("taken"))
+}
+
+/// A name is another container's.
+#[derive(Debug)]
+pub struct Taken(String);
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the container name {}", self.0)
+    }
+}
+
+impl std::error::Error for Taken {}
+
+/// Takes another name for a container that is kept, and gives the old one up.
+pub fn rename(runtime: &Path, found: &Found, name: &str) -> Result<()> {
+    let _turn = lock(runtime)?;
+    let id = &found.container.id;
+    let all = paths::data_dir()?.join("names");
+    let is_kept =
+        |holder: &str| -> Result<bool> { Ok(container::places()?[0].join(holder).join(container::ABOUT).exists()) };
+    take_link(all.join(name), name, id, is_kept)?;
+    let here = runtime.join("names");
+    if found.live {
+        take_link(here.join(name), name, id, |holder| is_held(runtime, holder))?;
+    }
+    for old in found.container.name.iter().flat_map(|old| [all.join(old), here.join(old)]) {
+        if fs_err::read_link(&old).is_ok_and(|of| of == Path::new(id)) {
+            gone(rustix::fs::unlink(&old), &old)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes the names of a container that is dead, and names that stay whose container is no more.

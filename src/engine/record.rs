@@ -121,9 +121,25 @@ impl Record {
 
     /// Writes down how it ended, if anything of it stays.
     pub fn ended(&self, status: u8, error: &str) -> Result<()> {
-        let Some((dir, _)) = self.scratch.as_ref().filter(|_| self.keep) else { return Ok(()) };
+        let Some((dir, _)) = self.scratch.as_ref() else { return Ok(()) };
         let exit = Exit { status, finished: Time::now(), error: error.to_owned() };
-        write_whole(dir, container::EXIT, &exit)
+        if self.keep {
+            return write_whole(dir, container::EXIT, &exit);
+        }
+        // Those who have opened it have it still when it is gone.
+        match fs_err::OpenOptions::new().write(true).open(dir.join(container::EXIT)) {
+            Ok(mut file) => Ok(std::io::Write::write_all(&mut file, &serde_json::to_vec(&exit)?)?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// For those who wait for the end of one that is gone then: the file that they read its status from.
+    pub fn announce_end(&self) -> Result<()> {
+        match self.scratch.as_ref().filter(|_| !self.keep) {
+            Some((dir, _)) => Ok(fs_err::write(dir.join(container::EXIT), "")?),
+            None => Ok(()),
+        }
     }
 
     /// Writes config.json.
@@ -197,6 +213,11 @@ impl Record {
         self.scratch = Some(made);
         Ok(dir)
     }
+}
+
+/// Writes container.json of a container that is kept anew.
+pub fn rewrite(dir: &Path, container: &Container) -> Result<()> {
+    write_whole(dir, container::ABOUT, container)
 }
 
 /// Writes a file aside, then renames it, so that nobody reads half of it.

@@ -125,6 +125,8 @@ pub fn run(found: &Found) -> Result<Option<Run>> {
 /// What a file holds; `None` if there is none.
 fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>> {
     match fs_err::read(path) {
+        // Nothing is written yet.
+        Ok(text) if text.is_empty() => Ok(None),
         Ok(text) => serde_json::from_slice(&text).map(Some).with_context(|| path.display().to_string()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),

@@ -21,6 +21,7 @@ pub mod reaper;
 pub mod rlimit;
 pub mod rootfs;
 pub mod seccomp;
+pub mod signal;
 pub mod state;
 pub mod sync;
 pub mod sysctl;

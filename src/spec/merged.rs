@@ -27,6 +27,9 @@ pub fn config(options: &Options, image: &Value) -> Value {
     if let Some(signal) = options.stop_signal {
         merged.insert("StopSignal".to_owned(), json!(signal.to_string()));
     }
+    if let Some(seconds) = options.stop_timeout {
+        merged.insert("StopTimeout".to_owned(), json!(seconds));
+    }
     if !options.labels.is_empty() {
         let mut labels = image["Labels"].as_object().cloned().unwrap_or_default();
         labels.extend(options.labels.iter().map(|(key, value)| (key.clone(), json!(value))));

@@ -4,6 +4,7 @@
 //! "high" form, the OCI Spec, together with the image's configuration and facts about the host.
 
 use super::extra_host::ExtraHost;
+use super::log::Log;
 use super::network::Network;
 use super::port::{Exposed, Publish};
 use super::resolver::Resolver;
@@ -118,6 +119,16 @@ pub struct Options {
     pub annotations: Vec<(String, String)>,
     /// `--stop-signal`, a number from 1 to 64.
     pub stop_signal: Option<i32>,
+    /// `--stop-timeout`, seconds; negative is for ever.
+    pub stop_timeout: Option<i64>,
+    /// `--log-driver` and `--log-opt`.
+    pub log: Log,
+    /// `-d`: nobody waits for it.
+    #[serde(skip)]
+    pub detach: bool,
+    /// `--cidfile`: where to write the id.
+    #[serde(skip)]
+    pub cidfile: Option<PathBuf>,
 }
 
 /// Where the root filesystem comes from.

@@ -1,9 +1,13 @@
 //! One supervisor per container: it starts the container, passes signals and bytes, and knows how it ended.
 //!
-//! In the foreground the command line's own process is the supervisor. Everything here is in the host's namespaces.
+//! In the foreground the command line's own process is the supervisor, otherwise a copy of it (`detach.rs`). Everything here is
+//! in the host's namespaces.
 
+pub mod detach;
+pub mod logged;
 pub mod network;
 pub mod signals;
+pub mod streams;
 pub mod terminal;
 
 use crate::engine::create::Created;
@@ -21,11 +25,21 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signals::Forward;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
-use terminal::Relay;
+use streams::Streams;
 
 /// Runs a created container to its end: the payload's exit status, or 128 and the number of the signal that ended it.
 /// `tell` gets what goes wrong meanwhile and does not end it.
-pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
+pub fn run(created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
+    attend(created, Streams::Straight, || Ok(()), tell)
+}
+
+/// From the start of a container to its end. `started` is called when the payload runs.
+fn attend(
+    mut created: Created,
+    streams: Streams,
+    started: impl FnOnce() -> Result<()>,
+    tell: fn(anyhow::Error),
+) -> Result<u8> {
     let signals = Blocked::all()?;
     let alone = Alone::check()?;
     let stdio = if created.tty { Stdio::Terminal } else { Stdio::Inherit { stdin: created.interactive } };
@@ -62,6 +76,8 @@ pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
     let leash = Leash::on(&init);
     let pidfile = created.started(&identity)?;
     created.record.prepare_end();
+    let streams = streams.started(terminal, created.interactive)?;
+    started()?;
     let task = match (network.zip(created.network.take()), &shared) {
         (Some((ends, Outside { uplink, .. })), _) => {
             let doors = doors.map(|doors| (doors, uplink.places()));
@@ -74,7 +90,7 @@ pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
         (None, None) => None,
     };
     let mut network = Network::new(task, shared.map(|shared| shared.keeper), init.pid, alone);
-    let ended = until_end(&init, terminal, &created, &signals, &mut network, tell);
+    let ended = until_end(&init, streams, &created, &signals, &mut network, tell);
     network.end(tell);
     let status = ended.and_then(|forward| Ok(forward.status(process::wait(init.pidfd.as_fd())?)));
     drop(leash);
@@ -93,24 +109,23 @@ pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
 /// The loop: bytes, signals, the network, the time limit, the end. The first process is still to be waited for.
 fn until_end<'a>(
     init: &'a Child,
-    terminal: Option<OwnedFd>,
+    mut streams: Streams,
     created: &Created,
     signals: &Blocked,
     network: &mut Network,
     tell: fn(anyhow::Error),
 ) -> Result<Forward<'a>> {
-    let mut relay = terminal.map(|master| Relay::start(master, created.interactive)).transpose()?;
     let mut forward = Forward::new(init, created.bundle.namespaces.makes(CLONE_NEWPID));
     // One that is further away than time goes never comes.
     let deadline = Some(created.timeout).filter(|seconds| *seconds > 0);
     let deadline = deadline.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
     loop {
-        let (ended, sent) = wait(&init.pidfd, signals, relay.as_mut(), network, deadline)?;
+        let (ended, sent) = wait(&init.pidfd, signals, &mut streams, network, deadline)?;
         if sent {
             network.go_on(tell);
         }
         while let Some((signal, _)) = signals.next()? {
-            match (signal, relay.as_mut()) {
+            match (signal, streams.relay()) {
                 (libc::SIGWINCH, Some(relay)) => relay.resize(),
                 (libc::SIGCONT, Some(relay)) => relay.continued(),
                 _ => forward.pass(signal)?,
@@ -123,9 +138,7 @@ fn until_end<'a>(
             process::send_signal(init.pidfd.as_fd(), libc::SIGKILL)?;
         }
     }
-    if let Some(relay) = relay {
-        relay.finish(signals);
-    }
+    streams.finish(signals);
     Ok(forward)
 }
 
@@ -134,7 +147,7 @@ fn until_end<'a>(
 fn wait(
     pidfd: &impl AsFd,
     signals: &Blocked,
-    relay: Option<&mut Relay>,
+    streams: &mut Streams,
     network: &Network,
     deadline: Option<Instant>,
 ) -> Result<(bool, bool)> {
@@ -145,7 +158,7 @@ fn wait(
         Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() }
     });
     let mut fds = vec![PollFd::new(pidfd, PollFlags::IN), PollFd::new(&signals.queue, PollFlags::IN)];
-    let wanted = relay.as_ref().map(|relay| relay.wanted()).unwrap_or_default();
+    let wanted = streams.wanted();
     let first = fds.len();
     fds.extend(wanted.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
     let first_of_network = fds.len();
@@ -156,8 +169,6 @@ fn wait(
     let ready: Vec<_> = wanted.iter().zip(&fds[first..]).map(|((end, ..), fd)| (*end, fd.revents())).collect();
     drop(fds);
     drop(wanted);
-    if let Some(relay) = relay {
-        relay.step(&ready);
-    }
+    streams.step(&ready);
     Ok((ended, sent))
 }

@@ -1,5 +1,6 @@
 //! Signals for rbox are signals for the payload.
 
+use crate::runtime::signal::has_default;
 use crate::sys::clone::Child;
 use crate::sys::process;
 use anyhow::Result;
@@ -32,7 +33,7 @@ impl<'a> Forward<'a> {
             return Ok(());
         }
         let deadly = matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT);
-        if deadly && self.first_of_namespace && self.would_be_dropped(signal) {
+        if deadly && self.first_of_namespace && has_default(self.pid, signal) {
             self.ended_by = Some(signal);
             return self.send(libc::SIGKILL);
         }
@@ -45,28 +46,6 @@ impl<'a> Forward<'a> {
             Err(error) if error.errno == Errno::SRCH => Ok(()),
             result => Ok(result?),
         }
-    }
-
-    /// True if the process neither handles, ignores, blocks nor waits for the signal (proc_pid_status(5), SigBlk,
-    /// SigIgn, SigCgt). While it waits in sigwait(3) the kernel shows what it waits for as not blocked.
-    fn would_be_dropped(&self, signal: i32) -> bool {
-        let file = |name: &str| fs_err::read_to_string(format!("/proc/{}/{name}", self.pid));
-        let Ok(status) = file("status") else { return false };
-        let bit = 1u64 << (signal - 1);
-        let waits = match file("syscall") {
-            Ok(call) => call.split(' ').next() == Some(&libc::SYS_rt_sigtimedwait.to_string()),
-            // Another user's may be read only by that user; where a process sleeps in the kernel, by whoever owns its
-            // user namespace, too.
-            Err(_) => file("wchan").is_ok_and(|place| place.contains("sigtimedwait")),
-        };
-        !waits
-            && !status
-                .lines()
-                .filter_map(|line| {
-                    let (name, mask) = line.split_once(":\t")?;
-                    matches!(name, "SigBlk" | "SigIgn" | "SigCgt").then(|| u64::from_str_radix(mask, 16).ok())?
-                })
-                .any(|mask| mask & bit != 0)
     }
 
     /// The status to report, given the one that the kernel reports.

@@ -1,5 +1,6 @@
 //! Bytes between the caller's terminal and the container's.
 
+use super::streams::End;
 use crate::sys::pty::{self, Raw};
 use crate::sys::signal::Blocked;
 use anyhow::Result;
@@ -27,17 +28,6 @@ pub struct Relay {
     outward: Vec<u8>,
     /// Nobody reads rbox's output any more.
     output_closed: bool,
-}
-
-/// The three ends that bytes come from or go to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// The container's terminal.
-    Master,
-    /// rbox's standard input.
-    Input,
-    /// rbox's standard output.
-    Output,
 }
 
 impl Relay {
@@ -105,6 +95,7 @@ impl Relay {
                         self.read_master();
                     }
                 }
+                End::Pipe(_) => {}
             }
         }
     }

@@ -178,9 +178,18 @@ pub fn open_pidfd(pid: i32) -> Result<OwnedFd> {
 
 /// Waits until the process behind the pidfd has ended, at most so long; true if it has.
 pub fn ends_within(pidfd: BorrowedFd<'_>, time: std::time::Duration) -> Result<bool> {
+    poll_end(pidfd, Some(time))
+}
+
+/// The same without a limit.
+pub fn ends(pidfd: BorrowedFd<'_>) -> Result<()> {
+    poll_end(pidfd, None).map(drop)
+}
+
+fn poll_end(pidfd: BorrowedFd<'_>, time: Option<std::time::Duration>) -> Result<bool> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let limit = Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() };
-    let ready = rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)))
+    let limit = time.map(|time| Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() });
+    let ready = rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], limit.as_ref()))
         .named(|| "poll(pidfd)".to_owned())?;
     Ok(ready > 0)
 }

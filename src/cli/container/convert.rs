@@ -4,8 +4,8 @@ use super::ContainerArgs;
 use crate::image::find;
 use crate::spec::options::{IdMode, IdOverflow, Mount, Options, Pull, Root};
 use crate::spec::{
-    annotation, capability, conflicts, device, env, idmapping, mount, name, namespace, path, security, signal, size,
-    sysctl, tmpfs, ulimit, userns, volume,
+    annotation, capability, conflicts, device, env, idmapping, log, mount, name, namespace, path, security, signal,
+    size, sysctl, tmpfs, ulimit, userns, volume,
 };
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -70,6 +70,13 @@ impl ContainerArgs {
         options.pidfile = args.pidfile.as_ref().map(|file| path::source(file, cwd));
         options.timeout = one("--timeout", &args.timeout, |text| number(text, 0, u64::MAX))?.unwrap_or(0);
         options.stop_signal = one("--stop-signal", &args.stop_signal, signal::parse)?;
+        options.stop_timeout = one("--stop-timeout", &args.stop_timeout, |text| number(text, -1, i64::from(i32::MAX)))?;
+        options.cidfile = args.cidfile.as_ref().map(|file| path::source(file, cwd));
+        options.detach = args.detach.unwrap_or(false);
+        options.log.driver = one("--log-driver", &args.log_driver, log::driver)?.unwrap_or_default();
+        for text in &args.log_opt {
+            options.log.set(text).with_context(|| format!("--log-opt {text}"))?;
+        }
         Ok(())
     }
 

@@ -1,0 +1,24 @@
+//! Whether a signal would have any effect.
+
+/// True if a process neither handles, ignores, blocks nor waits for the signal (proc_pid_status(5), SigBlk, SigIgn, SigCgt).
+/// The kernel drops it then for the first process of a pid namespace (pid_namespaces(7)). While a process waits in
+/// sigwait(3) the kernel shows what it waits for as not blocked.
+pub fn has_default(pid: i32, signal: i32) -> bool {
+    let file = |name: &str| fs_err::read_to_string(format!("/proc/{pid}/{name}"));
+    let Ok(status) = file("status") else { return false };
+    let bit = 1u64 << (signal - 1);
+    let waits = match file("syscall") {
+        Ok(call) => call.split(' ').next() == Some(&libc::SYS_rt_sigtimedwait.to_string()),
+        // Another user's may be read only by that user; where a process sleeps in the kernel, by whoever owns its
+        // user namespace, too.
+        Err(_) => file("wchan").is_ok_and(|place| place.contains("sigtimedwait")),
+    };
+    !waits
+        && !status
+            .lines()
+            .filter_map(|line| {
+                let (name, mask) = line.split_once(":\t")?;
+                matches!(name, "SigBlk" | "SigIgn" | "SigCgt").then(|| u64::from_str_radix(mask, 16).ok())?
+            })
+            .any(|mask| mask & bit != 0)
+}
