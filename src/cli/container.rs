@@ -39,8 +39,8 @@ pub struct ContainerArgs {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "General options")]
 struct General {
-    /// Run this directory as the root filesystem. With :O after it changes are thrown away at the end and the directory
-    /// stays as it is
+    /// Run this directory as the root filesystem. With :O after it the directory stays as it is, and changes go
+    /// when the container does
     #[arg(long, value_name = "DIR[:O]", num_args = 0..=1, default_missing_value = "")]
     rootfs: Option<String>,
     /// When to ask the registry: always, missing, never, newer [default: missing]

@@ -1,7 +1,9 @@
 //! All about one container, in docker's words (moby, `api/types/container`, `InspectResponse`), as far as there is
 //! something to say.
 
-use super::container::{self, Found};
+use super::container::Found;
+use super::log;
+use super::state::{self, Status};
 use crate::time::Time;
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -9,32 +11,33 @@ use serde_json::{Value, json};
 /// The object that `inspect` shows.
 pub fn inspect(found: &Found) -> Result<Value> {
     let container = &found.container;
-    let exit: Value = match fs_err::read(found.dir.join(container::EXIT)) {
-        Ok(text) => serde_json::from_slice(&text)?,
-        Err(_) => Value::Null,
-    };
-    let status = match (found.live, exit.is_null()) {
-        (true, _) => "running",
-        (false, true) => "created",
-        (false, false) => "exited",
-    };
+    let state = state::of(found)?;
     let (path, args) = match container.args.split_first() {
         Some((path, args)) => (path.clone(), args.to_vec()),
         None => (String::new(), Vec::new()),
     };
     let lower: Vec<String> = container.layers.iter().map(|dir| dir.display().to_string()).collect();
-    let never = Time::NEVER.to_string();
+    let log = log::file(&found.dir, 0);
+    let log_path = if log.exists() { log.display().to_string() } else { String::new() };
     Ok(json!({
         "Id": container.id,
         "Created": container.created,
         "Path": path,
         "Args": args,
         "State": {
-            "Status": status,
-            "Running": found.live,
-            "ExitCode": exit["status"].as_u64().unwrap_or(0),
-            "FinishedAt": exit["finished"].as_str().unwrap_or(&never),
+            "Status": state.status.to_string(),
+            "Running": state.status == Status::Running,
+            "Paused": false,
+            "Restarting": false,
+            "OOMKilled": false,
+            "Dead": false,
+            "Pid": state.pid().unwrap_or(0),
+            "ExitCode": state.exit_code(),
+            "Error": state.exit.as_ref().map(|exit| exit.error.as_str()).unwrap_or_default(),
+            "StartedAt": state.run.as_ref().map_or(Time::NEVER, |run| run.started),
+            "FinishedAt": state.exit.as_ref().map_or(Time::NEVER, |exit| exit.finished),
         },
+        "LogPath": log_path,
         "Image": container.image.as_ref().map(|image| image.id.to_string()).unwrap_or_default(),
         "ImageName": container.image.as_ref().map(|image| image.name.as_str()).unwrap_or_default(),
         "Name": container.name.as_ref().map(|name| format!("/{name}")).unwrap_or_default(),

@@ -97,9 +97,6 @@ pub fn rename(runtime: &Path, found: &Found, name: &str) -> Result<()> {
         |holder: &str| -> Result<bool> { Ok(container::places()?[0].join(holder).join(container::ABOUT).exists()) };
     take_link(all.join(name), name, id, is_kept)?;
     let here = runtime.join("names");
-    if found.live {
-        take_link(here.join(name), name, id, |holder| is_held(runtime, holder))?;
-    }
     for old in found.container.name.iter().flat_map(|old| [all.join(old), here.join(old)]) {
         if fs_err::read_link(&old).is_ok_and(|of| of == Path::new(id)) {
             gone(rustix::fs::unlink(&old), &old)?;

@@ -92,6 +92,12 @@ impl Record {
             Err(errno) => return Err(errno).named(|| format!("mkdir({})", dir.display())).map_err(Into::into),
         }
         let names = names::take_again(&runtime, found.container.name.as_deref(), &id)?;
+        // What `-v SRC:DST:O` has changed ends with each run.
+        for number in ids_in(&found.dir)?.iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
+            if number != "0" || found.container.layers.is_empty() {
+                scratch::remove(&found.dir.join(number))?;
+            }
+        }
         let scratch = Some((found.dir.clone(), held));
         let stays = AtomicBool::new(true);
         Ok(Record { id, dir, keep: true, stays, runtime, names, scratch, overlays: 0, _lock: lock })
@@ -243,7 +249,10 @@ impl Drop for Record {
             return;
         }
         for name in self.names.iter().filter(|name| !stays || name.starts_with(&self.runtime)) {
-            let _ = rustix::fs::unlink(name);
+            // It may have got another name, and somebody else this one.
+            if fs_err::read_link(name).is_ok_and(|of| of == Path::new(&self.id)) {
+                let _ = rustix::fs::unlink(name);
+            }
         }
         let _ = remove_record(&self.runtime, &self.id);
     }
@@ -273,7 +282,14 @@ pub(super) fn find(name: &str) -> Result<PathBuf> {
     let all = runtime.join("containers");
     let id = match rustix::fs::readlink(runtime.join("names").join(name), Vec::new()) {
         Ok(id) if !name.contains('/') => id.to_string_lossy().into_owned(),
-        _ => by_prefix(&all, name)?.with_context(|| format!("no such container: {name}"))?,
+        _ => match by_prefix(&all, name)? {
+            Some(id) => id,
+            // It may have got that name since it was started.
+            None => match container::find_if_there(name) {
+                Ok(Some(found)) => found.container.id,
+                _ => bail!("no such container: {name}"),
+            },
+        },
     };
     Ok(all.join(id))
 }

@@ -2,7 +2,8 @@
 
 use super::container::{self, Found};
 use super::state::{self, Exit, Status};
-use super::{scratch, stop};
+use super::stop;
+use crate::sys::process;
 use anyhow::Result;
 use std::fs::File;
 use std::io::Read;
@@ -13,17 +14,15 @@ use std::os::fd::AsFd;
 pub fn wait(found: &Found) -> Result<u8> {
     let last = File::open(found.dir.join(container::EXIT));
     let state = state::of(found)?;
-    if state.status != Status::Running {
-        return Ok(state.exit_code());
+    if let Some(pidfd) = state.run.filter(|_| state.status == Status::Running).and_then(|run| run.open()) {
+        process::ends(pidfd.as_fd())?;
     }
-    if let Some(pidfd) = state.run.and_then(|run| run.open()) {
-        crate::sys::process::ends(pidfd.as_fd())?;
+    if found.live {
+        // It is written down by then.
+        stop::gone(found)?;
     }
-    stop::gone(found)?;
-    if !scratch::is_locked(&found.dir)? && found.dir.join(container::ABOUT).exists() {
-        if let Some(found) = container::read(&found.dir)?.filter(|there| there.container.id == found.container.id) {
-            return Ok(state::of(&found)?.exit_code());
-        }
+    if let Some(found) = container::read(&found.dir)?.filter(|there| there.container.id == found.container.id) {
+        return Ok(state::of(&found)?.exit_code());
     }
     let mut text = Vec::new();
     let read = last.and_then(|mut file| file.read_to_end(&mut text));

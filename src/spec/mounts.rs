@@ -2,7 +2,7 @@
 
 use super::host::{Content, Etc, Host, Overlay, Volume};
 use super::network::Network;
-use super::options::{self, Mount, Namespace, Options, Propagation, Root};
+use super::options::{self, Mount, Namespace, Options, Propagation};
 use super::{defaults, tmpfs};
 use crate::runtime::mount_options::COPY_UP;
 use anyhow::{Context, Result, bail};
@@ -16,7 +16,7 @@ pub fn build(options: &Options, host: &Host) -> Result<Vec<SpecMount>> {
     let mut mounts = Vec::new();
     if !host.layers.is_empty() {
         // What a kept container changed must survive.
-        let volatile = options.remove || matches!(options.root, Root::Directory { .. });
+        let volatile = options.remove;
         let scratch = overlays.next().context("root: no directory for its changes")?;
         mounts.push(overlay("/", &host.layers, scratch, volatile)?);
     }

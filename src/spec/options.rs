@@ -138,7 +138,7 @@ pub enum Root {
     Directory {
         /// Absolute path.
         path: PathBuf,
-        /// `:O`: changes go to an upper layer that is thrown away; `DIR` stays as it is.
+        /// `:O`: changes go to an upper layer, which goes with the container; `DIR` stays as it is.
         overlay: bool,
     },
     /// An image, whose layers are stacked below an upper one.

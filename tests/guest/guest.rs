@@ -26,6 +26,8 @@ fn main() {
         ["exit", status] => std::process::exit(status.parse().expect("a number")),
         ["echo", rest @ ..] => println!("{}", rest.join(" ")),
         ["args", ..] => args[1..].iter().for_each(|arg| println!("{}", arg.as_bytes().escape_ascii())),
+        ["say", texts @ ..] => texts.iter().for_each(|text| tell(text)),
+        ["count", lines] => (0..lines.parse().expect("a number")).for_each(|line: u64| println!("{line}")),
         ["cat"] => copy_input(),
         ["ready-cat"] => {
             say("ready");
@@ -91,6 +93,15 @@ fn main() {
         ["log-state", path, name] => log_state(path, name),
         ["without", call, rest @ ..] => without(call, rest),
         other => panic!("guest: what is {other:?}?"),
+    }
+}
+
+/// `out:TEXT` or `err:TEXT`, each a line of that stream.
+fn tell(text: &str) {
+    match text.split_once(':') {
+        Some(("out", text)) => say(text),
+        Some(("err", text)) => eprintln!("{text}"),
+        _ => panic!("guest: {text}: out or err?"),
     }
 }
 
