@@ -43,10 +43,6 @@ pub async fn carry(
                 let news = news?;
                 if news.changed && helper.is_some() && !ready {
                     ready = tap.is_open(&requests)?;
-                    if ready {
-                        // If they cannot be known in this way, they are asked for.
-                        let _ = tap.introduce(&requests, &uplink.neighbours(choice.program()?.kind));
-                    }
                 }
                 if news.wanted {
                     heard = Some(Instant::now());

@@ -279,14 +279,6 @@ impl Tap {
         Ok(is_open)
     }
 
-    /// Somebody is at the other end, who has these addresses: what waits for them need not wait until the kernel asks once
-    /// more, which it does a hundred times a second.
-    pub fn introduce(&self, requests: &Socket, neighbours: &[(IpAddr, [u8; 6])]) -> Called<()> {
-        // Without a macvlan it is the tap itself.
-        let index = if self.name == TAP { INDEX } else { self.index };
-        requests.request(neighbours.iter().map(|(address, mac)| neighbour(index, *address, mac)).collect())
-    }
-
     /// Whoever was at the other end has gone: has the kernel notice before the next one comes, who has another hardware
     /// address than the one that neighbours are known by.
     pub fn is_left(&self, requests: &Socket) -> Called<()> {
@@ -343,18 +335,6 @@ fn default_route(index: u32, gateway: IpAddr) -> Message {
     Message::route("add route", family(gateway), 0, raw::RTN_UNICAST as u32, scope, table)
         .address(raw::rtattr_type_t::RTA_GATEWAY as u32, gateway)
         .number(raw::rtattr_type_t::RTA_OIF as u32, index)
-}
-
-/// `struct ndmsg`.
-fn neighbour(index: u32, address: IpAddr, mac: &[u8; 6]) -> Message {
-    let mut header = vec![family(address), 0, 0, 0];
-    header.extend(index.to_ne_bytes());
-    header.extend(libc::NUD_REACHABLE.to_ne_bytes());
-    header.extend([0, 0]);
-    let flags = (raw::NLM_F_CREATE | raw::NLM_F_REPLACE) as u16;
-    Message::new("set neighbour", libc::RTM_NEWNEIGH, flags, &header)
-        .address(libc::NDA_DST.into(), address)
-        .with(libc::NDA_LLADDR.into(), mac)
 }
 
 /// `struct ndtmsg`: first this program is asked for a neighbour, by message, then the link, often and for long.

@@ -108,9 +108,6 @@ pub struct Uplink {
     pub outbound: Outbound,
 }
 
-/// The hardware address of pasta's end, unless another one was asked for: that which later versions have by themselves.
-const PASTA_MAC: [u8; 6] = [0x9a, 0x55, 0x9a, 0x55, 0x9a, 0x55];
-
 impl Uplink {
     /// Where published ports lead.
     pub fn places(&self) -> Places {
@@ -118,25 +115,6 @@ impl Uplink {
             v4: self.v4.map(|Family { address, gateway, .. }| (address, gateway)),
             v6: self.v6.map(|Family { address, gateway, .. }| (address, gateway)),
         }
-    }
-
-    /// The hardware addresses that a helper's end has.
-    pub fn neighbours(&self, kind: Kind) -> Vec<(IpAddr, [u8; 6])> {
-        let v4 = self.v4.map(|v4| v4.gateway);
-        let v6 = self.v6.map(|v6| v6.gateway);
-        let of = |address: IpAddr| match (kind, address) {
-            (Kind::Pasta, _) => self.gateway_mac.unwrap_or(PASTA_MAC),
-            // libslirp, `arp_table.c` and `ip6.h`: made of the address.
-            (Kind::Slirp, IpAddr::V4(address)) => {
-                let [a, b, c, d] = address.octets();
-                [0x52, 0x55, a, b, c, d]
-            }
-            (Kind::Slirp, IpAddr::V6(address)) => {
-                let [.., a, b, c, d] = address.octets();
-                [0x52, 0x56, a, b, c, d]
-            }
-        };
-        v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6)).map(|address| (address, of(address))).collect()
     }
 
     /// The arguments: for the network namespace of a process, with a tap of this name. The helper makes the tap and
@@ -177,8 +155,9 @@ impl Uplink {
                 add(option, name.clone());
             }
         }
-        let [a, b, c, d, e, f] = self.gateway_mac.unwrap_or(PASTA_MAC);
-        add("--mac-addr", format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"));
+        if let Some([a, b, c, d, e, f]) = self.gateway_mac {
+            add("--mac-addr", format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"));
+        }
         if let HostLoopback::At(addresses) = &self.host_loopback {
             addresses.iter().for_each(|address| add("--map-host-loopback", address.to_string()));
         }
