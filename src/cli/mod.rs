@@ -4,6 +4,7 @@ pub mod commit;
 pub mod completion;
 pub mod confirm;
 pub mod container;
+pub mod containers;
 pub mod diff;
 pub mod each;
 pub mod export;
@@ -115,6 +116,7 @@ fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
         "ps" => ps::main(matches),
         "logs" => logs::main(matches),
         "rename" => start::rename(matches),
+        "container" => containers::main(matches),
         "pull" => pull::main(matches),
         "push" => push::main(matches),
         "inspect" => inspect::main(matches),
@@ -166,6 +168,7 @@ pub fn command() -> Command {
         .subcommand(verb("ps", "List containers", ps::options))
         .subcommand(verb("logs", "Show what a container has said", logs::options))
         .subcommand(verb("rename", "Give a container another name", start::rename_options))
+        .subcommand(verb("container", "Manage containers", containers::options))
         .subcommand(verb("pull", "Download an image from a registry", pull::options))
         .subcommand(verb("push", "Upload an image to a registry", push::options))
         .subcommand(verb(

@@ -1,6 +1,6 @@
 //! Whoever sends gets a helper, for as long as that lives.
 
-use super::child::Child;
+use super::child::{Child, Started};
 use super::helper;
 use super::link::{self, Ends, Told};
 use super::uplink::{Program, Uplink};
@@ -17,10 +17,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Between the end of a helper and the start of the next.
 pub const PAUSE: Duration = Duration::from_secs(1);
 
+/// What was done for a container before there was an event loop, which takes longer to begin than a program.
+#[derive(Debug)]
+pub enum First {
+    /// Nobody has sent anything.
+    Nothing,
+    /// Somebody has, and waits.
+    Wanted,
+    /// The helper was started.
+    Started(Started),
+}
+
 /// Until it is stopped. `tell` gets what goes wrong with the helpers: whoever sends then gets another.
 pub async fn carry(
     ends: Ends,
     uplink: &Uplink,
+    first: First,
     pid: i32,
     mut stopped: watch::Receiver<()>,
     tell: &dyn Fn(anyhow::Error),
@@ -28,12 +40,19 @@ pub async fn carry(
     let Ends { tap, told, requests, .. } = ends;
     let told = Watch::readable(told)?;
     let mut choice = Choice::new(&uplink.programs);
-    let mut helper: Option<Child> = None;
+    let mut wanted = !matches!(first, First::Nothing);
+    let mut helper = match first {
+        First::Started(started) => Some(Child::attend(started)?),
+        First::Nothing | First::Wanted => None,
+    };
     // By when it must be ready, or from when on the next may start.
     let (mut limit, mut started) = (Instant::now(), Instant::now());
-    let (mut wanted, mut ready) = (false, false);
+    let mut ready = helper.is_some() && tap.is_open(&requests)?;
     // When somebody was last heard to send.
-    let mut heard: Option<Instant> = None;
+    let mut heard = wanted.then(Instant::now);
+    if helper.is_some() {
+        limit = started + PATIENCE;
+    }
     loop {
         let waits = if helper.is_some() { !ready } else { wanted };
         let failed = tokio::select! {
@@ -59,7 +78,7 @@ pub async fn carry(
                 None => {
                     started = Instant::now();
                     limit = started + PATIENCE;
-                    match helper::start(uplink, choice.program()?, pid, &tap) {
+                    match helper::start(uplink, choice.program()?, pid, &tap).and_then(Child::attend) {
                         Ok(child) => {
                             helper = Some(child);
                             continue;

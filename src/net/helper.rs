@@ -1,6 +1,6 @@
 //! The helper that carries a container's packets: pasta or slirp4netns, under its keeper.
 
-use super::child::Child;
+use super::child::Started;
 use super::keeper;
 use super::link::Tap;
 use super::uplink::{Program, Uplink};
@@ -11,10 +11,10 @@ use std::path::Path;
 
 /// Starts it, for the network namespace of a process and the tap in it. It is ready when that has a carrier: what is sent
 /// before it looks waits in the tap.
-pub fn start(uplink: &Uplink, program: &Program, pid: i32, tap: &Tap) -> Result<Child> {
+pub fn start(uplink: &Uplink, program: &Program, pid: i32, tap: &Tap) -> Result<Started> {
     let mut command = keeper::command(quickest(&program.path).as_os_str());
     command.args(uplink.arguments(program.kind, pid, &tap.name)?);
-    Child::start(command, program.kind.program())
+    Started::new(command, program.kind.program())
 }
 
 /// The program itself: where the processor has AVX2, Debian's pasta looks for another one beside it and executes that, which

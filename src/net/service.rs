@@ -2,17 +2,19 @@
 //!
 //! Runs in: the host's namespaces.
 
+use super::carrier::First;
 use super::dns::names::Names;
 use super::dns::{self, Limits, Upstream, resolv_conf};
-use super::link::{Ends, Resolver};
+use super::link::{Ends, Resolver, Told};
 use super::port::Doors;
 use super::relay::Places;
 use super::uplink::Uplink;
-use super::{carrier, porter};
+use super::{carrier, helper, porter};
 use crate::sys::Alone;
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags};
 use std::cell::RefCell;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -39,6 +41,21 @@ pub struct Carried {
     pub uplink: Uplink,
     /// Names that need not be asked for elsewhere.
     pub names: Option<Arc<Names>>,
+    /// What was done before there was an event loop.
+    pub first: First,
+}
+
+impl Carried {
+    /// Starts a helper, if somebody sends.
+    fn begin(&mut self, pid: i32) -> Result<()> {
+        let Carried { ends, uplink, first, .. } = self;
+        if Told::read(ends.told.as_fd(), ends.tap.index)?.is_some_and(|told| told.wanted) {
+            let started = uplink.programs.first().map(|program| helper::start(uplink, program, pid, &ends.tap));
+            // Whoever tries again will say why not.
+            *first = started.and_then(Result::ok).map_or(First::Wanted, First::Started);
+        }
+        Ok(())
+    }
 }
 
 impl Task {
@@ -54,7 +71,10 @@ impl Task {
     }
 
     /// Starts the thread. `tell` gets what goes wrong from then on.
-    pub fn start(self, _alone: Alone, tell: impl Fn(anyhow::Error) + Send + 'static) -> Result<Service> {
+    pub fn start(mut self, _alone: Alone, tell: impl Fn(anyhow::Error) + Send + 'static) -> Result<Service> {
+        if let Some(carried) = &mut self.carried {
+            carried.begin(self.pid)?;
+        }
         let (running, stopped) = watch::channel(());
         let (place, places) = watch::channel(self.doors.as_ref().map(|(_, places)| places.clone()).unwrap_or_default());
         let run = move || {
@@ -76,8 +96,8 @@ impl Task {
         let names = carried.as_ref().and_then(|carried| carried.names.clone());
         let report = |result: Result<()>| result.unwrap_or_else(tell);
         let carried = async {
-            if let Some(Carried { ends, uplink, .. }) = carried {
-                report(carrier::carry(ends, &uplink, pid, stopped.clone(), tell).await);
+            if let Some(Carried { ends, uplink, first, .. }) = carried {
+                report(carrier::carry(ends, &uplink, first, pid, stopped.clone(), tell).await);
             }
         };
         let ported = async {

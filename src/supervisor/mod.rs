@@ -13,6 +13,7 @@ pub mod terminal;
 use crate::engine::create::Created;
 use crate::engine::network::Outside;
 use crate::engine::networks::membership::Shared;
+use crate::net::carrier::First;
 use crate::net::service::{Carried, Task};
 use crate::runtime::create::{self, Container, Leash, Start, Stdio};
 use crate::runtime::network::{Connection, Neighbours};
@@ -81,7 +82,11 @@ fn attend(
     let task = match (network.zip(created.network.take()), &shared) {
         (Some((ends, Outside { uplink, .. })), _) => {
             let doors = doors.map(|doors| (doors, uplink.places()));
-            Some(Task { carried: Some(Carried { ends, uplink, names: None }), doors, pid: init.pid })
+            Some(Task {
+                carried: Some(Carried { ends, uplink, names: None, first: First::Nothing }),
+                doors,
+                pid: init.pid,
+            })
         }
         (None, Some(shared)) => doors.map(|doors| {
             let doors = Some((doors, shared.places()));

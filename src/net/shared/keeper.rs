@@ -10,6 +10,7 @@ use super::desk::{Desk, accept};
 use super::message::{self, Answer, Order, Reply};
 use super::{client, inside};
 use crate::error::{Advise, FAILED};
+use crate::net::carrier::First;
 use crate::net::dns::names::Names;
 use crate::net::link::Ends;
 use crate::net::service::{Carried, Service, Task};
@@ -113,7 +114,8 @@ fn begin(alone: Alone, start: &Start) -> Result<Begun> {
         let _ = message::send(&tell, &message::failure(&error), &[]);
     };
     let names = Arc::new(Names::default());
-    let carried = Some(Carried { ends, uplink: start.uplink.clone(), names: Some(names.clone()) });
+    let carried =
+        Some(Carried { ends, uplink: start.uplink.clone(), names: Some(names.clone()), first: First::Nothing });
     let service = Task { carried, doors: None, pid: inside.child.pid }.start(alone, tell)?;
     Ok(Begun { inside, service, told, names })
 }
