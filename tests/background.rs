@@ -53,27 +53,27 @@ fn a_life() {
     eventually("its end", || listed(&env, &["-a"]) == "a exited\n");
     assert_eq!((logged(&env, "a").as_str(), inspected(&env, "a")["Id"].as_str()), ("ready\n", Some(id.as_str())));
     rbox(&env, &["rm", "a"]).ok();
-    background(&env, &["--name", "b", "-i"], &["ready-cat"]);
-    assert_eq!(listed(&env, &[]), "b running\n");
-    let state = inspected(&env, "b")["State"].clone();
+    background(&env, &["--name", "other", "-i"], &["ready-cat"]);
+    assert_eq!(listed(&env, &[]), "other running\n");
+    let state = inspected(&env, "other")["State"].clone();
     assert_eq!((state["Status"].as_str(), state["Running"].as_bool()), (Some("running"), Some(true)));
-    rbox(&env, &["rm", "b"]).fails(125, "container b: is running");
+    rbox(&env, &["rm", "other"]).fails(125, "container other: is running");
     // The guest does not catch the signal: it is not waited for.
-    let stopped = rbox(&env, &["stop", "-t", "60", "b"]).ok();
-    assert_eq!(stopped.stdout, "b\n");
-    assert_eq!((listed(&env, &[]).as_str(), listed(&env, &["-a"]).as_str()), ("", "b exited\n"));
-    assert_eq!(rbox(&env, &["wait", "b"]).ok().stdout, "137\n");
+    let stopped = rbox(&env, &["stop", "-t", "60", "other"]).ok();
+    assert_eq!(stopped.stdout, "other\n");
+    assert_eq!((listed(&env, &[]).as_str(), listed(&env, &["-a"]).as_str()), ("", "other exited\n"));
+    assert_eq!(rbox(&env, &["wait", "other"]).ok().stdout, "137\n");
     // Its log goes on.
-    rbox(&env, &["start", "b"]).ok();
-    rbox(&env, &["start", "b"]).ok();
-    assert_eq!(listed(&env, &[]), "b running\n");
-    rbox(&env, &["restart", "b"]).ok();
-    eventually("all three", || logged(&env, "b") == "ready\n".repeat(3));
-    rbox(&env, &["rename", "b", "c"]).ok();
-    rbox(&env, &["kill", "b"]).fails(125, "no such container: b");
-    assert_eq!(rbox(&env, &["kill", "-s", "9", "c"]).ok().stdout, "c\n");
-    eventually("its end", || listed(&env, &["-a"]) == "c exited\n");
-    rbox(&env, &["kill", "c"]).fails(125, "container c is not running");
+    rbox(&env, &["start", "other"]).ok();
+    rbox(&env, &["start", "other"]).ok();
+    assert_eq!(listed(&env, &[]), "other running\n");
+    rbox(&env, &["restart", "other"]).ok();
+    eventually("all three", || logged(&env, "other") == "ready\n".repeat(3));
+    rbox(&env, &["rename", "other", "third"]).ok();
+    rbox(&env, &["kill", "other"]).fails(125, "no such container: other");
+    assert_eq!(rbox(&env, &["kill", "-s", "9", "third"]).ok().stdout, "third\n");
+    eventually("its end", || listed(&env, &["-a"]) == "third exited\n");
+    rbox(&env, &["kill", "third"]).fails(125, "container third is not running");
     rbox(&env, &["rm", "-f", "-a"]).ok();
     assert_eq!(env.leftovers(), Vec::<String>::new());
 }

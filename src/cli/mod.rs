@@ -7,6 +7,7 @@ pub mod container;
 pub mod containers;
 pub mod diff;
 pub mod each;
+pub mod exec;
 pub mod export;
 pub mod failure;
 pub mod file;
@@ -41,6 +42,7 @@ pub mod volume;
 use crate::error::Advise;
 use crate::net::shared::keeper as networks;
 use crate::net::{keeper, relay};
+use crate::runtime::exec as joiner;
 use crate::storage::worker;
 use crate::sys::signal;
 use anyhow::{Context, Result, anyhow};
@@ -88,6 +90,7 @@ fn dispatch(args: Vec<String>) -> Result<u8> {
     }
     match args.as_slice() {
         [_, role, program, arguments @ ..] if role == keeper::ROLE => return keeper::main(program, arguments),
+        [_, role, rest @ ..] if role == joiner::ROLE => return joiner::main(rest),
         [_, role, start] if role == networks::ROLE => return networks::main(start),
         [_, role, pid, places] if role == relay::ROLE => return relay::main(pid, places),
         _ => {}
@@ -114,6 +117,7 @@ fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
         "kill" => stop::kill(matches),
         "wait" => stop::wait(matches),
         "ps" => ps::main(matches),
+        "exec" => exec::main(matches),
         "logs" => logs::main(matches),
         "rename" => start::rename(matches),
         "container" => containers::main(matches),
@@ -165,6 +169,7 @@ pub fn command() -> Command {
         .subcommand(verb("restart", "Stop containers and start them again", stop::restart_options))
         .subcommand(verb("kill", "Send a signal to containers that run", stop::kill_options))
         .subcommand(verb("wait", "Wait for the end of containers, then print their statuses", stop::wait_options))
+        .subcommand(verb("exec", "Run a program in a container that runs", exec::options))
         .subcommand(verb("ps", "List containers", ps::options))
         .subcommand(verb("logs", "Show what a container has said", logs::options))
         .subcommand(verb("rename", "Give a container another name", start::rename_options))

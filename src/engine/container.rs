@@ -126,15 +126,30 @@ pub fn all() -> Result<All> {
             }
         }
     }
+    all.found.extend(of_session()?);
+    Ok(all)
+}
+
+/// Containers of `--rm` that have nothing on disk.
+fn of_session() -> Result<Vec<Found>> {
+    let runtime = paths::runtime_dir()?;
+    let here = runtime.join("containers");
+    let mut all = Vec::new();
+    for id in record::ids_in(&here)? {
+        let dir = here.join(&id);
+        // One that is just being made, or ends, is none.
+        if let Ok(Some(found)) = read(&dir) {
+            all.extend(record::is_held(&runtime, &id)?.then_some(Found { live: true, ..found }));
+        }
+    }
     Ok(all)
 }
 
 /// One by its name, its id, or the beginning of its id.
 pub fn find(name: &str) -> Result<Found> {
-    find_if_there(name)?.ok_or_else(|| anyhow!("no such container: {name}")).hint(|| {
-        "a container is kept if it was run without --rm, and a container with --rm that has an image while it runs"
-            .to_owned()
-    })
+    find_if_there(name)?
+        .ok_or_else(|| anyhow!("no such container: {name}"))
+        .hint(|| "a container is kept if it was run without --rm; one with --rm is there while it runs".to_owned())
 }
 
 /// Likewise; `None` if there is none.

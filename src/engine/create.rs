@@ -105,10 +105,9 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let options = &*options;
     let layers = parts.layers.clone();
     let (mut created, host) = assemble(options, config, joins, parts, record)?;
-    let mut about = None;
+    let mut about = Some(described(options, chosen.as_ref(), layers, &host, &created.bundle.spec)?);
     if chosen.is_some() || !options.remove || options.detach {
         let dir = created.record.on_disk()?;
-        about = Some(described(options, chosen.as_ref(), layers, &host, &created.bundle.spec)?);
         if !options.remove {
             again::write(&dir, options, config, &host)?;
         }

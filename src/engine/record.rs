@@ -111,7 +111,10 @@ impl Record {
     /// Writes container.json: from now on the container can be found, and its image is in use. One that is kept aside, then
     /// renamed.
     pub fn describe(&self, container: &Container, spec: &oci_spec::runtime::Spec) -> Result<()> {
-        let (dir, _) = self.scratch.as_ref().context("no directory on disk")?;
+        let Some((dir, _)) = self.scratch.as_ref() else {
+            // Nobody but this session need know of it.
+            return write_whole(&self.dir, container::ABOUT, container);
+        };
         if self.keep {
             fs_err::write(dir.join(container::SPEC), serde_json::to_vec(spec)?)?;
         }
@@ -237,6 +240,8 @@ const CONFIG: &str = "config.json";
 const ROOT: &str = "rootfs";
 /// Its first process.
 pub const PROCESS: &str = "process.json";
+/// Where its supervisor is asked.
+pub const CONTROL: &str = "control";
 /// Its published ports, if it has any.
 pub const PORTS: &str = "ports.json";
 
@@ -353,7 +358,7 @@ fn remove_dead(runtime: &Path, id: &str) -> Result<()> {
 /// The lock goes last: as long as it is there the next one finds what is left.
 fn remove_record(runtime: &Path, id: &str) -> Result<()> {
     let dir = container_dir(runtime, id);
-    for file in [CONFIG, PROCESS, PORTS].into_iter().chain(etc::FILES) {
+    for file in [CONFIG, PROCESS, PORTS, CONTROL, container::ABOUT].into_iter().chain(etc::FILES) {
         gone(rustix::fs::unlink(dir.join(file)), &dir)?;
     }
     match rustix::fs::rmdir(&dir) {

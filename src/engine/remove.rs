@@ -1,7 +1,8 @@
 //! `rm`: a container that is kept goes, with its changes.
 
 use super::container::{self, Found};
-use super::{names, scratch, state, volumes};
+use super::state::{self, Status};
+use super::{names, scratch, stop, volumes};
 use crate::error::Advise;
 use crate::paths;
 use crate::sys::process;
@@ -22,10 +23,13 @@ pub fn remove(name: &str, force: bool, anonymous: bool) -> Result<String> {
         found => found?,
     };
     let id = found.container.id.clone();
-    if found.live && !force {
+    if found.live && state::of(&found)?.status == Status::Exited {
+        // Whoever is responsible is about to let go.
+        stop::gone(&found)?;
+    } else if found.live && !force {
         return Err(anyhow!("container {}: is running", found.shown())).hint(|| "end it first; -f kills it".to_owned());
     }
-    if found.live {
+    if found.live && force {
         kill(&found).with_context(|| format!("container {}", found.shown()))?;
     }
     let spec = fs_err::read(found.dir.join(container::SPEC)).ok().filter(|_| anonymous);

@@ -7,6 +7,7 @@ pub mod bundle;
 pub mod capability;
 pub mod create;
 pub mod devices;
+pub mod exec;
 pub mod fuse;
 pub mod hooks;
 pub mod init;

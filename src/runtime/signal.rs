@@ -1,9 +1,26 @@
 //! Whether a signal would have any effect.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 /// True if a process neither handles, ignores, blocks nor waits for the signal (proc_pid_status(5), SigBlk, SigIgn, SigCgt).
 /// The kernel drops it then for the first process of a pid namespace (pid_namespaces(7)). While a process waits in
 /// sigwait(3) the kernel shows what it waits for as not blocked.
 pub fn has_default(pid: i32, signal: i32) -> bool {
+    // One that is just on its way into sigwait(3), or out of it, looks for a moment as if it did not care.
+    (0..LOOKS).all(|look| {
+        if look > 0 {
+            sleep(MOMENT);
+        }
+        seems_default(pid, signal)
+    })
+}
+
+/// How often one looks, and how long it takes to the next time.
+const LOOKS: u32 = 4;
+const MOMENT: Duration = Duration::from_millis(1);
+
+fn seems_default(pid: i32, signal: i32) -> bool {
     let file = |name: &str| fs_err::read_to_string(format!("/proc/{pid}/{name}"));
     let Ok(status) = file("status") else { return false };
     let bit = 1u64 << (signal - 1);

@@ -13,7 +13,6 @@ use crate::sys::clone::{self, Side};
 use crate::sys::{Alone, Named, fd, process};
 use crate::userns::write::HelperFailed;
 use anyhow::{Context, Result, bail};
-use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -107,7 +106,7 @@ fn supervise(mut created: Created, starter: &OwnedFd, tell: fn(anyhow::Error)) -
         created,
         streams,
         || {
-            let kept = null()?;
+            let kept = fd::null()?;
             for number in [0, 1] {
                 fd::place(kept.as_fd(), number)?;
             }
@@ -116,10 +115,4 @@ fn supervise(mut created: Created, starter: &OwnedFd, tell: fn(anyhow::Error)) -
         tell,
     )
     .map(drop)
-}
-
-/// The device that takes all and gives nothing.
-pub fn null() -> Result<OwnedFd> {
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-    Ok(null.named(|| "open(/dev/null)".to_owned())?)
 }

@@ -41,7 +41,7 @@ impl Logged {
         }
         let (in_end, input) = match input {
             true => pipe().map(|(reading, writing)| (reading, Some(writing)))?,
-            false => (super::detach::null()?, None),
+            false => (crate::sys::fd::null()?, None),
         };
         let pipes = [Some(out), Some(err)];
         let logged = Logged { writer, pipes, terminal: None, _input: input, buffer: vec![0; CHUNK] };

@@ -3,6 +3,8 @@
 //! In the foreground the command line's own process is the supervisor, otherwise a copy of it (`detach.rs`). Everything here is
 //! in the host's namespaces.
 
+pub mod attach;
+pub mod control;
 pub mod detach;
 pub mod logged;
 pub mod network;
@@ -21,6 +23,7 @@ use crate::sys::clone::{CLONE_NEWPID, Child};
 use crate::sys::signal::Blocked;
 use crate::sys::{Alone, process};
 use anyhow::Result;
+use control::Control;
 use network::Network;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signals::Forward;
@@ -78,6 +81,7 @@ fn attend(
     let pidfile = created.started(&identity)?;
     created.record.prepare_end();
     let streams = streams.started(terminal, created.interactive)?;
+    let control = Control::open(&created.record.dir)?;
     started()?;
     let task = match (network.zip(created.network.take()), &shared) {
         (Some((ends, Outside { uplink, .. })), _) => {
@@ -95,7 +99,7 @@ fn attend(
         (None, None) => None,
     };
     let mut network = Network::new(task, shared.map(|shared| shared.keeper), init.pid, alone);
-    let ended = until_end(&init, streams, &created, &signals, &mut network, tell);
+    let ended = until_end(&init, streams, control, &created, &signals, &mut network, tell);
     network.end(tell);
     let status = ended.and_then(|forward| Ok(forward.status(process::wait(init.pidfd.as_fd())?)));
     drop(leash);
@@ -115,6 +119,7 @@ fn attend(
 fn until_end<'a>(
     init: &'a Child,
     mut streams: Streams,
+    mut control: Control,
     created: &Created,
     signals: &Blocked,
     network: &mut Network,
@@ -125,7 +130,8 @@ fn until_end<'a>(
     let deadline = Some(created.timeout).filter(|seconds| *seconds > 0);
     let deadline = deadline.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
     loop {
-        let (ended, sent) = wait(&init.pidfd, signals, &mut streams, network, deadline)?;
+        let (ended, sent) = wait(&init.pidfd, signals, &mut streams, &control, network, deadline)?;
+        control.step(&created.bundle.spec, &init.pidfd);
         if sent {
             network.go_on(tell);
         }
@@ -153,6 +159,7 @@ fn wait(
     pidfd: &impl AsFd,
     signals: &Blocked,
     streams: &mut Streams,
+    control: &Control,
     network: &Network,
     deadline: Option<Instant>,
 ) -> Result<(bool, bool)> {
@@ -168,9 +175,11 @@ fn wait(
     fds.extend(wanted.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
     let first_of_network = fds.len();
     fds.extend(network.wanted());
+    let first_of_control = fds.len();
+    fds.extend(control.wanted());
     rustix::io::retry_on_intr(|| poll(&mut fds, left.as_ref()))?;
     let ended = !fds[0].revents().is_empty();
-    let sent = fds[first_of_network..].iter().any(|fd| !fd.revents().is_empty());
+    let sent = fds[first_of_network..first_of_control].iter().any(|fd| !fd.revents().is_empty());
     let ready: Vec<_> = wanted.iter().zip(&fds[first..]).map(|((end, ..), fd)| (*end, fd.revents())).collect();
     drop(fds);
     drop(wanted);

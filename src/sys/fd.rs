@@ -86,6 +86,12 @@ fn range(first: u32, last: u32, flags: libc::c_uint) -> Result<()> {
     Ok(())
 }
 
+/// The device that takes all and gives nothing.
+pub fn null() -> Result<OwnedFd> {
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+    rustix::fs::open("/dev/null", flags, rustix::fs::Mode::empty()).named(|| "open(/dev/null)".to_owned())
+}
+
 /// Makes `number` (0, 1 or 2) refer to what `fd` refers to; it stays open on exec.
 pub fn place(fd: BorrowedFd<'_>, number: i32) -> Result<()> {
     // SAFETY: dup2 and fcntl have no memory arguments; the numbers 0 to 2 are not owned by any value in this process.

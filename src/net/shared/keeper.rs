@@ -66,10 +66,7 @@ fn keep(alone: Alone, start: &Start) -> Result<()> {
     process::raise_open_files()?;
     rustix::process::chdir("/").named(|| "chdir(/)".to_owned())?;
     let listener = fd::inherited(0).context("no socket")?;
-    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .named(|| "open(/dev/null)".to_owned())?;
-    fd::place(null.as_fd(), 0)?;
-    drop(null);
+    fd::place(fd::null()?.as_fd(), 0)?;
     match begin(alone, start) {
         // Those who wait when it ends begin anew.
         Ok(begun) => serve(begun, &listener, start),

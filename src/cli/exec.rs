@@ -1,0 +1,66 @@
+//! `rbox exec`.
+
+use super::{boolean, grammar, output};
+use crate::engine::exec::{self, Wanted};
+use crate::spec::env;
+use crate::supervisor::attach;
+use anyhow::{Context, Result};
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+
+#[derive(Debug, Args)]
+struct ExecArgs {
+    /// Name or id of a container that runs; then the command and its arguments
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+    /// The command
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+    /// Run in the background
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    detach: Option<bool>,
+    /// Set an environment variable; without a value that of the caller
+    #[arg(short, long, value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
+    env: Vec<String>,
+    /// Keep STDIN open
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    interactive: Option<bool>,
+    /// Give it every capability over the container's namespaces
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    privileged: Option<bool>,
+    /// Allocate a pseudo-TTY
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    tty: Option<bool>,
+    /// Name or id of the user and of the group, to run as
+    #[arg(short, long, value_name = "USER[:GROUP]", allow_hyphen_values = true)]
+    user: Option<String>,
+    /// Working directory inside the container
+    #[arg(short, long, value_name = "DIR", allow_hyphen_values = true)]
+    workdir: Option<String>,
+}
+
+/// The grammar.
+pub fn options(command: Command) -> Command {
+    grammar::<ExecArgs>(command.args_override_self(true), "rbox exec [OPTIONS] CONTAINER COMMAND [ARG...]")
+}
+
+/// Runs one more program in a container; the exit status is the program's.
+pub fn main(mut matches: ArgMatches) -> Result<u8> {
+    let args = ExecArgs::from_arg_matches_mut(&mut matches)?;
+    let of_caller = |name: &str| Ok(std::env::var(name).ok());
+    let env = args.env.iter().map(|text| env::parse(text, of_caller).with_context(|| format!("-e {text}")));
+    let wanted = Wanted {
+        command: args.command,
+        env: env.collect::<Result<_>>()?,
+        user: args.user,
+        workdir: args.workdir.filter(|dir| !dir.is_empty()),
+        privileged: args.privileged.unwrap_or(false),
+        tty: args.tty.unwrap_or(false),
+    };
+    let (dir, process) = exec::process(&args.container, &wanted)?;
+    let detach = args.detach.unwrap_or(false);
+    let status = attach::exec(&args.container, &dir, process, wanted.tty, args.interactive.unwrap_or(false), detach)?;
+    if detach {
+        return output::print("");
+    }
+    Ok(status)
+}

@@ -1,0 +1,255 @@
+//! One more process in a container that runs.
+//!
+//! ```text
+//! supervisor                      joiner                          the process
+//! spawns ───────────────────────▶ not executed from a read-only mount of itself?
+//!                 ◀── Sealed ──── makes one, hands it over, ends; it is spawned again, from there
+//! Task ─────────────────────────▶ joins the namespaces; clones with CLONE_PARENT ─▶ (the supervisor's child)
+//!                 ◀── Made ────── ends
+//!                                 ◀── Terminal ──────────────────── only with a terminal
+//!                                 ◀── Failed, or closed by execve ─
+//! ```
+//!
+//! Whoever is in the container may be hostile. The joiner is not dumpable, so that nobody there reads its descriptors or memory
+//! (CVE-2016-9962). A program there that is a link to `/proc/self/exe` would execute rbox itself, whose file could then be
+//! opened by way of /proc, and written to once nobody executes it any more (CVE-2019-5736): it is a file on a mount that
+//! nobody can write to.
+//!
+//! Runs in: a program of its own (`rbox exec-joiner`), the host's namespaces, then the container's.
+
+use super::namespaces::Namespaces;
+use super::payload::Payload;
+use crate::error::{FAILED, Failure};
+use crate::sys::clone::{self, CLONE_NEWNS, CLONE_NEWUSER, CLONE_PARENT, Side};
+use crate::sys::mount::{self, Attr};
+use crate::sys::{Alone, Named, fd, ids, path, process, pty, signal};
+use anyhow::{Context, Result, bail, ensure};
+use oci_spec::runtime::{Process, Spec};
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The first argument of a joiner. Not a verb of the command line: nobody types it.
+pub const ROLE: &str = "exec-joiner";
+/// The second one, of a joiner that was executed from a read-only mount.
+const SEALED: &str = "sealed";
+/// Longer than any message: arguments and environment of a process among them.
+const MAX_MESSAGE: usize = 512 * 1024;
+
+/// What is to run.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Task {
+    /// The namespaces to join, CLONE_NEW*.
+    namespaces: u32,
+    /// The container's Spec, with this process instead of its own.
+    spec: Spec,
+    /// It gets a terminal.
+    tty: bool,
+    /// setgroups(2) is not denied.
+    can_set_groups: bool,
+}
+
+/// What comes back.
+#[derive(Debug, Serialize, Deserialize)]
+enum Said {
+    /// A read-only mount of rbox's own program comes along.
+    Sealed,
+    /// The process exists; its number on the host. Its pidfd comes along.
+    Made(i32),
+    /// The master side of its terminal comes along.
+    Terminal,
+    /// What went wrong.
+    Failed(Failure),
+}
+
+/// A process that was made.
+#[derive(Debug)]
+pub struct Made {
+    /// The process, a child of this one.
+    pub child: clone::Child,
+    /// The master side of its terminal, if it has one.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// rbox's own program on a mount that nobody can write to, once somebody has made one.
+#[derive(Debug, Default)]
+pub struct Program(Option<OwnedFd>);
+
+impl Task {
+    /// A process in the container of this Spec.
+    pub fn new(spec: &Spec, process: Process, tty: bool) -> Result<Task> {
+        let namespaces = Namespaces::of(spec)?;
+        let joined = namespaces.join.iter().fold(namespaces.new, |all, (flag, _)| all | flag);
+        let maps = spec.linux().as_ref().and_then(|linux| linux.gid_mappings().as_ref());
+        let can_set_groups = !maps.is_some_and(|maps| matches!(maps.as_slice(), [only] if only.size() == 1));
+        let mut spec = spec.clone();
+        spec.set_process(Some(process)).set_mounts(None).set_hooks(None);
+        Ok(Task { namespaces: joined, spec, tty, can_set_groups })
+    }
+}
+
+/// Starts a process in the container whose first process is behind `init`. Its standard streams are `streams`, unless it gets a
+/// terminal. Comes back when it has executed its program, or has not.
+///
+/// Runs in: the host's namespaces, the supervisor.
+pub fn start(task: &Task, init: BorrowedFd<'_>, streams: &[OwnedFd], program: &mut Program) -> Result<Made> {
+    let bytes = serde_json::to_vec(task)?;
+    ensure!(bytes.len() <= MAX_MESSAGE, "arguments and environment are too long");
+    for _ in 0..2 {
+        let (ours, theirs) = fd::seqpacket_pair()?;
+        let sealed = program.0.as_ref().map(|program| mount::path_of(program.as_fd()));
+        let mut command = Command::new(sealed.as_deref().unwrap_or(Path::new("/proc/self/exe")));
+        command.arg0(ROLE).arg(ROLE).args(sealed.is_some().then_some(SEALED)).env_clear();
+        command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut joiner = command.spawn().context("exec: start of a joiner")?;
+        // It holds the other end, too.
+        drop(command);
+        rustix::net::sockopt::set_socket_send_buffer_size(&ours, MAX_MESSAGE).named(|| "setsockopt".to_owned())?;
+        let mut fds = vec![init];
+        fds.extend(streams.iter().map(AsFd::as_fd));
+        fd::send(ours.as_fd(), &bytes, &fds)?;
+        let made = hear(&ours, program);
+        // It has ended, or is about to.
+        let _ = joiner.wait();
+        if let Some(made) = made? {
+            return Ok(made);
+        }
+    }
+    bail!("exec: no read-only mount of rbox's own program")
+}
+
+/// Until the process has executed its program; none if there is a mount now from which it is to be started.
+fn hear(socket: &OwnedFd, program: &mut Program) -> Result<Option<Made>> {
+    let (mut child, mut terminal, mut failed) = (None, None, None);
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let (length, mut fds) = fd::receive(socket.as_fd(), &mut buffer)?;
+        if length == 0 {
+            break;
+        }
+        let mut fd = || fds.pop().context("exec: a descriptor is missing");
+        match serde_json::from_slice(&buffer[..length])? {
+            Said::Sealed => {
+                program.0 = Some(fd()?);
+                return Ok(None);
+            }
+            Said::Made(pid) => child = Some(clone::Child { pid, pidfd: fd()? }),
+            Said::Terminal => terminal = Some(fd()?),
+            // That it exists may be heard later.
+            Said::Failed(failure) => failed = Some(failure),
+        }
+    }
+    if let Some(failure) = failed {
+        if let Some(clone::Child { pidfd, .. }) = child {
+            process::wait(pidfd.as_fd())?;
+        }
+        return Err(failure.into());
+    }
+    let child = child.context("exec: ended before there was a process")?;
+    Ok(Some(Made { child, terminal }))
+}
+
+/// What a joiner does.
+pub fn main(arguments: &[String]) -> Result<u8> {
+    process::set_dumpable(false)?;
+    let socket = fd::inherited(0).context("exec: no socket")?;
+    let done = join(&socket, arguments.first().is_some_and(|word| word == SEALED));
+    if let Err(error) = done {
+        let _ = say(&socket, &Said::Failed(short(&error)), None);
+        return Ok(FAILED);
+    }
+    Ok(0)
+}
+
+fn say(socket: &OwnedFd, said: &Said, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+    Ok(fd::send(socket.as_fd(), &serde_json::to_vec(said)?, fd.as_slice())?)
+}
+
+fn short(error: &anyhow::Error) -> Failure {
+    let failure = Failure::from(error);
+    serde_json::from_slice(&failure.within(32 * 1024)).unwrap_or(failure)
+}
+
+fn join(socket: &OwnedFd, is_sealed: bool) -> Result<()> {
+    let alone = Alone::check()?;
+    let mut buffer = vec![0; MAX_MESSAGE];
+    let (length, fds) = fd::receive(socket.as_fd(), &mut buffer)?;
+    let task: Task = serde_json::from_slice(buffer.get(..length).unwrap_or_default()).context("exec: the task")?;
+    let mut fds = fds.into_iter();
+    let init = fds.next().context("exec: no pidfd")?;
+    if !is_sealed && task.namespaces & CLONE_NEWUSER != 0 {
+        let program = seal(&alone, &init)?;
+        return say(socket, &Said::Sealed, Some(program.as_fd()));
+    }
+    let payload = Payload::of(&task.spec, task.can_set_groups)?;
+    clone::setns(&alone, &init, task.namespaces, Path::new("container"))?;
+    match clone::clone(&alone, CLONE_PARENT)? {
+        Side::Parent(child) => say(socket, &Said::Made(child.pid), Some(child.pidfd.as_fd())),
+        Side::Child => {
+            let error = become_process(&task, &payload, fds.collect(), socket);
+            let failure = short(&error);
+            let _ = say(socket, &Said::Failed(failure.clone()), None);
+            process::exit_now(if failure.exit == 0 { FAILED } else { failure.exit });
+        }
+    }
+}
+
+/// A mount of rbox's own program that nobody can write to. It takes the right to mount, which comes with the container's user
+/// namespace; it belongs to no mount namespace.
+fn seal(alone: &Alone, init: &OwnedFd) -> Result<OwnedFd> {
+    let own = fs_err::read_link("/proc/self/exe")?;
+    clone::setns(alone, init, CLONE_NEWUSER, Path::new("container's user namespace"))?;
+    clone::unshare(alone, CLONE_NEWNS)?;
+    let program = mount::clone_tree(&own, false)?;
+    mount::set_attr(program.as_fd(), Attr::MOUNT_ATTR_RDONLY, Attr::empty(), false, &own)?;
+    Ok(program)
+}
+
+/// Ends in the program, or with why not.
+fn become_process(task: &Task, payload: &Payload, streams: Vec<OwnedFd>, socket: &OwnedFd) -> anyhow::Error {
+    let steps = || -> Result<process::Never> {
+        process::die_with_parent()?;
+        ensure!(!fd::hung_up(socket), "exec: the supervisor has ended");
+        // Root of the container's user namespace, if it has one.
+        let _ = ids::set_gid(0).and_then(|()| ids::set_uid(0));
+        process::set_dumpable(false)?;
+        signal::default_all()?;
+        process::new_session()?;
+        if task.tty {
+            let terminal = open_terminal(socket)?;
+            payload.give_streams(Some(terminal.as_fd()))?;
+            pty::control(&terminal)?;
+            for number in 0..3 {
+                fd::place(terminal.as_fd(), number)?;
+            }
+        } else {
+            ensure!(streams.len() == 3, "exec: three streams are wanted");
+            // The socket is at 0 still; it goes on under another number.
+            for (number, stream) in streams.iter().enumerate() {
+                fd::place(stream.as_fd(), number as i32)?;
+            }
+            payload.give_streams(None)?;
+        }
+        fd::close_on_exec_from(3)?;
+        let program = payload.prepare()?;
+        process::die_with_parent()?;
+        payload.run(&program)
+    };
+    match steps() {
+        Err(error) => error,
+        Ok(never) => match never {},
+    }
+}
+
+/// A pseudo-terminal of the container's own devpts, whose master side goes to the supervisor.
+fn open_terminal(socket: &OwnedFd) -> Result<OwnedFd> {
+    let root = mount::place(Path::new("/"))?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let master = path::open_in_without_links(root.as_fd(), Path::new("/dev/pts/ptmx"), flags).context("terminal")?;
+    let terminal = pty::open_peer(&master)?;
+    say(socket, &Said::Terminal, Some(master.as_fd()))?;
+    Ok(terminal)
+}
