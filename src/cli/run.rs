@@ -8,7 +8,7 @@ use crate::engine::{self, said};
 use crate::error::Failure;
 use crate::spec::options::{IdMode, Options};
 use crate::supervisor::{self, detach};
-use crate::sys::process;
+use crate::sys::{fd, process};
 use crate::userns::write::HelperFailed;
 use anyhow::{Context, Result, ensure};
 use clap::{ArgMatches, Command, FromArgMatches};
@@ -28,6 +28,10 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let (options, dropped) = args.options(&cwd)?;
     if let Some(text) = dropped {
         tell(Failure { message: text, ..Failure::default() });
+    }
+    if options.detach {
+        // What the caller has open would be as long as the container is.
+        fd::close_range(3, u32::MAX)?;
     }
     match run(&options, &remote) {
         // The range is there and newuidmap cannot write it: on a nosuid mount, in an outer container, under a tracer.

@@ -7,7 +7,7 @@ use crate::engine::{create, rename as engine_rename};
 use crate::error::Failure;
 use crate::spec::name;
 use crate::supervisor::{self, detach};
-use crate::sys::process;
+use crate::sys::{fd, process};
 use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
@@ -58,6 +58,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         created.interactive = args.interactive;
         return supervisor::run(created, tell);
     }
+    fd::close_range(3, u32::MAX)?;
     Ok(each(&args.containers, |name| {
         let found = container::find(name)?;
         if !found.live {

@@ -7,6 +7,7 @@ use crate::engine::state::{self, Status};
 use crate::engine::{stop, wait};
 use crate::error::Advise;
 use crate::spec::signal;
+use crate::sys::fd;
 use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
@@ -85,6 +86,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
 
 /// Stops and starts them.
 pub fn restart(mut matches: ArgMatches) -> Result<u8> {
+    fd::close_range(3, u32::MAX)?;
     let args = StopArgs::from_arg_matches_mut(&mut matches)?;
     let signal = args.signal.as_deref().map(read_signal).transpose()?;
     Ok(each(&named(args.containers, args.all)?, |name| {

@@ -162,16 +162,17 @@ pub fn find_if_there(name: &str) -> Result<Option<Found>> {
             }
         }
     }
-    let mut found = None;
+    let (mut found, mut several) = (None, false);
     for one in all()?.found {
         let of_name = one.container.name.as_deref() == Some(name);
         if of_name || one.container.id == name {
             return Ok(Some(one));
         }
         let is_prefix = !name.is_empty() && one.container.id.starts_with(name);
-        if is_prefix && found.replace(one).is_some() {
-            bail!("{name}: more than one container has an id that starts like this");
-        }
+        several |= is_prefix && found.replace(one).is_some();
+    }
+    if several {
+        bail!("{name}: more than one container has an id that starts like this");
     }
     Ok(found)
 }

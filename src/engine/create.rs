@@ -26,6 +26,7 @@ use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 use std::borrow::Cow;
+use std::io::Write;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -99,6 +100,7 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let chosen = image(options, maps.as_ref(), remote, progress)?;
     let config = chosen.as_ref().map(|chosen| &chosen.image.config);
     let completed = volumes::complete(options, config)?;
+    let cidfile = options.cidfile.as_deref().map(CidFile::new).transpose()?;
     let layers = chosen.as_ref().map(|chosen| chosen.layers.clone()).unwrap_or_default();
     let parts = parts(&completed, maps, missing, layers)?;
     let (options, record) = named(&completed)?;
@@ -116,7 +118,41 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         created.record.describe(&about, &created.bundle.spec)?;
     }
     created.unwritten = Unwritten { about, _image: chosen };
+    if let Some(file) = cidfile {
+        file.write(&created.record.id)?;
+    }
     Ok(created)
+}
+
+/// A file for a container's id. It goes with this value unless the id was written.
+struct CidFile(Option<(PathBuf, fs_err::File)>);
+
+impl CidFile {
+    fn new(path: &Path) -> Result<CidFile> {
+        match fs_err::File::create_new(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                bail!("--cidfile {}: the file is there already: another container may have it", path.display())
+            }
+            file => Ok(CidFile(Some((path.to_owned(), file.context("--cidfile")?)))),
+        }
+    }
+
+    fn write(mut self, id: &str) -> Result<()> {
+        if let Some((_, file)) = &mut self.0 {
+            file.write_all(id.as_bytes()).context("--cidfile")?;
+        }
+        self.0 = None;
+        Ok(())
+    }
+}
+
+impl Drop for CidFile {
+    fn drop(&mut self) {
+        if let Some((path, _)) = &self.0 {
+            // The error is what is told.
+            let _ = rustix::fs::unlink(path);
+        }
+    }
 }
 
 /// Its record, under its name. One that stays, or that nobody waits for, gets one if it was given none.

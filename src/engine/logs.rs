@@ -32,7 +32,7 @@ pub trait Sink {
 
 /// Gives the entries of a container's log away. True if some of it was removed before it was read.
 pub fn logs(found: &Found, wanted: &Wanted, sink: &mut dyn Sink) -> Result<bool> {
-    if !log::file(&found.dir, 0).exists() && state::of(found)?.status != Status::Created {
+    if log::reader::numbers(&found.dir).is_empty() && state::of(found)?.status != Status::Created {
         return Err(anyhow!("container {} has no log", found.shown())).hint(|| {
             "what a container in the foreground says goes to where it was run; with -d it goes to the log".to_owned()
         });

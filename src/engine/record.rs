@@ -76,12 +76,18 @@ impl Record {
         let in_use = || anyhow!("container {}: is running, or somebody is about to change it", found.shown());
         let held = scratch::hold(&found.dir)?.with_context(in_use)?;
         let path = lock_file(&runtime, &id);
+        let mut looks = 0;
         let lock = loop {
             match lock(&path, OFlags::CREATE) {
                 Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => make_layout(&runtime)?,
                 // A sweep may have removed it between its making and its taking.
                 Ok(Some(lock)) if path.exists() => break lock,
                 Ok(Some(_)) => {}
+                // Nobody else is responsible, for the other lock is held: somebody only looks.
+                Ok(None) if looks < LOOKS => {
+                    looks += 1;
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
                 Ok(None) => return Err(in_use()),
                 Err(error) => return Err(error),
             }
@@ -163,7 +169,6 @@ impl Record {
 
     /// Writes down the first process.
     pub fn started(&self, identity: &Identity) -> Result<()> {
-        self.stay();
         let Some((disk, _)) = self.scratch.as_ref().filter(|_| self.keep) else {
             let run = Run { process: *identity, started: Time::now(), boot: None };
             return write_whole(&self.dir, PROCESS, &run);
@@ -172,7 +177,9 @@ impl Record {
         let run = Run::now(*identity);
         write_whole(disk, PROCESS, &run)?;
         gone(rustix::fs::unlink(disk.join(container::EXIT)), disk)?;
-        write_whole(&self.dir, PROCESS, &run)
+        write_whole(&self.dir, PROCESS, &run)?;
+        self.stay();
+        Ok(())
     }
 
     /// Called while the container runs: does what would otherwise be done after its end.
@@ -228,6 +235,9 @@ impl Record {
 pub fn rewrite(dir: &Path, container: &Container) -> Result<()> {
     write_whole(dir, container::ABOUT, container)
 }
+
+/// How often a lock is tried for that somebody has who only looks, a millisecond apart.
+const LOOKS: u32 = 100;
 
 /// Writes a file aside, then renames it, so that nobody reads half of it.
 fn write_whole<T: serde::Serialize>(dir: &Path, name: &str, value: &T) -> Result<()> {

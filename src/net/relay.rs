@@ -12,7 +12,6 @@ mod streams;
 
 use super::child::Child;
 use super::port::{Door, Protocol, Published};
-use super::unsent;
 use crate::sys::clone::{CLONE_NEWNET, CLONE_NEWUSER, setns};
 use crate::sys::watch::Watch;
 use crate::sys::{Alone, Named, fd, process};
@@ -28,12 +27,16 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::timeout;
 
 /// The first argument of a relay. Not a verb of the command line: nobody types it.
 pub const ROLE: &str = "net-relay";
+
+/// How long clients have to take what a container has said that has ended.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Longer than any message of this protocol.
 const MAX_MESSAGE: usize = 4096;
@@ -122,7 +125,7 @@ async fn serve(doors: Vec<Door>, inside: Inside, rules: Rc<Rules>) -> Result<()>
     // Nobody is let in any more; whoever was may hear the container out.
     served.shutdown().await;
     drop((before_end, end));
-    let _ = timeout(unsent::PATIENCE, all_gone.recv()).await;
+    let _ = timeout(PATIENCE, all_gone.recv()).await;
     Ok(())
 }
 

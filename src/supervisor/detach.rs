@@ -53,10 +53,17 @@ pub fn start(created: Created, tell: fn(anyhow::Error)) -> Result<()> {
             std::mem::forget(created);
             drop(theirs);
             let mut buffer = vec![0; MAX_MESSAGE];
-            let (length, _) = fd::receive(ours.as_fd(), &mut buffer)?;
+            let received = fd::receive(ours.as_fd(), &mut buffer);
+            let status = match received {
+                Ok((0, _)) => process::wait(child.pidfd.as_fd()),
+                _ => Ok(0),
+            };
+            // Its locks, pipes and sockets are open in this process, too, which may start another one.
+            std::mem::forget((ours, child));
+            fd::close_range(3, u32::MAX)?;
+            let (length, _) = received?;
             if length == 0 {
-                let status = process::wait(child.pidfd.as_fd())?;
-                bail!("the supervisor has ended before its container has started: status {status}");
+                bail!("the supervisor has ended before its container has started: status {}", status?);
             }
             match serde_json::from_slice(&buffer[..length]).context("the supervisor's report")? {
                 Report::Started => Ok(()),

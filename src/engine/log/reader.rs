@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// As much is read at once, bytes.
 const CHUNK: usize = 64 * 1024;
-/// How many files there may be.
-const FILES: u32 = 1000;
+/// How often a file is looked for.
+const LOOKS: u32 = 3;
 
 /// Reads a log from the oldest file to the one that is written to.
 #[derive(Debug)]
@@ -41,8 +41,8 @@ impl Reader {
     pub fn open_at_tail(dir: &Path, count: usize) -> Result<Reader> {
         let mut reader = Reader { dir: dir.to_owned(), file: None, rest: Vec::new(), lost: false };
         let mut left = count;
-        for number in 0..FILES {
-            let Some(opened) = open(&file(dir, number))? else { break };
+        for number in numbers(dir) {
+            let Some(opened) = open(&file(dir, number))? else { continue };
             let start = tail(&opened, &mut left)?;
             seek(&opened, start)?;
             reader.file = Some(opened);
@@ -54,14 +54,12 @@ impl Reader {
     }
 
     fn oldest(&self) -> Result<Option<File>> {
-        let mut oldest = None;
-        for number in 0..FILES {
-            match open(&file(&self.dir, number))? {
-                Some(opened) => oldest = Some(opened),
-                None => break,
+        for number in numbers(&self.dir).into_iter().rev() {
+            if let Some(opened) = open(&file(&self.dir, number))? {
+                return Ok(Some(opened));
             }
         }
-        Ok(oldest)
+        Ok(None)
     }
 
     /// Gives everything that is there to `each`, until that says no.
@@ -77,18 +75,19 @@ impl Reader {
                 Some(_) => {
                     // There may be further ones by now.
                     let newer = self.number()?.map(|number| number.saturating_sub(1));
-                    self.file = match newer {
-                        Some(number) => open(&file(&self.dir, number))?,
-                        None => self.oldest()?,
-                    };
+                    let next = newer.map(|number| open(&file(&self.dir, number))).transpose()?.flatten();
+                    // A new one is being begun, and is there in a moment.
+                    let Some(next) = next else { return Ok(true) };
+                    self.file = Some(next);
                     self.rest.clear();
                 }
                 None => {
-                    self.lost |= self.file.is_some();
-                    self.file = self.oldest()?;
-                    self.rest.clear();
-                    if self.file.is_none() {
-                        return Ok(true);
+                    let Some(oldest) = self.oldest()? else { return Ok(true) };
+                    // Or it has another number by now than a moment ago.
+                    if self.number()?.is_none() {
+                        self.lost |= self.file.is_some();
+                        self.file = Some(oldest);
+                        self.rest.clear();
                     }
                 }
             }
@@ -99,16 +98,12 @@ impl Reader {
     fn number(&self) -> Result<Option<u32>> {
         let Some(own) = &self.file else { return Ok(None) };
         let own = own.metadata()?;
-        for number in 0..FILES {
-            match rustix::fs::stat(file(&self.dir, number)) {
-                Ok(stat) if (stat.st_dev, stat.st_ino) == (own.dev(), own.ino()) => return Ok(Some(number)),
-                Ok(_) => {}
-                // The first one is missing for a moment when a new one is begun.
-                Err(_) if number == 0 => {}
-                Err(_) => break,
-            }
-        }
-        Ok(None)
+        let is_own = |number: &u32| {
+            let there = rustix::fs::stat(file(&self.dir, *number));
+            there.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (own.dev(), own.ino()))
+        };
+        // While they get other numbers one may be passed over.
+        Ok((0..LOOKS).find_map(|_| numbers(&self.dir).into_iter().find(is_own)))
     }
 
     fn drain(&mut self, each: &mut dyn FnMut(&Entry<'_>) -> Result<bool>) -> Result<bool> {
@@ -180,7 +175,8 @@ fn seek(mut file: &File, to: u64) -> Result<()> {
 
 /// Where the last `left` lines of a file begin; `left` becomes how many are still missing.
 fn tail(file: &File, left: &mut usize) -> Result<u64> {
-    let mut end = file.metadata()?.len();
+    let whole = file.metadata()?.len();
+    let mut end = whole;
     let mut chunk = vec![0; CHUNK];
     let mut is_last = true;
     while end > 0 {
@@ -188,29 +184,33 @@ fn tail(file: &File, left: &mut usize) -> Result<u64> {
         let part = &mut chunk[..(end - start) as usize];
         file.read_exact_at(part, start)?;
         for (at, _) in part.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
-            // That at the very end ends the last line.
-            if std::mem::take(&mut is_last) && start + at as u64 + 1 == file.metadata()?.len() {
-                if *left == 0 {
-                    return Ok(start + at as u64 + 1);
-                }
-                continue;
+            // The last one ends the last line; what is behind it is half of one.
+            if !std::mem::take(&mut is_last) {
+                *left -= 1;
             }
-            *left -= 1;
             if *left == 0 {
                 return Ok(start + at as u64 + 1);
             }
         }
         end = start;
     }
-    if file.metadata()?.len() > 0 {
+    if !is_last {
         *left = left.saturating_sub(1);
     }
     Ok(0)
 }
 
-/// True for a file of a log.
-pub fn is_log(name: &str) -> bool {
-    name.strip_prefix(FILE).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+/// The numbers of the files that are there, the one that is written to first. None of them may be missing for ever: whoever
+/// begins a new file may be killed half-way.
+pub fn numbers(dir: &Path) -> Vec<u32> {
+    let number = |name: &str| match name.strip_prefix(FILE)? {
+        "" => Some(0),
+        rest => rest.strip_prefix('.')?.parse().ok(),
+    };
+    let names = fs_err::read_dir(dir).into_iter().flatten().flatten();
+    let mut all: Vec<u32> = names.filter_map(|entry| number(entry.file_name().to_str()?)).collect();
+    all.sort_unstable();
+    all
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+/// As much is written at once, bytes, and an entry more.
+const CHUNK: usize = 64 * 1024;
+
 /// Writes what a container says. What the disk does not take is counted, and told when there is room again.
 #[derive(Debug)]
 pub struct Writer {
@@ -52,9 +55,12 @@ impl Writer {
         }
         let time = Time::now().to_string();
         let driver = self.log.driver;
-        let Writer { begun, ready, .. } = self;
-        let begun = &mut begun[stream as usize];
         while !bytes.is_empty() {
+            if self.ready.len() >= CHUNK {
+                self.flush();
+            }
+            let Writer { begun, ready, .. } = self;
+            let begun = &mut begun[stream as usize];
             let room = LONGEST - begun.len();
             let line = bytes.iter().take(room).position(|byte| *byte == b'\n').map(|at| at + 1);
             let length = line.unwrap_or(room.min(bytes.len()));
@@ -107,8 +113,6 @@ impl Writer {
         }
         self.ready = ready;
         self.ready.clear();
-        // One long burst is no reason to hold much for ever.
-        self.ready.shrink_to(2 * 64 * 1024);
     }
 
     /// All of it, or nothing: half a line would spoil the next.
