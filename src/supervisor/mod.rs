@@ -55,7 +55,7 @@ fn attend(
     let unwritten = created.unwritten();
     let (record, bundle) = (&created.record, &created.bundle);
     let shared = created.shared.take();
-    let mut doors = None;
+    let (mut doors, mut control) = (None, None);
     let publish = match (&created.network, &shared) {
         (Some(network), _) => network.publish.as_slice(),
         (None, Some(shared)) => shared.publish.as_slice(),
@@ -63,6 +63,7 @@ fn attend(
     };
     let write = || {
         doors = network::open(publish, record)?;
+        control = Some(Control::open(&record.dir)?);
         unwritten.write(record, &bundle.spec)
     };
     let attach = |namespace: OwnedFd| shared.as_ref().map_or(Ok(()), |shared| shared.attach(&namespace));
@@ -81,7 +82,6 @@ fn attend(
     let pidfile = created.started(&identity)?;
     created.record.prepare_end();
     let streams = streams.started(terminal, created.interactive)?;
-    let control = Control::open(&created.record.dir)?;
     started()?;
     let task = match (network.zip(created.network.take()), &shared) {
         (Some((ends, Outside { uplink, .. })), _) => {
@@ -119,7 +119,7 @@ fn attend(
 fn until_end<'a>(
     init: &'a Child,
     mut streams: Streams,
-    mut control: Control,
+    mut control: Option<Control>,
     created: &Created,
     signals: &Blocked,
     network: &mut Network,
@@ -130,8 +130,11 @@ fn until_end<'a>(
     let deadline = Some(created.timeout).filter(|seconds| *seconds > 0);
     let deadline = deadline.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
     loop {
-        let (ended, sent) = wait(&init.pidfd, signals, &mut streams, &control, network, deadline)?;
-        control.step(&created.bundle.spec, &init.pidfd);
+        let Happened { ended, sent, asked } =
+            wait(&init.pidfd, signals, &mut streams, control.as_ref(), network, deadline)?;
+        if let Some(control) = control.as_mut().filter(|_| asked) {
+            control.step(&created.bundle.spec, &init.pidfd);
+        }
         if sent {
             network.go_on(tell);
         }
@@ -153,16 +156,25 @@ fn until_end<'a>(
     Ok(forward)
 }
 
-/// Waits for something to do and moves bytes of the terminal. Whether the container has ended, and whether it needs its
-/// network.
+/// What there is to do.
+struct Happened {
+    /// The container has ended.
+    ended: bool,
+    /// It needs its network.
+    sent: bool,
+    /// Somebody asks for something, or what was done for somebody has ended.
+    asked: bool,
+}
+
+/// Waits for something to do, and moves bytes of the container's streams.
 fn wait(
     pidfd: &impl AsFd,
     signals: &Blocked,
     streams: &mut Streams,
-    control: &Control,
+    control: Option<&Control>,
     network: &Network,
     deadline: Option<Instant>,
-) -> Result<(bool, bool)> {
+) -> Result<Happened> {
     let left = deadline.map(|deadline| {
         let left = deadline.saturating_duration_since(Instant::now());
         // Never zero: a container that does not die at once must not make this a busy loop.
@@ -176,13 +188,14 @@ fn wait(
     let first_of_network = fds.len();
     fds.extend(network.wanted());
     let first_of_control = fds.len();
-    fds.extend(control.wanted());
+    fds.extend(control.map(Control::wanted).unwrap_or_default());
     rustix::io::retry_on_intr(|| poll(&mut fds, left.as_ref()))?;
     let ended = !fds[0].revents().is_empty();
-    let sent = fds[first_of_network..first_of_control].iter().any(|fd| !fd.revents().is_empty());
+    let any = |fds: &[PollFd<'_>]| fds.iter().any(|fd| !fd.revents().is_empty());
+    let (sent, asked) = (any(&fds[first_of_network..first_of_control]), any(&fds[first_of_control..]));
     let ready: Vec<_> = wanted.iter().zip(&fds[first..]).map(|((end, ..), fd)| (*end, fd.revents())).collect();
     drop(fds);
     drop(wanted);
     streams.step(&ready);
-    Ok((ended, sent))
+    Ok(Happened { ended, sent, asked })
 }
