@@ -6,19 +6,19 @@ use crate::engine::record::CONTROL;
 use crate::error::Failure;
 use crate::runtime::exec::{self, Program, Task};
 use crate::sys::clone::Child;
-use crate::sys::{Named, fd, mount, process};
+use crate::sys::{Named, fd, named_socket, process};
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{Process, Spec};
 use rustix::event::{PollFd, PollFlags};
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::SocketFlags;
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// Longer than any message.
 const MAX_MESSAGE: usize = 512 * 1024;
+/// How many may wait to be heard.
+const BACKLOG: i32 = 128;
 /// As many ask at once; others wait.
 const MOST: usize = 4096;
 
@@ -67,27 +67,12 @@ pub fn receive<T: serde::de::DeserializeOwned>(socket: &OwnedFd) -> Result<Optio
 
 /// Connects to the supervisor of a container; `None` if nobody is there.
 pub fn connect(dir: &Path) -> Result<Option<OwnedFd>> {
-    let socket = socket()?;
-    match with_address(dir, |address| rustix::net::connect(&socket, address)) {
-        Ok(()) => Ok(Some(socket)),
-        Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
-        Err(errno) => Err(errno).named(|| format!("connect({}/{CONTROL})", dir.display())).map_err(Into::into),
-    }
+    named_socket::connect(dir, CONTROL)?.map(|socket| with_room(&socket).map(|()| socket)).transpose()
 }
 
-fn socket() -> Result<OwnedFd> {
-    let flags = SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
-        .named(|| "socket(SEQPACKET)".to_owned())?;
-    rustix::net::sockopt::set_socket_send_buffer_size(&socket, MAX_MESSAGE).named(|| "setsockopt".to_owned())?;
-    Ok(socket)
-}
-
-/// The path of a socket has 107 bytes at most (unix(7)), that of a directory many more.
-fn with_address(dir: &Path, call: impl Fn(&SocketAddrUnix) -> rustix::io::Result<()>) -> rustix::io::Result<()> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = rustix::fs::open(dir, flags, Mode::empty())?;
-    call(&SocketAddrUnix::new(mount::path_of(dir.as_fd()).join(CONTROL))?)
+/// For long arguments and environments.
+fn with_room(socket: &OwnedFd) -> Result<()> {
+    Ok(rustix::net::sockopt::set_socket_send_buffer_size(socket, MAX_MESSAGE).named(|| "setsockopt".to_owned())?)
 }
 
 /// The supervisor's end.
@@ -107,11 +92,7 @@ struct Asking {
 impl Control {
     /// Makes the socket.
     pub fn open(dir: &Path) -> Result<Control> {
-        let listener = socket()?;
-        let call = || format!("bind({}/{CONTROL})", dir.display());
-        with_address(dir, |address| rustix::net::bind(&listener, address)).named(call)?;
-        rustix::net::listen(&listener, 128).named(call)?;
-        rustix::io::ioctl_fionbio(&listener, true).named(call)?;
+        let listener = named_socket::listen(dir, CONTROL, BACKLOG)?;
         Ok(Control { listener, asking: Vec::new(), forgotten: Vec::new(), program: Program::default() })
     }
 

@@ -11,6 +11,7 @@ pub mod fd;
 pub mod ids;
 pub mod loopback;
 pub mod mount;
+pub mod named_socket;
 pub mod netlink;
 pub mod path;
 pub mod process;

@@ -8,12 +8,11 @@
 use super::keeper::{ROLE, Start};
 use super::message::{self, Attached, Connected, Container, Member, Reply, Request};
 use crate::error::Failure;
-use crate::sys::{Named, fd, mount};
+use crate::sys::{Named, fd, named_socket};
 use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -58,7 +57,7 @@ impl Keeper {
         }
         for _ in 0..ATTEMPTS {
             let lock = lock(&start.dir)?;
-            let socket = match connect(&start.dir)? {
+            let socket = match named_socket::connect(&start.dir, SOCKET)? {
                 Some(socket) => socket,
                 None => begin(start)?,
             };
@@ -73,7 +72,7 @@ impl Keeper {
     /// Connects to the one that runs, if there is one.
     pub fn running(dir: &Path) -> Result<Option<Keeper>> {
         let socket = match lock(dir) {
-            Ok(_lock) => connect(dir)?,
+            Ok(_lock) => named_socket::connect(dir, SOCKET)?,
             Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => None,
             Err(error) => return Err(error),
         };
@@ -200,40 +199,15 @@ impl AsFd for Keeper {
 /// Starts one. This connection is in its queue before it is born: if this process is killed, it finds one that has ended.
 fn begin(start: &Start) -> Result<OwnedFd> {
     remove_socket(&start.dir)?;
-    let listener = socket()?;
-    let call = || format!("bind({}/{SOCKET})", start.dir.display());
-    with_address(&start.dir, |address| rustix::net::bind(&listener, address)).named(call)?;
-    rustix::net::listen(&listener, BACKLOG).named(call)?;
-    rustix::io::ioctl_fionbio(&listener, true).named(call)?;
-    let connection = connect(&start.dir)?.context("networks: a socket that was just made is gone")?;
+    let listener = named_socket::listen(&start.dir, SOCKET, BACKLOG)?;
+    let connection =
+        named_socket::connect(&start.dir, SOCKET)?.context("networks: a socket that was just made is gone")?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0(ROLE).args([ROLE, &serde_json::to_string(start)?]);
     command.stdin(listener).stdout(Stdio::null()).stderr(Stdio::null());
     let status = command.status().context("start the keeper of networks")?;
     ensure!(status.success(), "start the keeper of networks: {status}");
     Ok(connection)
-}
-
-/// None if nobody listens.
-fn connect(dir: &Path) -> Result<Option<OwnedFd>> {
-    let socket = socket()?;
-    match with_address(dir, |address| rustix::net::connect(&socket, address)) {
-        Ok(()) => Ok(Some(socket)),
-        Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
-        Err(errno) => Err(errno).named(|| format!("connect({}/{SOCKET})", dir.display())).map_err(Into::into),
-    }
-}
-
-fn socket() -> Result<OwnedFd> {
-    let made = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
-    Ok(made.named(|| "socket(SEQPACKET)".to_owned())?)
-}
-
-/// The path of a socket has 107 bytes at most (unix(7)), that of a directory many more.
-fn with_address(dir: &Path, call: impl Fn(&SocketAddrUnix) -> rustix::io::Result<()>) -> rustix::io::Result<()> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = rustix::fs::open(dir, flags, Mode::empty())?;
-    call(&SocketAddrUnix::new(mount::path_of(dir.as_fd()).join(SOCKET))?)
 }
 
 /// The directory, to be locked.

@@ -1,0 +1,45 @@
+//! Sockets that have a name in a directory.
+
+use super::{Named, Result, mount};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// A socket that keeps message borders; closed on exec.
+fn new() -> Result<OwnedFd> {
+    let made = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+    made.named(|| "socket(SEQPACKET)".to_owned())
+}
+
+/// Listens under a name, which nobody has yet, without waiting in accept(2). `backlog`: how many may wait to be heard.
+pub fn listen(dir: &Path, name: &str, backlog: i32) -> Result<OwnedFd> {
+    let listener = new()?;
+    let call = || format!("bind({}/{name})", dir.display());
+    with_address(dir, name, |address| rustix::net::bind(&listener, address)).named(call)?;
+    rustix::net::listen(&listener, backlog).named(call)?;
+    rustix::io::ioctl_fionbio(&listener, true).named(call)?;
+    Ok(listener)
+}
+
+/// Connects to whoever listens there; `None` if nobody does.
+pub fn connect(dir: &Path, name: &str) -> Result<Option<OwnedFd>> {
+    let socket = new()?;
+    match with_address(dir, name, |address| rustix::net::connect(&socket, address)) {
+        Ok(()) => Ok(Some(socket)),
+        Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
+        Err(errno) => Err(errno).named(|| format!("connect({}/{name})", dir.display())),
+    }
+}
+
+/// The path of a socket has 107 bytes at most (unix(7)), that of a directory many more.
+fn with_address(
+    dir: &Path,
+    name: &str,
+    call: impl Fn(&SocketAddrUnix) -> rustix::io::Result<()>,
+) -> rustix::io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let dir = rustix::fs::open(dir, flags, Mode::empty())?;
+    call(&SocketAddrUnix::new(mount::path_of(dir.as_fd()).join(name))?)
+}
