@@ -27,4 +27,4 @@ mod fuzz;
 /// musl's allocator asks the kernel for pages with nearly every block of some size and gives them back as soon; on the
 /// way of a start that is 50 calls and 0.3 ms (docs/design/006-start.md).
 #[global_allocator]
-static HEAP: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: sys::heap::Heap = sys::heap::Heap::new();

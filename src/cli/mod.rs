@@ -48,6 +48,7 @@ use crate::sys::signal;
 use anyhow::{Context, Result, anyhow};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
 /// What kind of binary this is, for reports of errors.
@@ -83,20 +84,13 @@ fn arguments(args: impl Iterator<Item = OsString>) -> Result<Vec<String>> {
 }
 
 fn dispatch(args: Vec<String>) -> Result<u8> {
-    if let [_, role, task] = args.as_slice() {
-        if role == worker::ROLE {
-            return worker::main(task);
-        }
-    }
-    match args.as_slice() {
-        [_, role, program, arguments @ ..] if role == keeper::ROLE => return keeper::main(program, arguments),
-        [_, role, rest @ ..] if role == joiner::ROLE => return joiner::main(rest),
-        [_, role, start] if role == networks::ROLE => return networks::main(start),
-        [_, role, pid, places] if role == relay::ROLE => return relay::main(pid, places),
-        _ => {}
+    if let Some(ended) = role(&args) {
+        return ended;
     }
     let verb = args.get(1).cloned().unwrap_or_default();
-    let mut matches = match command().try_get_matches_from(args) {
+    // Most of a process's life is over when a verb ends: giving back the grammar's memory would cost a start its time.
+    let mut grammar = ManuallyDrop::new(command());
+    let mut matches = match grammar.try_get_matches_from_mut(args) {
         Ok(matches) => matches,
         Err(error) => return usage::report(&error, &verb),
     };
@@ -106,54 +100,95 @@ fn dispatch(args: Vec<String>) -> Result<u8> {
     call(&verb, matches)
 }
 
-/// One line for each verb; the second half of the table is in [`command`].
-fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
-    match verb {
-        "run" => run::main(matches),
-        "create" => run::create(matches),
-        "start" => start::main(matches),
-        "stop" => stop::main(matches),
-        "restart" => stop::restart(matches),
-        "kill" => stop::kill(matches),
-        "wait" => stop::wait(matches),
-        "ps" => ps::main(matches),
-        "exec" => exec::main(matches),
-        "logs" => logs::main(matches),
-        "rename" => start::rename(matches),
-        "container" => containers::main(matches),
-        "pull" => pull::main(matches),
-        "push" => push::main(matches),
-        "inspect" => inspect::main(matches),
-        "rm" => rm::main(matches),
-        "diff" => diff::main(matches),
-        "commit" => commit::main(matches),
-        "export" => export::main(matches),
-        "images" => image::ls::main(matches),
-        "rmi" => image::rm::main(matches),
-        "tag" => image::tag::main(matches),
-        "untag" => image::tag::untag(matches),
-        "history" => image::history::main(matches),
-        "save" => image::save::main(matches),
-        "load" => image::load::main(matches),
-        "import" => image::import::main(matches),
-        "image" => image::main(matches),
-        "system" => system::main(matches),
-        "login" => login::main(matches),
-        "logout" => logout::main(matches),
-        "search" => search::main(matches),
-        "unshare" => unshare::main(matches),
-        "port" => port::main(matches),
-        "volume" => volume::main(matches),
-        "network" => network::main(matches),
-        "completion" => completion::main(matches),
-        "man" => man::main(matches),
-        _ => Err(anyhow!("{verb}: no such command")),
+/// What rbox is started as by itself; nobody types these. On its own, so that a start does not pay for their stack.
+#[inline(never)]
+fn role(args: &[String]) -> Option<Result<u8>> {
+    match args {
+        [_, role, task] if role == worker::ROLE => Some(worker::main(task)),
+        [_, role, program, arguments @ ..] if role == keeper::ROLE => Some(keeper::main(program, arguments)),
+        [_, role, rest @ ..] if role == joiner::ROLE => Some(joiner::main(rest)),
+        [_, role, start] if role == networks::ROLE => Some(networks::main(start)),
+        [_, role, pid, places] if role == relay::ROLE => Some(relay::main(pid, places)),
+        _ => None,
     }
 }
 
-/// The grammar. The options of a verb are made only when it is the one: that halves the time of a start.
+fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
+    let found = VERBS.iter().find(|known| known.name == verb).with_context(|| format!("{verb}: no such command"))?;
+    (found.main)(matches)
+}
+
+/// One thing that rbox does.
+struct Verb {
+    name: &'static str,
+    /// For `rbox --help`.
+    about: &'static str,
+    /// Its grammar, made only when it is the one: that halves the time of a start.
+    options: fn(Command) -> Command,
+    main: fn(ArgMatches) -> Result<u8>,
+}
+
+impl Verb {
+    const fn new(
+        name: &'static str,
+        about: &'static str,
+        options: fn(Command) -> Command,
+        main: fn(ArgMatches) -> Result<u8>,
+    ) -> Verb {
+        Verb { name, about, options, main }
+    }
+}
+
+/// All of them.
+const VERBS: &[Verb] = &[
+    Verb::new("run", "Create and run a new container", run::options, run::main),
+    Verb::new("create", "Create a new container", run::create_options, run::create),
+    Verb::new("start", "Start containers", start::options, start::main),
+    Verb::new("stop", "Stop containers that run", stop::options, stop::main),
+    Verb::new("restart", "Stop containers and start them again", stop::restart_options, stop::restart),
+    Verb::new("kill", "Send a signal to containers that run", stop::kill_options, stop::kill),
+    Verb::new("wait", "Wait for the end of containers, then print their statuses", stop::wait_options, stop::wait),
+    Verb::new("exec", "Run a program in a container that runs", exec::options, exec::main),
+    Verb::new("ps", "List containers", ps::options, ps::main),
+    Verb::new("logs", "Show what a container has said", logs::options, logs::main),
+    Verb::new("rename", "Give a container another name", start::rename_options, start::rename),
+    Verb::new("container", "Manage containers", containers::options, containers::main),
+    Verb::new("pull", "Download an image from a registry", pull::options, pull::main),
+    Verb::new("push", "Upload an image to a registry", push::options, push::main),
+    Verb::new(
+        "inspect",
+        "Display detailed information on containers, images, volumes and networks",
+        inspect::options,
+        inspect::main,
+    ),
+    Verb::new("rm", "Remove containers", rm::options, rm::main),
+    Verb::new("diff", "Show what a container has changed", diff::options, diff::main),
+    Verb::new("commit", "Make an image of a container", commit::options, commit::main),
+    Verb::new("export", "Write a container's files to an archive", export::options, export::main),
+    Verb::new("images", "List images", image::ls::options, image::ls::main),
+    Verb::new("rmi", "Remove images", image::rm::options, image::rm::main),
+    Verb::new("tag", "Give an image another name", image::tag::options, image::tag::main),
+    Verb::new("untag", "Take names of an image away", image::tag::untag_options, image::tag::untag),
+    Verb::new("history", "Show the history of an image", image::history::options, image::history::main),
+    Verb::new("save", "Save images to an archive", image::save::options, image::save::main),
+    Verb::new("load", "Load images from an archive", image::load::options, image::load::main),
+    Verb::new("import", "Make an image of an archive of files", image::import::options, image::import::main),
+    Verb::new("image", "Manage images", image::options, image::main),
+    Verb::new("system", "Manage the store as a whole", system::options, system::main),
+    Verb::new("login", "Log in to a registry", login::options, login::main),
+    Verb::new("logout", "Log out of a registry", logout::options, logout::main),
+    Verb::new("search", "Search registries for images", search::options, search::main),
+    Verb::new("unshare", "Run a program in the user namespace of containers", unshare::options, unshare::main),
+    Verb::new("port", "List the ports of a container that are published", port::options, port::main),
+    Verb::new("volume", "Manage volumes", volume::options, volume::main),
+    Verb::new("network", "Manage networks", network::options, network::main),
+    Verb::new("completion", "Print the completion script for a shell", completion::options, completion::main),
+    Verb::new("man", "Write the manual pages into a directory", man::options, man::main),
+];
+
+/// The grammar.
 pub fn command() -> Command {
-    Command::new("rbox")
+    let rbox = Command::new("rbox")
         .about("Run containers without root")
         .version(VERSION)
         .override_usage("rbox COMMAND [OPTIONS]")
@@ -161,49 +196,8 @@ pub fn command() -> Command {
         .disable_version_flag(true)
         .arg(version_flag())
         .subcommand_value_name("COMMAND")
-        .subcommand_help_heading("Commands")
-        .subcommand(verb("run", "Create and run a new container", run::options))
-        .subcommand(verb("create", "Create a new container", run::create_options))
-        .subcommand(verb("start", "Start containers", start::options))
-        .subcommand(verb("stop", "Stop containers that run", stop::options))
-        .subcommand(verb("restart", "Stop containers and start them again", stop::restart_options))
-        .subcommand(verb("kill", "Send a signal to containers that run", stop::kill_options))
-        .subcommand(verb("wait", "Wait for the end of containers, then print their statuses", stop::wait_options))
-        .subcommand(verb("exec", "Run a program in a container that runs", exec::options))
-        .subcommand(verb("ps", "List containers", ps::options))
-        .subcommand(verb("logs", "Show what a container has said", logs::options))
-        .subcommand(verb("rename", "Give a container another name", start::rename_options))
-        .subcommand(verb("container", "Manage containers", containers::options))
-        .subcommand(verb("pull", "Download an image from a registry", pull::options))
-        .subcommand(verb("push", "Upload an image to a registry", push::options))
-        .subcommand(verb(
-            "inspect",
-            "Display detailed information on containers, images, volumes and networks",
-            inspect::options,
-        ))
-        .subcommand(verb("rm", "Remove containers", rm::options))
-        .subcommand(verb("diff", "Show what a container has changed", diff::options))
-        .subcommand(verb("commit", "Make an image of a container", commit::options))
-        .subcommand(verb("export", "Write a container's files to an archive", export::options))
-        .subcommand(verb("images", "List images", image::ls::options))
-        .subcommand(verb("rmi", "Remove images", image::rm::options))
-        .subcommand(verb("tag", "Give an image another name", image::tag::options))
-        .subcommand(verb("untag", "Take names of an image away", image::tag::untag_options))
-        .subcommand(verb("history", "Show the history of an image", image::history::options))
-        .subcommand(verb("save", "Save images to an archive", image::save::options))
-        .subcommand(verb("load", "Load images from an archive", image::load::options))
-        .subcommand(verb("import", "Make an image of an archive of files", image::import::options))
-        .subcommand(verb("image", "Manage images", image::options))
-        .subcommand(verb("system", "Manage the store as a whole", system::options))
-        .subcommand(verb("login", "Log in to a registry", login::options))
-        .subcommand(verb("logout", "Log out of a registry", logout::options))
-        .subcommand(verb("search", "Search registries for images", search::options))
-        .subcommand(verb("unshare", "Run a program in the user namespace of containers", unshare::options))
-        .subcommand(verb("port", "List the ports of a container that are published", port::options))
-        .subcommand(verb("volume", "Manage volumes", volume::options))
-        .subcommand(verb("network", "Manage networks", network::options))
-        .subcommand(verb("completion", "Print the completion script for a shell", completion::options))
-        .subcommand(verb("man", "Write the manual pages into a directory", man::options))
+        .subcommand_help_heading("Commands");
+    VERBS.iter().fold(rbox, |rbox, known| rbox.subcommand(verb(known.name, known.about, known.options)))
 }
 
 fn verb(name: &'static str, about: &'static str, options: fn(Command) -> Command) -> Command {

@@ -133,12 +133,11 @@ impl Sync {
     /// The next message and its descriptors; `None` if the other end is closed. A failure that comes in becomes an
     /// error here, as if it had happened here.
     pub fn receive(&self) -> Result<Option<(Message, Vec<OwnedFd>)>> {
-        let mut buffer = [0; MAX_MESSAGE];
-        let (length, fds) = fd::receive(self.socket.as_fd(), &mut buffer)?;
-        if length == 0 {
+        let (bytes, fds) = fd::receive_whole(self.socket.as_fd(), MAX_MESSAGE)?;
+        if bytes.is_empty() {
             return Ok(None);
         }
-        match serde_json::from_slice(&buffer[..length])? {
+        match serde_json::from_slice(&bytes)? {
             Message::Failed(failure) => Err(failure.into()),
             Message::NoOverlay(failure) => {
                 let refused: Result<()> = Err(Refused { said: failure.message }.into());

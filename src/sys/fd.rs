@@ -38,6 +38,24 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<
     receive_as(socket, buffer, RecvFlags::CMSG_CLOEXEC)
 }
 
+/// The same for one of any length up to `longest` bytes. Room is made for what there is: after a clone each page that is
+/// written to for the first time is copied.
+pub fn receive_whole(socket: BorrowedFd<'_>, longest: usize) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let peek = || rustix::net::recv(socket, &mut [0; 0][..], RecvFlags::PEEK | RecvFlags::TRUNC);
+    let length = loop {
+        match peek() {
+            Err(Errno::INTR) => {}
+            // What is to be said of it is said by the call that takes it.
+            Err(_) => break longest,
+            Ok((_, length)) => break length,
+        }
+    };
+    let mut buffer = vec![0; length.min(longest)];
+    let (length, fds) = receive(socket, &mut buffer)?;
+    buffer.truncate(length);
+    Ok((buffer, fds))
+}
+
 /// The same if there is a message; otherwise an error (EAGAIN).
 pub fn receive_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
     receive_as(socket, buffer, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)

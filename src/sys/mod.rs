@@ -8,6 +8,7 @@
 pub mod caps;
 pub mod clone;
 pub mod fd;
+pub mod heap;
 pub mod ids;
 pub mod loopback;
 pub mod mount;
