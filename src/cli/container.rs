@@ -58,6 +58,15 @@ struct General {
     /// Keep STDIN open even if nothing is attached
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     interactive: Option<bool>,
+    /// Attach to STDIN, STDOUT or STDERR only
+    #[arg(short, long, value_name = "STREAM")]
+    attach: Vec<String>,
+    /// Override the key sequence for detaching a container [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
+    /// Proxy received signals to the process [default: true]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    sig_proxy: Option<bool>,
     /// Allocate a pseudo-TTY
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     tty: Option<bool>,

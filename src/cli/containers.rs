@@ -3,7 +3,7 @@
 use super::confirm::confirm;
 use super::each::partly;
 use super::filter::Filters;
-use super::{commit, diff, export, format, grammar, group, logs, output, port, ps, rm, run, start, stop, verb};
+use super::{attach, commit, diff, export, format, grammar, group, logs, output, port, ps, rm, run, start, stop, verb};
 use crate::engine::{container, inspect, remove};
 use crate::time::Time;
 use anyhow::Result;
@@ -42,6 +42,7 @@ pub fn options(command: Command) -> Command {
     let inspect = |command| grammar::<InspectArgs>(command, "rbox container inspect [OPTIONS] CONTAINER...");
     let prune = |command| grammar::<PruneArgs>(command, "rbox container prune [OPTIONS]");
     group(command, "rbox container COMMAND")
+        .subcommand(verb("attach", "Attach to what a container that runs says and reads", attach::options))
         .subcommand(verb("commit", "Make an image of a container", commit::options))
         .subcommand(verb("create", "Create a new container", run::create_options))
         .subcommand(verb("diff", "Show what a container has changed", diff::options))

@@ -1,9 +1,9 @@
 //! `rbox exec`.
 
-use super::{boolean, grammar, output};
+use super::{boolean, grammar};
 use crate::engine::exec::{self, Wanted};
-use crate::spec::env;
-use crate::supervisor::attach;
+use crate::spec::{env, keys};
+use crate::supervisor::attach::{self, How};
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
@@ -18,6 +18,9 @@ struct ExecArgs {
     /// Run in the background
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     detach: Option<bool>,
+    /// Override the key sequence for detaching from it [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
     /// Set an environment variable; without a value that of the caller
     #[arg(short, long, value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
     env: Vec<String>,
@@ -57,10 +60,13 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         tty: args.tty.unwrap_or(false),
     };
     let (dir, process) = exec::process(&args.container, &wanted)?;
-    let detach = args.detach.unwrap_or(false);
-    let status = attach::exec(&args.container, &dir, process, wanted.tty, args.interactive.unwrap_or(false), detach)?;
-    if detach {
-        return output::print("");
-    }
-    Ok(status)
+    let keys = args.detach_keys.as_deref().map(|text| keys::parse(text).context("--detach-keys")).transpose()?;
+    let how = How {
+        tty: wanted.tty,
+        input: args.interactive.unwrap_or(false),
+        prints: [true; 2],
+        keys: keys.unwrap_or_else(|| keys::DEFAULT.to_vec()),
+        proxy: true,
+    };
+    attach::exec(&args.container, &dir, process, &how, args.detach.unwrap_or(false)).map(attach::Ending::status)
 }

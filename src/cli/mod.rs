@@ -1,5 +1,6 @@
 //! The command line: what is typed becomes a call of one verb; its error is printed once, here.
 
+pub mod attach;
 pub mod commit;
 pub mod completion;
 pub mod confirm;
@@ -148,6 +149,7 @@ const VERBS: &[Verb] = &[
     Verb::new("restart", "Stop containers and start them again", stop::restart_options, stop::restart),
     Verb::new("kill", "Send a signal to containers that run", stop::kill_options, stop::kill),
     Verb::new("wait", "Wait for the end of containers, then print their statuses", stop::wait_options, stop::wait),
+    Verb::new("attach", "Attach to what a container that runs says and reads", attach::options, attach::main),
     Verb::new("exec", "Run a program in a container that runs", exec::options, exec::main),
     Verb::new("ps", "List containers", ps::options, ps::main),
     Verb::new("logs", "Show what a container has said", logs::options, logs::main),

@@ -7,6 +7,7 @@ use crate::engine::images::Remote;
 use crate::engine::{self, said};
 use crate::error::Failure;
 use crate::spec::options::{IdMode, Options};
+use crate::supervisor::detach::Starter;
 use crate::supervisor::{self, detach};
 use crate::sys::{fd, process};
 use crate::userns::write::HelperFailed;
@@ -66,12 +67,16 @@ fn run_once(options: &Options, remote: &Remote) -> Result<u8> {
     if let Some(why) = created.note.take() {
         note(why, "going on with one id");
     }
-    if !options.detach {
-        return supervisor::run(created, start::tell);
-    }
     let id = created.record.id.clone();
-    detach::start(created, start::tell)?;
-    output::print(&format!("{id}\n"))
+    match options.detach {
+        true => {
+            detach::start(created, Starter::Goes, start::tell)?;
+            output::print(&format!("{id}\n"))
+        }
+        // What it says passes through nobody's hands.
+        false if !options.tty && options.foreground.is_plain() => supervisor::run(created, start::tell),
+        false => start::stay(created, &id, &options.foreground),
+    }
 }
 
 /// The grammar of `create`.

@@ -1,12 +1,17 @@
 //! `rbox start` and `rbox rename`.
 
 use super::each::each;
-use super::{failure, grammar, output};
+use super::{boolean, failure, grammar, output};
 use crate::engine::container::{self, Found};
-use crate::engine::{create, rename as engine_rename};
+use crate::engine::create::{self, Created};
+use crate::engine::rename as engine_rename;
 use crate::error::Failure;
-use crate::spec::name;
-use crate::supervisor::{self, detach};
+use crate::spec::foreground::Foreground;
+use crate::spec::{keys, name};
+use crate::supervisor;
+use crate::supervisor::attach::{self, How};
+use crate::supervisor::detach::{self, Starter};
+use crate::sys::signal::Blocked;
 use crate::sys::{fd, process};
 use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -22,6 +27,12 @@ struct StartArgs {
     /// In the foreground, also with rbox's standard input
     #[arg(short, long)]
     interactive: bool,
+    /// Override the key sequence for detaching a container [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
+    /// Proxy received signals to the process [default: true]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    sig_proxy: Option<bool>,
 }
 
 #[derive(Debug, Args)]
@@ -56,7 +67,16 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         }
         let mut created = create::again(&found).with_context(|| format!("container {name}"))?;
         created.interactive = args.interactive;
-        return supervisor::run(created, tell);
+        let keys = args.detach_keys.as_deref().map(|text| keys::parse(text).context("--detach-keys")).transpose()?;
+        let foreground = Foreground {
+            keys: keys.unwrap_or_else(|| keys::DEFAULT.to_vec()),
+            proxy: args.sig_proxy.unwrap_or(true),
+            ..Foreground::default()
+        };
+        if !created.tty && foreground.is_plain() {
+            return supervisor::run(created, tell);
+        }
+        return stay(created, &found.container.id, &foreground);
     }
     fd::close_range(3, u32::MAX)?;
     Ok(each(&args.containers, |name| {
@@ -68,10 +88,23 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     }))
 }
 
+/// Starts a container and stays with it. Its exit status; 0 if it was left.
+pub fn stay(created: Created, id: &str, foreground: &Foreground) -> Result<u8> {
+    let how = How {
+        tty: created.tty,
+        input: created.interactive && foreground.streams[0],
+        prints: [foreground.streams[1], foreground.streams[2]],
+        keys: foreground.keys.clone(),
+        proxy: foreground.proxy,
+    };
+    let supervisor = detach::start(created, Starter::Stays, tell)?;
+    attach::follow(id, supervisor, &Blocked::all()?, &how).map(attach::Ending::status)
+}
+
 /// Starts a container that was made before.
 pub fn in_background(found: &Found) -> Result<()> {
     let created = create::again(found).with_context(|| format!("container {}", found.shown()))?;
-    detach::start(created, tell)
+    detach::start(created, Starter::Goes, tell).map(drop)
 }
 
 /// Gives a container another name.

@@ -12,9 +12,9 @@ use super::uplink::Uplink;
 use super::{carrier, helper, porter};
 use crate::sys::Alone;
 use anyhow::{Context, Result};
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::PollFlags;
 use std::cell::RefCell;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -60,14 +60,14 @@ impl Carried {
 
 impl Task {
     /// When one of these is ready the time has come to start.
-    pub fn wanted(&self) -> Vec<PollFd<'_>> {
+    pub fn wanted(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
         let doors = self.doors.iter().map(|(doors, _)| &doors.knocks);
         let ends = self.carried.iter().map(|carried| &carried.ends);
         let inner = ends.flat_map(|ends| {
             let resolvers = ends.resolvers.iter().flat_map(|Resolver { datagrams, streams }| [datagrams, streams]);
             resolvers.chain([&ends.told])
         });
-        doors.chain(inner).map(|fd| PollFd::new(fd, PollFlags::IN)).collect()
+        doors.chain(inner).map(|fd| (fd.as_fd(), PollFlags::IN)).collect()
     }
 
     /// Starts the thread. `tell` gets what goes wrong from then on.

@@ -23,7 +23,7 @@ use crate::error::{FAILED, Failure};
 use crate::sys::clone::{self, CLONE_NEWNS, CLONE_NEWUSER, CLONE_PARENT, Side};
 use crate::sys::mount::{self, Attr};
 use crate::sys::{Alone, Named, fd, ids, path, process, pty, signal};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use oci_spec::runtime::{Process, Spec};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -46,8 +46,8 @@ pub struct Task {
     namespaces: u32,
     /// The container's Spec, with this process instead of its own.
     spec: Spec,
-    /// It gets a terminal.
-    tty: bool,
+    /// It gets a terminal of this size, rows and columns.
+    terminal: Option<(u16, u16)>,
     /// setgroups(2) is not denied.
     can_set_groups: bool,
 }
@@ -80,76 +80,113 @@ pub struct Program(Option<OwnedFd>);
 
 impl Task {
     /// A process in the container of this Spec.
-    pub fn new(spec: &Spec, process: Process, tty: bool) -> Result<Task> {
+    pub fn new(spec: &Spec, process: Process, terminal: Option<(u16, u16)>) -> Result<Task> {
         let namespaces = Namespaces::of(spec)?;
         let joined = namespaces.join.iter().fold(namespaces.new, |all, (flag, _)| all | flag);
         let maps = spec.linux().as_ref().and_then(|linux| linux.gid_mappings().as_ref());
         let can_set_groups = !maps.is_some_and(|maps| matches!(maps.as_slice(), [only] if only.size() == 1));
         let mut spec = spec.clone();
         spec.set_process(Some(process)).set_mounts(None).set_hooks(None);
-        Ok(Task { namespaces: joined, spec, tty, can_set_groups })
+        Ok(Task { namespaces: joined, spec, terminal, can_set_groups })
     }
 }
 
-/// Starts a process in the container whose first process is behind `init`. Its standard streams are `streams`, unless it gets a
-/// terminal. Comes back when it has executed its program, or has not.
-///
-/// Runs in: the host's namespaces, the supervisor.
-pub fn start(task: &Task, init: BorrowedFd<'_>, streams: &[OwnedFd], program: &mut Program) -> Result<Made> {
-    let bytes = serde_json::to_vec(task)?;
-    ensure!(bytes.len() <= MAX_MESSAGE, "arguments and environment are too long");
-    for _ in 0..2 {
-        let (ours, theirs) = fd::seqpacket_pair()?;
-        let sealed = program.0.as_ref().map(|program| mount::path_of(program.as_fd()));
-        let mut command = Command::new(sealed.as_deref().unwrap_or(Path::new("/proc/self/exe")));
-        command.arg0(ROLE).arg(ROLE).args(sealed.is_some().then_some(SEALED)).env_clear();
-        command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut joiner = command.spawn().context("exec: start of a joiner")?;
-        // It holds the other end, too.
-        drop(command);
-        rustix::net::sockopt::set_socket_send_buffer_size(&ours, MAX_MESSAGE).named(|| "setsockopt".to_owned())?;
-        let mut fds = vec![init];
-        fds.extend(streams.iter().map(AsFd::as_fd));
-        fd::send(ours.as_fd(), &bytes, &fds)?;
-        let made = hear(&ours, program);
-        // It has ended, or is about to.
-        let _ = joiner.wait();
-        if let Some(made) = made? {
-            return Ok(made);
-        }
-    }
-    bail!("exec: no read-only mount of rbox's own program")
+/// A process on its way. Dropped, it and its joiner are killed.
+#[derive(Debug)]
+pub struct Starting {
+    task: Vec<u8>,
+    init: OwnedFd,
+    streams: Vec<OwnedFd>,
+    joiner: process::Spawned,
+    socket: OwnedFd,
+    child: Option<clone::Child>,
+    terminal: Option<OwnedFd>,
+    failed: Option<Failure>,
+    /// It was tried from a mount that was made for it.
+    is_sealed: bool,
 }
 
-/// Until the process has executed its program; none if there is a mount now from which it is to be started.
-fn hear(socket: &OwnedFd, program: &mut Program) -> Result<Option<Made>> {
-    let (mut child, mut terminal, mut failed) = (None, None, None);
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let (length, mut fds) = fd::receive(socket.as_fd(), &mut buffer)?;
-        if length == 0 {
-            break;
+impl Starting {
+    /// Begins with a process in the container whose first process is behind `init`. Its standard streams are `streams`, unless
+    /// it gets a terminal.
+    ///
+    /// Runs in: the host's namespaces, the supervisor.
+    pub fn new(task: &Task, init: BorrowedFd<'_>, streams: Vec<OwnedFd>, program: &Program) -> Result<Starting> {
+        let task = serde_json::to_vec(task)?;
+        ensure!(task.len() <= MAX_MESSAGE, "arguments and environment are too long");
+        let init = init.try_clone_to_owned().context("exec")?;
+        let (joiner, socket) = join_with(&task, &init, &streams, program)?;
+        let is_sealed = program.0.is_some();
+        Ok(Starting { task, init, streams, joiner, socket, child: None, terminal: None, failed: None, is_sealed })
+    }
+
+    /// Readable when there is something to hear.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Hears what there is. The process comes back when it has executed its program; the error, when it has not.
+    pub fn hear(&mut self, program: &mut Program) -> Result<Option<Made>> {
+        let (bytes, mut fds) = fd::receive_whole(self.socket.as_fd(), 64 * 1024)?;
+        if bytes.is_empty() {
+            return self.end().map(Some);
         }
         let mut fd = || fds.pop().context("exec: a descriptor is missing");
-        match serde_json::from_slice(&buffer[..length])? {
+        match serde_json::from_slice(&bytes)? {
             Said::Sealed => {
-                program.0 = Some(fd()?);
-                return Ok(None);
+                ensure!(!self.is_sealed, "exec: no read-only mount of rbox's own program");
+                *program = Program(Some(fd()?));
+                self.is_sealed = true;
+                (self.joiner, self.socket) = join_with(&self.task, &self.init, &self.streams, program)?;
             }
-            Said::Made(pid) => child = Some(clone::Child { pid, pidfd: fd()? }),
-            Said::Terminal => terminal = Some(fd()?),
+            Said::Made(pid) => self.child = Some(clone::Child { pid, pidfd: fd()? }),
+            Said::Terminal => self.terminal = Some(fd()?),
             // That it exists may be heard later.
-            Said::Failed(failure) => failed = Some(failure),
+            Said::Failed(failure) => self.failed = Some(failure),
+        }
+        Ok(None)
+    }
+
+    /// Everything has been said.
+    fn end(&mut self) -> Result<Made> {
+        if let Some(failure) = self.failed.take() {
+            return Err(failure.into());
+        }
+        let child = self.child.take().context("exec: ended before there was a process")?;
+        Ok(Made { child, terminal: self.terminal.take() })
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(clone::Child { pidfd, .. }) = self.child.take() {
+            // It may have ended by itself; it is collected in any case.
+            let _ = process::send_signal(pidfd.as_fd(), libc::SIGKILL);
+            let _ = process::wait(pidfd.as_fd());
         }
     }
-    if let Some(failure) = failed {
-        if let Some(clone::Child { pidfd, .. }) = child {
-            process::wait(pidfd.as_fd())?;
-        }
-        return Err(failure.into());
-    }
-    let child = child.context("exec: ended before there was a process")?;
-    Ok(Some(Made { child, terminal }))
+}
+
+/// A joiner that has got its task, and the socket on which it will say something.
+fn join_with(
+    task: &[u8],
+    init: &OwnedFd,
+    streams: &[OwnedFd],
+    program: &Program,
+) -> Result<(process::Spawned, OwnedFd)> {
+    let (ours, theirs) = fd::seqpacket_pair()?;
+    let sealed = program.0.as_ref().map(|program| mount::path_of(program.as_fd()));
+    let mut command = Command::new(sealed.as_deref().unwrap_or(Path::new("/proc/self/exe")));
+    command.arg0(ROLE).arg(ROLE).args(sealed.is_some().then_some(SEALED)).env_clear();
+    command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
+    let joiner = process::Spawned(command.spawn().context("exec: start of a joiner")?);
+    // It holds the other end, too.
+    drop(command);
+    rustix::net::sockopt::set_socket_send_buffer_size(&ours, MAX_MESSAGE).named(|| "setsockopt".to_owned())?;
+    let mut fds = vec![init.as_fd()];
+    fds.extend(streams.iter().map(AsFd::as_fd));
+    fd::send(ours.as_fd(), task, &fds)?;
+    Ok((joiner, ours))
 }
 
 /// What a joiner does.
@@ -175,9 +212,8 @@ fn short(error: &anyhow::Error) -> Failure {
 
 fn join(socket: &OwnedFd, is_sealed: bool) -> Result<()> {
     let alone = Alone::check()?;
-    let mut buffer = vec![0; MAX_MESSAGE];
-    let (length, fds) = fd::receive(socket.as_fd(), &mut buffer)?;
-    let task: Task = serde_json::from_slice(buffer.get(..length).unwrap_or_default()).context("exec: the task")?;
+    let (task, fds) = fd::receive_whole(socket.as_fd(), MAX_MESSAGE)?;
+    let task: Task = serde_json::from_slice(&task).context("exec: the task")?;
     let mut fds = fds.into_iter();
     let init = fds.next().context("exec: no pidfd")?;
     if !is_sealed && task.namespaces & CLONE_NEWUSER != 0 {
@@ -218,8 +254,8 @@ fn become_process(task: &Task, payload: &Payload, streams: Vec<OwnedFd>, socket:
         process::set_dumpable(false)?;
         signal::default_all()?;
         process::new_session()?;
-        if task.tty {
-            let terminal = open_terminal(socket)?;
+        if let Some((rows, columns)) = task.terminal {
+            let terminal = open_terminal(socket, rows, columns)?;
             payload.give_streams(Some(terminal.as_fd()))?;
             pty::control(&terminal)?;
             for number in 0..3 {
@@ -245,11 +281,12 @@ fn become_process(task: &Task, payload: &Payload, streams: Vec<OwnedFd>, socket:
 }
 
 /// A pseudo-terminal of the container's own devpts, whose master side goes to the supervisor.
-fn open_terminal(socket: &OwnedFd) -> Result<OwnedFd> {
+fn open_terminal(socket: &OwnedFd, rows: u16, columns: u16) -> Result<OwnedFd> {
     let root = mount::place(Path::new("/"))?;
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let master = path::open_in_without_links(root.as_fd(), Path::new("/dev/pts/ptmx"), flags).context("terminal")?;
     let terminal = pty::open_peer(&master)?;
+    pty::set_size(&master, rows, columns)?;
     say(socket, &Said::Terminal, Some(master.as_fd()))?;
     Ok(terminal)
 }

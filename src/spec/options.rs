@@ -4,6 +4,7 @@
 //! "high" form, the OCI Spec, together with the image's configuration and facts about the host.
 
 use super::extra_host::ExtraHost;
+use super::foreground::Foreground;
 use super::log::Log;
 use super::network::Network;
 use super::port::{Exposed, Publish};
@@ -129,6 +130,9 @@ pub struct Options {
     /// `--cidfile`: where to write the id.
     #[serde(skip)]
     pub cidfile: Option<PathBuf>,
+    /// What whoever starts it has of it.
+    #[serde(skip)]
+    pub foreground: Foreground,
 }
 
 /// Where the root filesystem comes from.

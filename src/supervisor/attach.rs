@@ -1,71 +1,203 @@
 //! The command's side of what a supervisor does for others.
 //!
-//! Runs in: the host's namespaces, the process of `rbox exec`.
+//! Runs in: the host's namespaces, the process of the command.
 
-use super::control::{self, Reply, Request};
-use super::terminal::Relay;
+use super::control;
+use super::message::{self, Packet, Reply, Request, Way, packed};
+use super::terminal::{Terminal, Typed};
+use crate::spec::keys::Keys;
 use crate::sys::signal::Blocked;
-use crate::sys::{Named, fd};
+use crate::sys::{Named, fd, pty};
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::Process;
 use rustix::event::{PollFd, PollFlags, poll};
-use std::os::fd::OwnedFd;
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+/// How somebody is connected.
+#[derive(Debug, Clone)]
+pub struct How {
+    /// The process has a terminal.
+    pub tty: bool,
+    /// What is typed is for it.
+    pub input: bool,
+    /// What it says is printed: on standard output, on standard error.
+    pub prints: [bool; 2],
+    /// What is typed to leave it.
+    pub keys: Vec<u8>,
+    /// Signals for this process are for that one.
+    pub proxy: bool,
+}
+
+/// Why one is no longer connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The process has ended with this status.
+    Ended(u8),
+    /// The keys were typed, or a signal came that is not passed on: the process goes on.
+    Left,
+}
+
+impl Ending {
+    /// The command's own exit status.
+    pub fn status(self) -> u8 {
+        match self {
+            Ending::Ended(status) => status,
+            Ending::Left => 0,
+        }
+    }
+}
+
+/// As many packets wait for a supervisor that takes none.
+const INWARD: usize = 16;
+
 /// Runs one more process in the container of this directory: its exit status, or 0 if nobody waits for it.
-pub fn exec(name: &str, dir: &Path, process: Process, tty: bool, interactive: bool, detach: bool) -> Result<u8> {
+pub fn exec(name: &str, dir: &Path, process: Process, how: &How, detach: bool) -> Result<Ending> {
     let signals = Blocked::all()?;
     let socket = control::connect(dir)?.with_context(|| format!("container {name} is not running"))?;
-    let streams = if tty { Vec::new() } else { own_streams(interactive && !detach, !detach)? };
-    let request = Request::Exec { process: Box::new(process), tty, detach };
-    control::send(&socket, &request, &streams.iter().collect::<Vec<_>>())?;
+    let terminal = how.tty.then(|| pty::size_of_stdio().unwrap_or((0, 0)));
+    let streams = if how.tty { Vec::new() } else { own_streams(how.input && !detach, !detach)? };
+    let request = Request::Exec { process: Box::new(process), terminal, detach };
+    message::send(&socket, &request, &streams.iter().collect::<Vec<_>>())?;
     drop(streams);
-    let terminal = match control::receive::<Reply>(&socket)? {
-        Some((Reply::Started, mut fds)) => fds.pop(),
-        Some((Reply::Failed(failure), _)) => return Err(failure.into()),
-        Some((Reply::Ended(status), _)) => return Ok(status),
-        None => bail!("container {name}: its supervisor has ended"),
-    };
+    expect_start(name, &socket)?;
     if detach {
-        return Ok(0);
+        return Ok(Ending::Ended(0));
     }
-    let mut relay = terminal.map(|master| Relay::start(master, interactive)).transpose()?;
-    if let Some(relay) = &relay {
-        relay.resize();
+    // Without a terminal the process has this one's own streams.
+    follow(name, socket, &signals, &How { input: how.input && how.tty, ..how.clone() })
+}
+
+/// What a container says from now on, until it ends.
+pub fn attach(name: &str, dir: &Path, how: &How) -> Result<Ending> {
+    let signals = Blocked::all()?;
+    let socket = control::connect(dir)?.with_context(|| format!("container {name} is not running"))?;
+    message::send(&socket, &Request::Attach, &[])?;
+    expect_start(name, &socket)?;
+    follow(name, socket, &signals, how)
+}
+
+fn expect_start(name: &str, socket: &OwnedFd) -> Result<()> {
+    match message::receive_message::<Reply>(socket)? {
+        Some((Reply::Started, _)) => Ok(()),
+        Some((Reply::Failed(failure), _)) => Err(anyhow::Error::from(failure)),
+        Some((reply, _)) => bail!("container {name}: {reply:?}"),
+        None => bail!("container {name}: its supervisor has ended"),
     }
-    loop {
-        let mut fds = vec![PollFd::new(&socket, PollFlags::IN), PollFd::new(&signals.queue, PollFlags::IN)];
-        let wanted = relay.as_ref().map(Relay::wanted).unwrap_or_default();
-        fds.extend(wanted.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
+}
+
+/// Passes bytes and signals on until the process ends, or one leaves it.
+pub fn follow(name: &str, socket: OwnedFd, signals: &Blocked, how: &How) -> Result<Ending> {
+    let mut terminal = Terminal::take(how.tty, how.input, Keys::new(how.keys.clone()))?;
+    let mut inward = VecDeque::new();
+    inward.extend(resized(how)?);
+    let ending = loop {
+        flush(&socket, &mut inward)?;
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, !terminal.is_behind());
+        flags.set(PollFlags::OUT, !inward.is_empty());
+        let input = terminal.input().filter(|_| inward.len() < INWARD);
+        let printing: Vec<_> = terminal.wanted().collect();
+        let mut fds = vec![PollFd::new(&socket, flags), PollFd::new(&signals.queue, PollFlags::IN)];
+        fds.extend(printing.iter().map(|(_, fd)| PollFd::new(fd, PollFlags::OUT)));
+        fds.extend(input.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
         rustix::io::retry_on_intr(|| poll(&mut fds, None)).named(|| "poll".to_owned())?;
-        let has_said = !fds[0].revents().is_empty();
-        let ready: Vec<_> = wanted.iter().zip(&fds[2..]).map(|((end, ..), fd)| (*end, fd.revents())).collect();
-        drop(fds);
-        drop(wanted);
-        if let Some(relay) = &mut relay {
-            relay.step(&ready);
+        let is_ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let has_said = (fds[0].revents() - PollFlags::OUT).intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
+        for (stream, _) in printing.iter().zip(&is_ready[2..]).filter(|(_, ready)| **ready).map(|(one, _)| one) {
+            terminal.write(*stream);
         }
-        while let Some((signal, _)) = signals.next()? {
-            match (signal, &relay) {
-                (libc::SIGWINCH, Some(relay)) => relay.resize(),
-                (libc::SIGCONT, Some(relay)) => relay.continued(),
-                (libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH | libc::SIGCONT | libc::SIGPIPE, _) => {}
-                _ => control::send(&socket, &Request::Signal(signal), &[])?,
-            }
-        }
-        if has_said {
-            let status = match control::receive::<Reply>(&socket)? {
-                Some((Reply::Ended(status), _)) => status,
-                Some((reply, _)) => bail!("container {name}: {reply:?}"),
-                // The container has ended, and the process with it.
-                None => 128 + libc::SIGKILL as u8,
+        if input.is_some() && is_ready[2 + printing.len()] {
+            let (bytes, end) = match terminal.read() {
+                Typed::Bytes(bytes) => (bytes, None),
+                Typed::End(bytes) => (bytes, Some(false)),
+                Typed::Leave(bytes) => (bytes, Some(true)),
             };
-            if let Some(relay) = relay {
-                relay.finish(&signals);
+            if !bytes.is_empty() {
+                inward.push_back([&[Way::In.mark()], bytes.as_slice()].concat());
             }
-            return Ok(status);
+            match end {
+                Some(true) => {
+                    flush(&socket, &mut inward)?;
+                    break Ending::Left;
+                }
+                Some(false) if bytes.is_empty() => inward.push_back(vec![Way::In.mark()]),
+                _ => {}
+            }
+        }
+        if is_ready[1] {
+            if let Some(ending) = hear_signals(signals, &terminal, how, &mut inward)? {
+                break ending;
+            }
+        }
+        if has_said && !terminal.is_behind() {
+            match message::receive::<Reply>(&socket)? {
+                Packet::Bytes(Way::Out(stream), bytes) if how.prints[stream as usize] => terminal.print(stream, &bytes),
+                Packet::Bytes(Way::Out(_), _) => {}
+                Packet::Message(Reply::Ended(status), _) => break Ending::Ended(status),
+                Packet::Message(Reply::Lost(count), _) => {
+                    let text = format!("rbox: {count} bytes were not read in time: the log may have them\r\n");
+                    terminal.print(crate::engine::log::Stream::Err, text.as_bytes());
+                }
+                Packet::Message(Reply::Failed(failure), _) => return Err(failure.into()),
+                Packet::Message(Reply::Started, _) | Packet::Bytes(Way::In, _) => {
+                    bail!("container {name}: its supervisor says something else")
+                }
+                // The supervisor has been killed, and everything with it.
+                Packet::Closed => break Ending::Ended(128 + libc::SIGKILL as u8),
+            }
+        }
+    };
+    if ending != Ending::Left {
+        terminal.finish(signals);
+    }
+    Ok(ending)
+}
+
+/// Signals that came: for the process, or for this one.
+fn hear_signals(
+    signals: &Blocked,
+    terminal: &Terminal,
+    how: &How,
+    inward: &mut VecDeque<Vec<u8>>,
+) -> Result<Option<Ending>> {
+    while let Some((signal, _)) = signals.next()? {
+        match signal {
+            libc::SIGWINCH => inward.extend(resized(how)?),
+            libc::SIGCONT => {
+                terminal.continued();
+                inward.extend(resized(how)?);
+            }
+            libc::SIGCHLD | libc::SIGURG | libc::SIGPIPE => {}
+            // As in docker: a container with a terminal outlives the one that it was started from.
+            libc::SIGHUP if how.tty => return Ok(Some(Ending::Left)),
+            _ if !how.proxy => return Ok(Some(Ending::Left)),
+            signal => inward.push_back(packed(&Request::Signal(signal))?),
         }
     }
+    Ok(None)
+}
+
+/// The size of the caller's terminal, for the process's.
+fn resized(how: &How) -> Result<Option<Vec<u8>>> {
+    let size = pty::size_of_stdio().filter(|_| how.tty);
+    size.map(|(rows, columns)| packed(&Request::Resize(rows, columns))).transpose()
+}
+
+/// Sends what can be sent.
+fn flush(socket: &OwnedFd, inward: &mut VecDeque<Vec<u8>>) -> Result<()> {
+    while let Some(packet) = inward.front() {
+        match fd::send_now(socket.as_fd(), packet) {
+            Ok(()) => drop(inward.pop_front()),
+            Err(error) if error.errno == Errno::AGAIN => return Ok(()),
+            // Why is heard next.
+            Err(error) if matches!(error.errno, Errno::PIPE | Errno::CONNRESET) => inward.clear(),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Standard input (if it is wanted), output and error, or what takes their place.

@@ -1,189 +1,126 @@
 //! Where others ask a container's supervisor for something: a socket in the container's directory.
 //!
-//! One message a packet (SEQPACKET), JSON. Who asks is the same user, or root: the directory is nobody else's.
+//! Who asks is the same user, or root: the directory is nobody else's.
 
+use super::client::Client;
+use super::event::{End, Owner, Source, Wanted};
+use super::execution::Execution;
+use super::message::{self, Request};
 use crate::engine::record::CONTROL;
-use crate::error::Failure;
-use crate::runtime::exec::{self, Program, Task};
-use crate::sys::clone::Child;
-use crate::sys::{Named, fd, named_socket, process};
-use anyhow::{Context, Result, bail};
-use oci_spec::runtime::{Process, Spec};
-use rustix::event::{PollFd, PollFlags};
+use crate::runtime::exec::Program;
+use crate::sys::{Named, named_socket};
+use anyhow::Result;
+use oci_spec::runtime::Spec;
+use rustix::event::PollFlags;
 use rustix::net::SocketFlags;
-use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// Longer than any message.
-const MAX_MESSAGE: usize = 512 * 1024;
 /// How many may wait to be heard.
 const BACKLOG: i32 = 128;
-/// As many ask at once; others wait.
+/// As many are connected at once; others wait.
 const MOST: usize = 4096;
-
-/// To the supervisor.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum Request {
-    /// Run one more process; its standard streams come along, if it is to have no terminal.
-    Exec {
-        /// What, as whom.
-        process: Box<Process>,
-        /// With a terminal.
-        tty: bool,
-        /// Nobody waits for its end.
-        detach: bool,
-    },
-    /// Send that process a signal.
-    Signal(i32),
-}
-
-/// From it.
-#[derive(Debug, Serialize, Deserialize)]
-pub enum Reply {
-    /// It runs; the master side of its terminal comes along, if it has one.
-    Started,
-    /// It does not.
-    Failed(Failure),
-    /// It has ended: its status, or 128 and the number of the signal.
-    Ended(u8),
-}
-
-/// Sends a message.
-pub fn send(socket: &OwnedFd, message: &impl Serialize, fds: &[&OwnedFd]) -> Result<()> {
-    let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
-    Ok(fd::send(socket.as_fd(), &serde_json::to_vec(message)?, &fds)?)
-}
-
-/// Receives one; `None` if the other end is closed.
-pub fn receive<T: serde::de::DeserializeOwned>(socket: &OwnedFd) -> Result<Option<(T, Vec<OwnedFd>)>> {
-    let mut buffer = vec![0; MAX_MESSAGE];
-    let (length, fds) = fd::receive(socket.as_fd(), &mut buffer)?;
-    if length == 0 {
-        return Ok(None);
-    }
-    Ok(Some((serde_json::from_slice(&buffer[..length]).context("a message")?, fds)))
-}
 
 /// Connects to the supervisor of a container; `None` if nobody is there.
 pub fn connect(dir: &Path) -> Result<Option<OwnedFd>> {
-    named_socket::connect(dir, CONTROL)?.map(|socket| with_room(&socket).map(|()| socket)).transpose()
-}
-
-/// For long arguments and environments.
-fn with_room(socket: &OwnedFd) -> Result<()> {
-    Ok(rustix::net::sockopt::set_socket_send_buffer_size(socket, MAX_MESSAGE).named(|| "setsockopt".to_owned())?)
+    Ok(named_socket::connect(dir, CONTROL)?.map(|socket| message::make_room(&socket).map(|()| socket)).transpose()?)
 }
 
 /// The supervisor's end.
 pub struct Control {
     listener: OwnedFd,
-    asking: Vec<Asking>,
-    /// Processes that nobody waits for.
-    forgotten: Vec<Child>,
+    /// Those who have not said yet what they want.
+    strangers: Vec<(u32, OwnedFd)>,
+    executions: Vec<Execution>,
     program: Program,
-}
-
-struct Asking {
-    socket: OwnedFd,
-    child: Option<Child>,
+    next: u32,
 }
 
 impl Control {
     /// Makes the socket.
     pub fn open(dir: &Path) -> Result<Control> {
         let listener = named_socket::listen(dir, CONTROL, BACKLOG)?;
-        Ok(Control { listener, asking: Vec::new(), forgotten: Vec::new(), program: Program::default() })
+        Ok(Control { listener, strangers: Vec::new(), executions: Vec::new(), program: Program::default(), next: 0 })
     }
 
-    /// What to wait for, in the order that [`Control::step`] takes.
-    pub fn wanted(&self) -> Vec<PollFd<'_>> {
-        let mut all = vec![PollFd::new(&self.listener, PollFlags::IN)];
-        for asking in &self.asking {
-            all.push(PollFd::new(&asking.socket, PollFlags::IN));
+    /// What to wait for.
+    pub fn wanted<'a>(&'a self, all: &mut Wanted<'a>) {
+        if self.strangers.len() + self.executions.len() < MOST {
+            all.push((Source::Listener, self.listener.as_fd(), PollFlags::IN));
         }
-        let children = self.asking.iter().filter_map(|asking| asking.child.as_ref()).chain(&self.forgotten);
-        all.extend(children.map(|child| PollFd::new(&child.pidfd, PollFlags::IN)));
-        all
+        all.extend(self.strangers.iter().map(|(id, socket)| (Source::Stranger(*id), socket.as_fd(), PollFlags::IN)));
+        self.executions.iter().for_each(|execution| execution.wanted(all));
     }
 
-    /// Hears whoever has something to say, and tells whose process has ended. `init`: the container's first process.
-    pub fn step(&mut self, spec: &Spec, init: &OwnedFd) {
-        while self.asking.len() < MOST {
-            let flags = SocketFlags::CLOEXEC;
-            match rustix::net::accept_with(&self.listener, flags) {
-                Ok(socket) => self.asking.push(Asking { socket, child: None }),
-                Err(_) => break,
+    /// Does what there is to do. `init`: the container's first process. Who wants to hear it comes back.
+    pub fn step(&mut self, source: Source, flags: PollFlags, spec: &Spec, init: &OwnedFd) -> Option<OwnedFd> {
+        match source {
+            Source::Listener => self.accept(),
+            Source::Stranger(id) => return self.hear(id, spec, init),
+            Source::Joiner(id) => {
+                if let Some(execution) = self.executions.iter_mut().find(|execution| execution.id == id) {
+                    execution.hear(&mut self.program);
+                }
             }
+            Source::Child(id) => self.execution(id, Execution::end),
+            Source::Session(Owner::Execution(id), end) => self.execution(id, |execution| step(execution, end, flags)),
+            Source::Init | Source::Signal | Source::Network | Source::Session(Owner::Container, _) => {}
         }
-        let Control { asking, program, forgotten, .. } = self;
-        asking.retain_mut(|asking| {
-            while is_ready(&asking.socket) {
-                match asking.hear(spec, init, program, forgotten) {
-                    Ok(true) => {}
-                    // Whoever has gone leaves its process running, as with docker.
-                    Ok(false) | Err(_) => {
-                        forgotten.extend(asking.child.take());
-                        return false;
-                    }
-                }
-            }
-            let Some(child) = asking.child.take_if(|child| is_ready(&child.pidfd)) else { return true };
-            let status = process::wait(child.pidfd.as_fd()).unwrap_or(crate::error::FAILED);
-            let _ = send(&asking.socket, &Reply::Ended(status), &[]);
-            false
-        });
-        forgotten.retain(|child| {
-            let has_ended = is_ready(&child.pidfd);
-            if has_ended {
-                let _ = process::wait(child.pidfd.as_fd());
-            }
-            !has_ended
-        });
+        None
     }
-}
 
-impl Asking {
-    /// False if there is nothing more to hear.
-    fn hear(&mut self, spec: &Spec, init: &OwnedFd, program: &mut Program, forgotten: &mut Vec<Child>) -> Result<bool> {
-        let Some((request, streams)) = receive::<Request>(&self.socket)? else { return Ok(false) };
-        match request {
-            Request::Signal(signal) => {
-                if let Some(child) = &self.child {
-                    // It has ended meanwhile.
-                    let _ = process::send_signal(child.pidfd.as_fd(), signal);
-                }
-                Ok(true)
+    /// Forgets what is over: called when everything that was ready has had its turn.
+    pub fn tidy(&mut self) {
+        self.executions.retain_mut(|execution| !execution.is_over());
+    }
+
+    fn execution(&mut self, id: u32, what: impl FnOnce(&mut Execution)) {
+        self.executions.iter_mut().find(|execution| execution.id == id).map(what);
+    }
+
+    fn accept(&mut self) {
+        let accepted = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC);
+        if let Ok(socket) = accepted.named(|| "accept".to_owned()).and_then(|socket| {
+            message::make_room(&socket)?;
+            Ok(socket)
+        }) {
+            self.next = self.next.wrapping_add(1);
+            self.strangers.push((self.next, socket));
+        }
+    }
+
+    fn hear(&mut self, id: u32, spec: &Spec, init: &OwnedFd) -> Option<OwnedFd> {
+        let place = self.strangers.iter().position(|(known, _)| *known == id)?;
+        let (_, socket) = self.strangers.swap_remove(place);
+        // Whoever says nothing that can be understood is let go.
+        match message::receive_message::<Request>(&socket) {
+            Ok(Some((Request::Exec { process, terminal, detach }, streams))) => {
+                let request = (*process, terminal, detach);
+                self.executions.push(Execution::new(id, (spec, init, &self.program), socket, request, streams));
+                None
             }
-            Request::Exec { .. } if self.child.is_some() => bail!("a second process"),
-            Request::Exec { process, tty, detach } => {
-                let made =
-                    Task::new(spec, *process, tty).and_then(|task| exec::start(&task, init.as_fd(), &streams, program));
-                match made {
-                    Ok(made) => {
-                        let terminal: Vec<&OwnedFd> = made.terminal.iter().collect();
-                        send(&self.socket, &Reply::Started, &terminal)?;
-                        if detach {
-                            forgotten.push(made.child);
-                            return Ok(false);
-                        }
-                        self.child = Some(made.child);
-                        Ok(true)
-                    }
-                    Err(error) => {
-                        let failure = Failure::from(&error);
-                        let failure = serde_json::from_slice(&failure.within(64 * 1024)).unwrap_or(failure);
-                        send(&self.socket, &Reply::Failed(failure), &[])?;
-                        Ok(false)
-                    }
-                }
-            }
+            Ok(Some((Request::Attach, _))) => Some(socket),
+            _ => None,
         }
     }
 }
 
-fn is_ready(fd: &OwnedFd) -> bool {
-    use rustix::event::{Timespec, poll};
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
+fn step(execution: &mut Execution, end: End, flags: PollFlags) {
+    if let Some(request) = execution.session.step(end, flags) {
+        execution.ask(&request);
+    }
+}
+
+/// Somebody who looks on from now on, or why not.
+pub fn attach(socket: OwnedFd, session: Option<&mut super::session::Session>) {
+    let mut client = Client::new(socket);
+    match session {
+        Some(session) => {
+            client.tell(&message::Reply::Started);
+            session.attach(client);
+        }
+        None => client.tell(&super::execution::failed(&anyhow::anyhow!(
+            "it runs in the foreground: what it says is where it was run"
+        ))),
+    }
 }

@@ -3,9 +3,13 @@
 //! It is a copy of the command's process and no new program: all that was found out is at hand, and a start takes no longer
 //! for it.
 
-use super::logged::Logged;
-use super::{Streams, attend};
+use super::attend;
+use super::client::Client;
+use super::message;
+use super::session::{self, Session, Sink};
 use crate::engine::create::Created;
+use crate::engine::log::Stream;
+use crate::engine::log::writer::Writer;
 use crate::error::Failure;
 use crate::runtime::overlay::Refused;
 use crate::spec::log::Driver;
@@ -18,6 +22,15 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// Longer than any report.
 const MAX_MESSAGE: usize = 64 * 1024;
+
+/// Whether whoever starts a container stays with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Starter {
+    /// No.
+    Goes,
+    /// It gets what is said, and what it says is for the container.
+    Stays,
+}
 
 /// What the supervisor tells whoever has started it, once.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,15 +45,17 @@ enum Report {
     NoIds(String),
 }
 
-/// Has a supervisor start the container; comes back when the payload runs. `tell` gets what goes wrong later, in the
-/// supervisor: its standard error goes to the container's log.
-pub fn start(created: Created, tell: fn(anyhow::Error)) -> Result<()> {
+/// Has a supervisor start the container; comes back when the payload runs, with the connection to it for a starter who stays.
+/// `tell` gets what goes wrong later, in the supervisor: its standard error goes to the container's log.
+pub fn start(created: Created, starter: Starter, tell: fn(anyhow::Error)) -> Result<OwnedFd> {
     let alone = Alone::check()?;
     let (ours, theirs) = fd::seqpacket_pair()?;
+    message::make_room(&ours)?;
+    message::make_room(&theirs)?;
     match clone::clone(&alone, 0)? {
         Side::Child => {
             drop(ours);
-            let report = match supervise(created, &theirs, tell) {
+            let report = match supervise(created, starter, &theirs, tell) {
                 Ok(()) => process::exit_now(0),
                 Err(error) => report(&error),
             };
@@ -52,21 +67,20 @@ pub fn start(created: Created, tell: fn(anyhow::Error)) -> Result<()> {
             // All of it is the supervisor's now.
             std::mem::forget(created);
             drop(theirs);
-            let mut buffer = vec![0; MAX_MESSAGE];
-            let received = fd::receive(ours.as_fd(), &mut buffer);
-            let status = match received {
-                Ok((0, _)) => process::wait(child.pidfd.as_fd()),
+            let received = fd::receive_whole(ours.as_fd(), MAX_MESSAGE);
+            let status = match &received {
+                Ok((report, _)) if report.is_empty() => process::wait(child.pidfd.as_fd()),
                 _ => Ok(0),
             };
             // Its locks, pipes and sockets are open in this process, too, which may start another one.
-            std::mem::forget((ours, child));
-            fd::close_range(3, u32::MAX)?;
-            let (length, _) = received?;
-            if length == 0 {
+            std::mem::forget(child);
+            fd::close_all_but(&ours)?;
+            let (report, _) = received?;
+            if report.is_empty() {
                 bail!("the supervisor has ended before its container has started: status {}", status?);
             }
-            match serde_json::from_slice(&buffer[..length]).context("the supervisor's report")? {
-                Report::Started => Ok(()),
+            match serde_json::from_slice(&report).context("the supervisor's report")? {
+                Report::Started => Ok(ours),
                 Report::Failed(failure) => Err(failure.into()),
                 Report::NoOverlay(said) => Err(Refused { said }.into()),
                 Report::NoIds(said) => Err(HelperFailed::new("ids", said).into()),
@@ -93,33 +107,63 @@ fn report(error: &anyhow::Error) -> Report {
 }
 
 /// The rest of this process's life.
-fn supervise(mut created: Created, starter: &OwnedFd, tell: fn(anyhow::Error)) -> Result<()> {
+fn supervise(mut created: Created, starter: Starter, socket: &OwnedFd, tell: fn(anyhow::Error)) -> Result<()> {
     process::new_session()?;
     rustix::process::chdir("/").named(|| "chdir(/)".to_owned())?;
     created.record.announce_end()?;
-    let streams = match created.log.driver {
-        Driver::Passthrough => Streams::Straight,
-        _ => {
-            let dir = created.record.on_disk()?;
-            let (logged, ends) = Logged::open(&dir, &created.log, created.interactive && !created.tty)?;
-            // The container inherits these.
-            for (number, end) in ends.iter().enumerate() {
-                fd::place(end.as_fd(), number as i32)?;
+    let mut session = None;
+    let mut own = Vec::new();
+    if created.log.driver != Driver::Passthrough || created.tty {
+        let (made, ends) = session_of(&mut created)?;
+        session = Some(made);
+        own = ends;
+    }
+    if !created.tty {
+        // The container inherits these.
+        place(&own)?;
+    }
+    let tty = created.tty;
+    let started = |session: &mut Option<Session>| -> Result<()> {
+        if session.is_some() {
+            if tty {
+                // Until now it was the caller's: the size of the terminal is read there.
+                place(&own)?;
             }
-            Streams::Logged(logged)
+            session::speak_into(rustix::stdio::stderr())?;
         }
+        let kept = fd::null()?;
+        for number in [0, 1] {
+            fd::place(kept.as_fd(), number)?;
+        }
+        drop(own);
+        send(socket, &Report::Started)?;
+        if let Some(session) = session.as_mut().filter(|_| starter == Starter::Stays) {
+            session.attach(Client::first(socket.try_clone()?));
+        }
+        Ok(())
     };
-    attend(
-        created,
-        streams,
-        || {
-            let kept = fd::null()?;
-            for number in [0, 1] {
-                fd::place(kept.as_fd(), number)?;
-            }
-            send(starter, &Report::Started)
-        },
-        tell,
-    )
-    .map(drop)
+    let status = attend(created, &mut session, started, tell)?;
+    // It is let go by now, and gone if it was one of --rm: whoever waits sees that.
+    session.into_iter().for_each(|session| session.part(status));
+    Ok(())
+}
+
+/// What the container says goes to its log. The ends that it gets, by their numbers.
+fn session_of(created: &mut Created) -> Result<(Session, Vec<OwnedFd>)> {
+    let sink = match created.log.driver {
+        Driver::None | Driver::Passthrough => Sink::None,
+        _ => Sink::Log(Writer::open(&created.record.on_disk()?, &created.log)?),
+    };
+    let mut session = Session::new(sink);
+    let input = if created.interactive && !created.tty { session.type_in()? } else { fd::null()? };
+    let output = if created.tty { fd::null()? } else { session.listen(Stream::Out)? };
+    let ends = vec![input, output, session.listen(Stream::Err)?];
+    Ok((session, ends))
+}
+
+fn place(ends: &[OwnedFd]) -> Result<()> {
+    for (number, end) in ends.iter().enumerate() {
+        fd::place(end.as_fd(), number as i32)?;
+    }
+    Ok(())
 }

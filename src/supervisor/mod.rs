@@ -4,12 +4,15 @@
 //! in the host's namespaces.
 
 pub mod attach;
+pub mod client;
 pub mod control;
 pub mod detach;
-pub mod logged;
+pub mod event;
+pub mod execution;
+pub mod message;
 pub mod network;
+pub mod session;
 pub mod signals;
-pub mod streams;
 pub mod terminal;
 
 use crate::engine::create::Created;
@@ -24,24 +27,27 @@ use crate::sys::signal::Blocked;
 use crate::sys::{Alone, process};
 use anyhow::Result;
 use control::Control;
+use event::{Owner, Source, Wanted};
+use message::Request;
 use network::Network;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
+use session::Session;
 use signals::Forward;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
-use streams::Streams;
 
-/// Runs a created container to its end: the payload's exit status, or 128 and the number of the signal that ended it.
-/// `tell` gets what goes wrong meanwhile and does not end it.
+/// Runs a created container to its end: the payload's exit status, or 128 and the number of the signal that ended it. It has
+/// rbox's own standard streams. `tell` gets what goes wrong meanwhile and does not end it.
 pub fn run(created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
-    attend(created, Streams::Straight, || Ok(()), tell)
+    attend(created, &mut None, |_| Ok(()), tell)
 }
 
-/// From the start of a container to its end. `started` is called when the payload runs.
+/// From the start of a container to its end. `session`: its standard streams, if they are not rbox's own. `started` is called
+/// when the payload runs.
 fn attend(
     mut created: Created,
-    streams: Streams,
-    started: impl FnOnce() -> Result<()>,
+    session: &mut Option<Session>,
+    started: impl FnOnce(&mut Option<Session>) -> Result<()>,
     tell: fn(anyhow::Error),
 ) -> Result<u8> {
     let signals = Blocked::all()?;
@@ -81,8 +87,10 @@ fn attend(
     let leash = Leash::on(&init);
     let pidfile = created.started(&identity)?;
     created.record.prepare_end();
-    let streams = streams.started(terminal, created.interactive)?;
-    started()?;
+    if let Some((session, master)) = session.as_mut().zip(terminal) {
+        session.take_terminal(master)?;
+    }
+    started(session)?;
     let task = match (network.zip(created.network.take()), &shared) {
         (Some((ends, Outside { uplink, .. })), _) => {
             let doors = doors.map(|doors| (doors, uplink.places()));
@@ -99,7 +107,7 @@ fn attend(
         (None, None) => None,
     };
     let mut network = Network::new(task, shared.map(|shared| shared.keeper), init.pid, alone);
-    let ended = until_end(&init, streams, control, &created, &signals, &mut network, tell);
+    let ended = until_end(&init, session.as_mut(), control, &created, &signals, &mut network, tell);
     network.end(tell);
     let status = ended.and_then(|forward| Ok(forward.status(process::wait(init.pidfd.as_fd())?)));
     drop(leash);
@@ -115,10 +123,10 @@ fn attend(
     Ok(status)
 }
 
-/// The loop: bytes, signals, the network, the time limit, the end. The first process is still to be waited for.
+/// The loop: bytes, signals, the network, requests, the time limit, the end. The first process is still to be waited for.
 fn until_end<'a>(
     init: &'a Child,
-    mut streams: Streams,
+    mut session: Option<&mut Session>,
     mut control: Option<Control>,
     created: &Created,
     signals: &Blocked,
@@ -127,75 +135,53 @@ fn until_end<'a>(
 ) -> Result<Forward<'a>> {
     let mut forward = Forward::new(init, created.bundle.namespaces.makes(CLONE_NEWPID));
     // One that is further away than time goes never comes.
-    let deadline = Some(created.timeout).filter(|seconds| *seconds > 0);
-    let deadline = deadline.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
-    loop {
-        let Happened { ended, sent, asked } =
-            wait(&init.pidfd, signals, &mut streams, control.as_ref(), network, deadline)?;
-        if let Some(control) = control.as_mut().filter(|_| asked) {
-            control.step(&created.bundle.spec, &init.pidfd);
+    let limit = Some(created.timeout).filter(|seconds| *seconds > 0);
+    let mut limit = limit.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
+    let mut has_ended = false;
+    while !has_ended {
+        let mut wanted: Wanted<'_> = vec![
+            (Source::Init, init.pidfd.as_fd(), PollFlags::IN),
+            (Source::Signal, signals.queue.as_fd(), PollFlags::IN),
+        ];
+        wanted.extend(network.wanted().into_iter().map(|(fd, flags)| (Source::Network, fd, flags)));
+        if let Some(session) = session.as_deref() {
+            session.wanted(Owner::Container, &mut wanted);
         }
-        if sent {
-            network.go_on(tell);
+        if let Some(control) = &control {
+            control.wanted(&mut wanted);
         }
-        while let Some((signal, _)) = signals.next()? {
-            match (signal, streams.relay()) {
-                (libc::SIGWINCH, Some(relay)) => relay.resize(),
-                (libc::SIGCONT, Some(relay)) => relay.continued(),
-                _ => forward.pass(signal)?,
+        let ready = event::wait(&wanted, limit)?;
+        for (source, flags) in ready {
+            match source {
+                Source::Init => has_ended = true,
+                Source::Network => network.go_on(tell),
+                Source::Signal => {
+                    while let Some((signal, _)) = signals.next()? {
+                        forward.pass(signal)?;
+                    }
+                }
+                Source::Session(Owner::Container, end) => {
+                    let Some(session) = session.as_deref_mut() else { continue };
+                    match session.step(end, flags) {
+                        Some(Request::Signal(signal)) => forward.pass(signal)?,
+                        Some(Request::Resize(rows, columns)) => session.resize(rows, columns),
+                        _ => {}
+                    }
+                }
+                other => {
+                    let Some(control) = &mut control else { continue };
+                    let guest = control.step(other, flags, &created.bundle.spec, &init.pidfd);
+                    guest.into_iter().for_each(|socket| control::attach(socket, session.as_deref_mut()));
+                }
             }
         }
-        if ended {
-            break;
-        }
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        session.iter_mut().for_each(|session| session.tidy());
+        control.iter_mut().for_each(Control::tidy);
+        if limit.is_some_and(|limit| Instant::now() >= limit) {
             process::send_signal(init.pidfd.as_fd(), libc::SIGKILL)?;
+            limit = None;
         }
     }
-    streams.finish(signals);
+    session.into_iter().for_each(Session::finish);
     Ok(forward)
-}
-
-/// What there is to do.
-struct Happened {
-    /// The container has ended.
-    ended: bool,
-    /// It needs its network.
-    sent: bool,
-    /// Somebody asks for something, or what was done for somebody has ended.
-    asked: bool,
-}
-
-/// Waits for something to do, and moves bytes of the container's streams.
-fn wait(
-    pidfd: &impl AsFd,
-    signals: &Blocked,
-    streams: &mut Streams,
-    control: Option<&Control>,
-    network: &Network,
-    deadline: Option<Instant>,
-) -> Result<Happened> {
-    let left = deadline.map(|deadline| {
-        let left = deadline.saturating_duration_since(Instant::now());
-        // Never zero: a container that does not die at once must not make this a busy loop.
-        let left = left.max(Duration::from_millis(20));
-        Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() }
-    });
-    let mut fds = vec![PollFd::new(pidfd, PollFlags::IN), PollFd::new(&signals.queue, PollFlags::IN)];
-    let wanted = streams.wanted();
-    let first = fds.len();
-    fds.extend(wanted.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)));
-    let first_of_network = fds.len();
-    fds.extend(network.wanted());
-    let first_of_control = fds.len();
-    fds.extend(control.map(Control::wanted).unwrap_or_default());
-    rustix::io::retry_on_intr(|| poll(&mut fds, left.as_ref()))?;
-    let ended = !fds[0].revents().is_empty();
-    let any = |fds: &[PollFd<'_>]| fds.iter().any(|fd| !fd.revents().is_empty());
-    let (sent, asked) = (any(&fds[first_of_network..first_of_control]), any(&fds[first_of_control..]));
-    let ready: Vec<_> = wanted.iter().zip(&fds[first..]).map(|((end, ..), fd)| (*end, fd.revents())).collect();
-    drop(fds);
-    drop(wanted);
-    streams.step(&ready);
-    Ok(Happened { ended, sent, asked })
 }

@@ -11,6 +11,7 @@ use crate::net::unsent::Unsent;
 use crate::sys::{Alone, process};
 use anyhow::{Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Binds the ports that are to be published and writes them down. The first process exists by then: it has no more open
 /// files than it had.
@@ -43,15 +44,15 @@ impl Network {
     }
 
     /// What makes it go on when it is ready.
-    pub fn wanted(&self) -> Vec<PollFd<'_>> {
+    pub fn wanted(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
         let mut all = self.waiting.as_ref().map(|(task, _)| task.wanted()).unwrap_or_default();
-        all.extend(self.keeper.iter().map(|keeper| PollFd::new(keeper, PollFlags::IN)));
+        all.extend(self.keeper.iter().map(|keeper| (keeper.as_fd(), PollFlags::IN)));
         all
     }
 
     /// Starts to serve, or hears what there is to hear. What goes wrong is told, and the container goes on.
     pub fn go_on(&mut self, tell: fn(anyhow::Error)) {
-        if self.keeper.as_ref().is_some_and(|keeper| is_ready(vec![PollFd::new(keeper, PollFlags::IN)])) {
+        if self.keeper.as_ref().is_some_and(|keeper| is_ready(vec![(keeper.as_fd(), PollFlags::IN)])) {
             self.hear(tell);
         }
         if let Some((task, alone)) = self.waiting.take_if(|(task, _)| is_ready(task.wanted())) {
@@ -104,7 +105,8 @@ impl Network {
     }
 }
 
-fn is_ready(mut fds: Vec<PollFd<'_>>) -> bool {
+fn is_ready(wanted: Vec<(BorrowedFd<'_>, PollFlags)>) -> bool {
+    let mut fds: Vec<_> = wanted.into_iter().map(|(fd, flags)| PollFd::from_borrowed_fd(fd, flags)).collect();
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
 }

@@ -1,12 +1,15 @@
-//! Bytes between the caller's terminal and the container's.
+//! The streams of whoever is connected to a supervisor: typed there, printed here.
+//!
+//! Runs in: the host's namespaces, the process of the command.
 
-use super::streams::End;
-use crate::sys::pty::{self, Raw};
+use crate::engine::log::Stream;
+use crate::spec::keys::Keys;
+use crate::sys::pty::Raw;
 use crate::sys::signal::Blocked;
 use anyhow::Result;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 /// As much as a terminal takes at once without blocking when it says that it is writable.
 const CHUNK: usize = 4096;
@@ -14,159 +17,121 @@ const CHUNK: usize = 4096;
 /// Ctrl-D.
 const END_OF_FILE: u8 = 4;
 
-/// A container's terminal and rbox's own standard streams.
-pub struct Relay {
-    master: OwnedFd,
-    /// The caller's terminal in raw mode; none if standard input is not one or not wanted.
-    raw: Option<Raw<BorrowedFd<'static>>>,
-    input_open: bool,
-    /// Held open so that the terminal is never hung up while the container lives: a payload may close and open it.
-    _peer: OwnedFd,
-    /// Typed, on its way in.
-    inward: Vec<u8>,
-    /// Printed, on its way out.
-    outward: Vec<u8>,
-    /// Nobody reads rbox's output any more.
-    output_closed: bool,
+/// What there was to read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// Bytes for the process; none if they are held back.
+    Bytes(Vec<u8>),
+    /// These, and then nothing more.
+    End(Vec<u8>),
+    /// These, and then the keys to leave it.
+    Leave(Vec<u8>),
 }
 
-impl Relay {
-    /// Takes over standard input (if `interactive`) and output.
-    pub fn start(master: OwnedFd, interactive: bool) -> Result<Relay> {
-        let stdin = rustix::stdio::stdin();
-        let is_terminal = rustix::termios::isatty(stdin);
-        let raw = if interactive && is_terminal { Some(Raw::set(stdin)?) } else { None };
-        Ok(Relay {
-            _peer: pty::open_peer(&master)?,
-            master,
-            raw,
-            input_open: interactive,
-            inward: Vec::new(),
-            outward: Vec::new(),
-            output_closed: false,
-        })
-    }
+/// Standard input, output and error.
+pub struct Terminal {
+    /// In raw mode; none if standard input is no terminal, or the process has none, or nothing is wanted of it.
+    raw: Option<Raw<BorrowedFd<'static>>>,
+    /// The process has one.
+    is_terminal: bool,
+    input_open: bool,
+    keys: Keys,
+    /// To be printed, of each stream.
+    outward: [Vec<u8>; 2],
+    /// Nobody reads them any more.
+    closed: [bool; 2],
+}
 
-    /// The container's window is as large as the caller's.
-    pub fn resize(&self) {
-        pty::copy_size_of_stdio(&self.master);
+impl Terminal {
+    /// Takes over standard input, if `input`.
+    pub fn take(is_terminal: bool, input: bool, keys: Keys) -> Result<Terminal> {
+        let stdin = rustix::stdio::stdin();
+        let raw = (is_terminal && input && rustix::termios::isatty(stdin)).then(|| Raw::set(stdin)).transpose()?;
+        let (outward, closed) = Default::default();
+        Ok(Terminal { raw, is_terminal, input_open: input, keys, outward, closed })
     }
 
     /// rbox was stopped and continued; a shell has set its own mode meanwhile.
     pub fn continued(&self) {
-        self.resize();
         if let Some(raw) = &self.raw {
             // The terminal may be gone: its hang-up sends SIGCONT, too.
             let _ = raw.again();
         }
     }
 
-    /// What to wait for at present; nothing that needs no attention, since its hang-up would be reported for ever.
-    pub fn wanted(&self) -> Vec<(End, BorrowedFd<'_>, PollFlags)> {
-        let mut wanted = Vec::with_capacity(3);
-        let mut master = PollFlags::empty();
-        if self.outward.is_empty() {
-            master |= PollFlags::IN;
-        } else {
-            wanted.push((End::Output, rustix::stdio::stdout(), PollFlags::OUT));
-        }
-        if !self.inward.is_empty() {
-            master |= PollFlags::OUT;
-        } else if self.input_open {
-            wanted.push((End::Input, rustix::stdio::stdin(), PollFlags::IN));
-        }
-        if !master.is_empty() {
-            wanted.push((End::Master, self.master.as_fd(), master));
-        }
-        wanted
+    /// True if something is still to be printed.
+    pub fn is_behind(&self) -> bool {
+        self.outward.iter().any(|bytes| !bytes.is_empty())
     }
 
-    /// Moves what can be moved.
-    pub fn step(&mut self, ready: &[(End, PollFlags)]) {
-        for (end, flags) in ready.iter().filter(|(_, flags)| !flags.is_empty()) {
-            match end {
-                End::Input => self.read_input(),
-                End::Output => self.write_output(),
-                End::Master => {
-                    if flags.contains(PollFlags::OUT) {
-                        self.write_master();
-                    }
-                    if self.outward.is_empty() && !(*flags - PollFlags::OUT).is_empty() {
-                        self.read_master();
-                    }
-                }
-                End::Pipe(_) => {}
-            }
-        }
+    /// Where something is typed, if that is wanted still.
+    pub fn input(&self) -> Option<BorrowedFd<'static>> {
+        self.input_open.then(rustix::stdio::stdin)
     }
 
-    fn read_master(&mut self) {
-        let mut buffer = [0; CHUNK];
-        let read = rustix::io::retry_on_intr(|| rustix::io::read(&self.master, &mut buffer));
-        if !self.output_closed {
-            self.outward.extend_from_slice(&buffer[..read.unwrap_or(0)]);
-        }
+    /// Where something is still to be printed.
+    pub fn wanted(&self) -> impl Iterator<Item = (Stream, BorrowedFd<'static>)> + '_ {
+        let all = [(Stream::Out, rustix::stdio::stdout()), (Stream::Err, rustix::stdio::stderr())];
+        all.into_iter().filter(|(stream, _)| !self.outward[*stream as usize].is_empty())
     }
 
-    fn write_master(&mut self) {
-        match rustix::io::retry_on_intr(|| rustix::io::write(&self.master, &self.inward)) {
-            Ok(length) => {
-                self.inward.drain(..length);
-            }
-            Err(Errno::AGAIN) => {}
-            Err(_) => self.inward.clear(),
-        }
-    }
-
-    fn read_input(&mut self) {
+    /// Reads what is typed.
+    pub fn read(&mut self) -> Typed {
         let mut buffer = [0; CHUNK];
         match rustix::io::retry_on_intr(|| rustix::io::read(rustix::stdio::stdin(), &mut buffer)) {
-            Ok(length) if length > 0 => self.inward.extend_from_slice(&buffer[..length]),
-            Err(Errno::AGAIN) => {}
+            Ok(length) if length > 0 => match self.keys.pass(&buffer[..length]) {
+                (bytes, false) => Typed::Bytes(bytes),
+                (bytes, true) => Typed::Leave(bytes),
+            },
+            Err(Errno::AGAIN) => Typed::Bytes(Vec::new()),
             _ => {
                 self.input_open = false;
-                if self.raw.is_none() {
-                    // What a pipe has to say ends; a terminal says so with a character (termios(3), VEOF).
-                    self.inward.push(END_OF_FILE);
-                }
+                // What a pipe has to say ends; a terminal says so with a character (termios(3), VEOF).
+                let is_told = self.is_terminal && self.raw.is_none();
+                Typed::End(if is_told { vec![END_OF_FILE] } else { Vec::new() })
             }
         }
     }
 
-    fn write_output(&mut self) {
-        match rustix::io::retry_on_intr(|| rustix::io::write(rustix::stdio::stdout(), &self.outward)) {
-            Ok(length) => {
-                self.outward.drain(..length);
-            }
+    /// Something is to be printed.
+    pub fn print(&mut self, stream: Stream, bytes: &[u8]) {
+        if !self.closed[stream as usize] {
+            self.outward[stream as usize].extend_from_slice(bytes);
+        }
+    }
+
+    /// Prints what can be printed.
+    pub fn write(&mut self, stream: Stream) {
+        let to = match stream {
+            Stream::Out => rustix::stdio::stdout(),
+            Stream::Err => rustix::stdio::stderr(),
+        };
+        let bytes = &mut self.outward[stream as usize];
+        let chunk = bytes.len().min(CHUNK);
+        match rustix::io::retry_on_intr(|| rustix::io::write(to, &bytes[..chunk])) {
+            Ok(length) => drop(bytes.drain(..length)),
             Err(Errno::AGAIN) => {}
             Err(_) => {
-                self.output_closed = true;
-                self.outward.clear();
+                self.closed[stream as usize] = true;
+                bytes.clear();
             }
         }
     }
 
-    /// The container has ended: what it printed last is still in the terminal. The caller's terminal gets its mode
-    /// back when the value goes. A signal ends the waiting for somebody who does not read.
+    /// The process has ended: prints the rest. The caller's terminal gets its mode back when the value goes. A signal ends the
+    /// waiting for somebody who does not read.
     pub fn finish(mut self, signals: &Blocked) {
-        loop {
-            while !self.outward.is_empty() {
-                let stdout = rustix::stdio::stdout();
-                let mut fds = [PollFd::new(&stdout, PollFlags::OUT), PollFd::new(&signals.queue, PollFlags::IN)];
-                let polled = rustix::io::retry_on_intr(|| poll(&mut fds, None));
-                if polled.is_err() || (!fds[1].revents().is_empty() && told_to_end(signals)) {
-                    return;
-                }
-                if !fds[0].revents().is_empty() {
-                    self.write_output();
-                }
+        while self.is_behind() {
+            let wanted: Vec<_> = self.wanted().collect();
+            let mut fds = vec![PollFd::new(&signals.queue, PollFlags::IN)];
+            fds.extend(wanted.iter().map(|(_, fd)| PollFd::new(fd, PollFlags::OUT)));
+            let polled = rustix::io::retry_on_intr(|| poll(&mut fds, None));
+            if polled.is_err() || (!fds[0].revents().is_empty() && told_to_end(signals)) {
+                return;
             }
-            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            let mut fds = [PollFd::new(&self.master, PollFlags::IN)];
-            match rustix::io::retry_on_intr(|| poll(&mut fds, Some(&now))) {
-                Ok(ready) if ready > 0 => self.read_master(),
-                _ => return,
-            }
+            let ready: Vec<_> =
+                wanted.iter().zip(&fds[1..]).filter(|(_, fd)| !fd.revents().is_empty()).map(|((s, _), _)| *s).collect();
+            ready.into_iter().for_each(|stream| self.write(stream));
         }
     }
 }

@@ -33,6 +33,13 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Res
     Ok(())
 }
 
+/// Sends one message without waiting: EAGAIN if there is no room for it.
+pub fn send_now(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<()> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    rustix::io::retry_on_intr(|| rustix::net::send(socket, bytes, flags)).named(|| "send".to_owned())?;
+    Ok(())
+}
+
 /// Receives one message into `buffer`: how many bytes, 0 when the other end is closed; and the descriptors it brought.
 pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
     receive_as(socket, buffer, RecvFlags::CMSG_CLOEXEC)
@@ -94,6 +101,13 @@ pub fn close_on_exec_from(first: u32) -> Result<()> {
 /// nothing but what it knows to lie outside.
 pub fn close_range(first: u32, last: u32) -> Result<()> {
     if first > last { Ok(()) } else { range(first, last, 0) }
+}
+
+/// Closes every descriptor from 3 on but one, likewise.
+pub fn close_all_but(kept: &OwnedFd) -> Result<()> {
+    let number = kept.as_raw_fd() as u32;
+    close_range(3, number.saturating_sub(1))?;
+    close_range(number.max(2) + 1, u32::MAX)
 }
 
 fn range(first: u32, last: u32, flags: libc::c_uint) -> Result<()> {

@@ -96,6 +96,18 @@ pub fn warm_heap() {
     unsafe { libc::madvise(page.cast(), SIZE - 4096, libc::MADV_POPULATE_WRITE) };
 }
 
+/// A program that is killed and collected when nobody needs it any more.
+#[derive(Debug)]
+pub struct Spawned(pub std::process::Child);
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        // It may have ended by itself; it is collected in any case, and without waiting: somebody may have stopped it.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A new session, without a controlling terminal: the payload cannot push input into the caller's terminal
 /// (CVE-2017-5226).
 pub fn new_session() -> Result<()> {

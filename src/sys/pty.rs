@@ -21,6 +21,12 @@ pub fn control(terminal: impl AsFd) -> Result<()> {
     Ok(())
 }
 
+/// Rows and columns of the terminal on standard input, or else on standard output; none if neither is one.
+pub fn size_of_stdio() -> Option<(u16, u16)> {
+    let sizes = [rustix::stdio::stdin(), rustix::stdio::stdout()].map(rustix::termios::tcgetwinsize);
+    sizes.into_iter().flatten().next().map(|size| (size.ws_row, size.ws_col))
+}
+
 /// Gives a terminal the window size of the one on standard input, or else on standard output; without effect if
 /// neither is a terminal.
 pub fn copy_size_of_stdio(to: impl AsFd) {

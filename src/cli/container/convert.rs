@@ -4,8 +4,8 @@ use super::ContainerArgs;
 use crate::image::find;
 use crate::spec::options::{IdMode, IdOverflow, Mount, Options, Pull, Root};
 use crate::spec::{
-    annotation, capability, conflicts, device, env, idmapping, log, mount, name, namespace, path, security, signal,
-    size, sysctl, tmpfs, ulimit, userns, volume,
+    annotation, capability, conflicts, device, env, foreground, idmapping, keys, log, mount, name, namespace, path,
+    security, signal, size, sysctl, tmpfs, ulimit, userns, volume,
 };
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -73,6 +73,12 @@ impl ContainerArgs {
         options.stop_timeout = one("--stop-timeout", &args.stop_timeout, |text| number(text, -1, i64::from(i32::MAX)))?;
         options.cidfile = args.cidfile.as_ref().map(|file| path::source(file, cwd));
         options.detach = args.detach.unwrap_or(false);
+        foreground::check(options.detach, &args.attach)?;
+        options.foreground.streams = foreground::streams(&args.attach)?;
+        if let Some(keys) = one("--detach-keys", &args.detach_keys, keys::parse)? {
+            options.foreground.keys = keys;
+        }
+        options.foreground.proxy = args.sig_proxy.unwrap_or(true);
         options.log.driver = one("--log-driver", &args.log_driver, log::driver)?.unwrap_or_default();
         for text in &args.log_opt {
             options.log.set(text).with_context(|| format!("--log-opt {text}"))?;
