@@ -4,6 +4,7 @@
 
 pub mod bed;
 pub mod image;
+pub mod pty;
 pub mod shared;
 
 use std::collections::HashMap;

@@ -29,6 +29,15 @@ fn main() {
         ["say", texts @ ..] => texts.iter().for_each(|text| tell(text)),
         ["count", lines] => (0..lines.parse().expect("a number")).for_each(|line: u64| println!("{line}")),
         ["cat"] => copy_input(),
+        // As it comes.
+        ["copy"] => {
+            say("ready");
+            let mut buffer = [0; 65536];
+            while let Ok(length @ 1..) = std::io::stdin().read(&mut buffer) {
+                std::io::stdout().write_all(&buffer[..length]).expect("writable");
+                std::io::stdout().flush().expect("writable");
+            }
+        }
         ["ready-cat"] => {
             say("ready");
             copy_input();

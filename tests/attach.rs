@@ -1,0 +1,287 @@
+//! Who stays with a container, who comes to it, and who leaves it.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
+
+mod env;
+
+use env::pty::Terminal;
+use env::{Done, Env, eventually};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// Ctrl-P, Ctrl-Q.
+const LEAVE: &[u8] = b"\x10\x11";
+
+fn command(env: &Env, options: &[&str], verb: &[&str]) -> Command {
+    let mut command = env.rbox();
+    command.args(["run", "--network=none", "--name=a"]).args(options).arg("--rootfs").arg(env.rootfs());
+    command.arg("/guest").args(verb);
+    command
+}
+
+fn background(env: &Env, options: &[&str], verb: &[&str]) {
+    Done::from(command(env, &[&["-d"], options].concat(), verb).output().unwrap()).ok();
+}
+
+fn rbox(env: &Env, words: &[&str]) -> Done {
+    env.rbox().args(words).output().unwrap().into()
+}
+
+fn state(env: &Env) -> String {
+    rbox(env, &["ps", "-a", "--format", "{{.State}}"]).ok().stdout
+}
+
+/// Removes the container; nothing is left.
+fn end(env: &Env) {
+    rbox(env, &["rm", "-f", "a"]).ok();
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+/// Somebody who is attached by pipes.
+struct Attached {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Attached {
+    fn new(env: &Env, options: &[&str]) -> Attached {
+        let mut command = env.rbox();
+        command.arg("attach").args(options).arg("a").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Attached { input: child.stdin.take(), child, output }
+    }
+
+    fn say(&mut self, text: &str) {
+        self.input.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    #[track_caller]
+    fn hears(&mut self, text: &str) {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        assert_eq!(line, text);
+    }
+
+    fn status(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+#[test]
+fn one_leaves_a_terminal_and_comes_back() {
+    let env = Env::new();
+    let mut terminal = Terminal::new();
+    terminal.size(20, 70);
+    let mut child = terminal.spawn(command(&env, &["-i", "-t"], &["copy"]));
+    terminal.wait_for("ready\r\n");
+    // What looks like it at first is typed all the same.
+    terminal.type_in(b"a\x10b\n");
+    terminal.wait_for("a\x10b\r\n");
+    terminal.type_in(LEAVE);
+    assert_eq!(terminal.end_of(&mut child), Some(0));
+    assert!(!terminal.is_raw());
+    assert_eq!(state(&env), "running\n");
+    let mut attach = env.rbox();
+    attach.args(["attach", "--detach-keys", "ctrl-x,q", "a"]);
+    let mut other = Terminal::new();
+    let mut child = other.spawn(attach);
+    other.type_in(b"again\n");
+    other.wait_for("again\r\nagain\r\n");
+    other.type_in(b"\x18q");
+    assert_eq!(other.end_of(&mut child), Some(0));
+    let mut attach = env.rbox();
+    attach.args(["attach", "a"]);
+    let mut child = other.spawn(attach);
+    other.type_in(b"last\n");
+    other.wait_for("last\r\nlast\r\n");
+    other.type_in(b"\x04");
+    assert_eq!(other.end_of(&mut child), Some(0));
+    assert_eq!(state(&env), "exited\n");
+    let logged = rbox(&env, &["logs", "a"]).ok().stdout;
+    assert!(["ready\r\n", "again\r\n", "last\r\n"].iter().all(|said| logged.contains(said)), "{logged:?}");
+    end(&env);
+}
+
+#[test]
+fn it_outlives_its_terminal() {
+    let env = Env::new();
+    let mut terminal = Terminal::new();
+    let mut child = terminal.spawn(command(&env, &["-i", "-t"], &["copy"]));
+    terminal.wait_for("ready\r\n");
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    assert_eq!(terminal.end_of(&mut child), Some(0));
+    assert_eq!(state(&env), "running\n");
+    // Even whoever is killed takes nothing along.
+    let mut attach = env.rbox();
+    attach.args(["attach", "a"]);
+    let mut child = terminal.spawn(attach);
+    terminal.type_in(b"here\n");
+    terminal.wait_for("here\r\nhere\r\n");
+    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    child.wait().unwrap();
+    assert_eq!(state(&env), "running\n");
+    end(&env);
+}
+
+#[test]
+fn several_at_once() {
+    let env = Env::new();
+    background(&env, &["-i"], &["copy"]);
+    let mut first = Attached::new(&env, &[]);
+    let mut second = Attached::new(&env, &[]);
+    first.say("one\n");
+    first.hears("one\n");
+    // Until the second one is there, what is said is not for it.
+    second.say("two\n");
+    loop {
+        let mut line = String::new();
+        second.output.read_line(&mut line).unwrap();
+        if line == "two\n" {
+            break;
+        }
+    }
+    first.hears("two\n");
+    // The end of one's input is not that of the container's.
+    drop(second.input.take());
+    first.say("three\n");
+    first.hears("three\n");
+    second.hears("three\n");
+    let mut third = Attached::new(&env, &["--no-stdin"]);
+    drop(third.input.take());
+    rbox(&env, &["kill", "a"]).ok();
+    assert_eq!([&mut first, &mut second, &mut third].map(Attached::status), [Some(137); 3]);
+    end(&env);
+}
+
+#[test]
+fn whoever_does_not_read_holds_nobody_up() {
+    let env = Env::new();
+    background(&env, &["-i"], &["copy"]);
+    // This one never reads.
+    let mut deaf = Attached::new(&env, &["--no-stdin"]);
+    let mut heard = Attached::new(&env, &[]);
+    heard.say("start\n");
+    heard.hears("start\n");
+    let mut input = heard.input.take().unwrap();
+    let line = format!("{}\n", "x".repeat(999));
+    let writer = std::thread::spawn(move || {
+        for _ in 0..4000 {
+            input.write_all(line.as_bytes()).unwrap();
+        }
+        input.write_all(b"end\n").unwrap();
+        input
+    });
+    // All that a pipe, a socket and the supervisor's patience hold is far less than 4 MB.
+    let mut line = String::new();
+    while line != "end\n" {
+        line.clear();
+        assert!(heard.output.read_line(&mut line).unwrap() > 0, "the container goes on");
+    }
+    writer.join().unwrap();
+    assert_eq!(rbox(&env, &["logs", "--tail", "1", "a"]).ok().stdout, "end\n");
+    kill_process(Pid::from_child(&deaf.child), Signal::KILL).unwrap();
+    deaf.status();
+    end(&env);
+}
+
+#[test]
+fn whoever_started_it_gets_everything() {
+    let env = Env::new();
+    // -a takes it apart from rbox's own streams.
+    let mut command = command(&env, &["-a", "stdout"], &["count", "300000"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    // It waits for a slow one.
+    eventually("it runs", || state(&env) == "running\n");
+    let mut text = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(text.ends_with("299998\n299999\n") && text.lines().count() == 300_000, "{} bytes", text.len());
+    end(&env);
+}
+
+#[test]
+fn some_streams_only() {
+    let env = Env::new();
+    let say = ["say", "out:one", "err:two"];
+    let done = Done::from(command(&env, &["-a", "stderr"], &say).output().unwrap()).ok();
+    assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("", "two\n"));
+    end(&env);
+    let done = Done::from(command(&env, &["-a", "STDOUT", "--rm"], &say).output().unwrap()).ok();
+    assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("one\n", ""));
+    let done = Done::from(command(&env, &["-a", "stdout", "-d"], &say).output().unwrap());
+    done.fails(125, "conflicting options: -a and -d");
+    let done = Done::from(command(&env, &["-a", "tty"], &say).output().unwrap());
+    done.fails(125, "-a tty: stdin, stdout or stderr is wanted");
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn input_ends_with_that_of_whoever_started_it() {
+    let env = Env::new();
+    let mut command = command(&env, &["-i", "--sig-proxy=false"], &["cat"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"all of it").unwrap();
+    assert_eq!(Done::from(child.wait_with_output().unwrap()).ok().stdout, "all of it");
+    end(&env);
+}
+
+#[test]
+fn signals_are_passed_on_or_not() {
+    let env = Env::new();
+    for (options, status, left) in [(&["--sig-proxy=false"][..], 0, "running\n"), (&["-a", "stdout"], 143, "exited\n")]
+    {
+        let mut child = command(&env, options, &["sleep"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "ready\n");
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(status), "{options:?}");
+        assert_eq!(state(&env), left, "{options:?}");
+        end(&env);
+    }
+}
+
+#[test]
+fn one_leaves_an_execution() {
+    let env = Env::new();
+    background(&env, &["-i"], &["copy"]);
+    let mut terminal = Terminal::new();
+    terminal.size(31, 99);
+    let mut exec = env.rbox();
+    exec.args(["exec", "-it", "a", "/guest", "winsize"]);
+    let mut child = terminal.spawn(exec);
+    terminal.wait_for("size=31x99");
+    assert_eq!(terminal.end_of(&mut child), Some(0));
+    let mut exec = env.rbox();
+    exec.args(["exec", "-it", "a", "/guest", "copy"]);
+    let mut child = terminal.spawn(exec);
+    terminal.wait_for("ready\r\n");
+    terminal.type_in(LEAVE);
+    assert_eq!(terminal.end_of(&mut child), Some(0));
+    let count = || {
+        let all = rbox(&env, &["exec", "a", "/guest", "ls", "/proc"]).ok().stdout;
+        all.split_whitespace().filter(|name| name.trim_end_matches('/').parse::<u32>().is_ok()).count()
+    };
+    // pid 1, the one that was left, and who lists.
+    assert_eq!(count(), 3);
+    end(&env);
+}
+
+#[test]
+fn only_to_one_that_runs_apart() {
+    let env = Env::new();
+    rbox(&env, &["attach", "a"]).fails(125, "no such container: a");
+    Done::from(command(&env, &[], &["exit", "3"]).output().unwrap());
+    rbox(&env, &["attach", "a"]).fails(125, "container a is not running").advises("rbox start -a a");
+    rbox(&env, &["rm", "a"]).ok();
+    let mut child =
+        command(&env, &["-i", "--rm"], &["cat"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    eventually("it runs", || state(&env) == "running\n");
+    rbox(&env, &["attach", "a"]).fails(125, "it runs in the foreground");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    rbox(&env, &["attach", "--detach-keys", "ctrl-", "a"]).fails(125, "no such container: a");
+}
