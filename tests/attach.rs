@@ -151,7 +151,23 @@ fn several_at_once() {
     second.hears("three\n");
     let mut third = Attached::new(&env, &["--no-stdin"]);
     drop(third.input.take());
-    rbox(&env, &["kill", "a"]).ok();
+    // What is said before it is there is not for it.
+    let said = first.input.take().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut said = said;
+            // Until it is killed.
+            while said.write_all(b"more\n").is_ok() {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+        });
+        third.output.read_line(&mut String::new()).unwrap();
+        rbox(&env, &["kill", "a"]).ok();
+        // They read to the end, so that nobody waits for them.
+        for attached in [&mut first, &mut second, &mut third] {
+            attached.output.read_to_end(&mut Vec::new()).unwrap();
+        }
+    });
     assert_eq!([&mut first, &mut second, &mut third].map(Attached::status), [Some(137); 3]);
     end(&env);
 }
@@ -274,7 +290,7 @@ fn one_leaves_an_execution() {
 fn only_to_one_that_runs_apart() {
     let env = Env::new();
     rbox(&env, &["attach", "a"]).fails(125, "no such container: a");
-    Done::from(command(&env, &[], &["exit", "3"]).output().unwrap());
+    assert_eq!(Done::from(command(&env, &[], &["exit", "3"]).output().unwrap()).status, 3);
     rbox(&env, &["attach", "a"]).fails(125, "container a is not running").advises("rbox start -a a");
     rbox(&env, &["rm", "a"]).ok();
     let mut child =

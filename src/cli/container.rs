@@ -88,6 +88,9 @@ struct General {
     /// Seconds between that signal and a kill; -1 is for ever [default: 10]
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
     stop_timeout: Option<String>,
+    /// Start it again when it has ended: no, on-failure[:COUNT], always, unless-stopped [default: no]
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<String>,
     /// Write the container's id to a file, which must not be there
     #[arg(long, value_name = "FILE")]
     cidfile: Option<String>,

@@ -45,6 +45,7 @@ use crate::net::shared::keeper as networks;
 use crate::net::{keeper, relay};
 use crate::runtime::exec as joiner;
 use crate::storage::worker;
+use crate::supervisor::again;
 use crate::sys::signal;
 use anyhow::{Context, Result, anyhow};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
@@ -108,6 +109,7 @@ fn role(args: &[String]) -> Option<Result<u8>> {
         [_, role, task] if role == worker::ROLE => Some(worker::main(task)),
         [_, role, program, arguments @ ..] if role == keeper::ROLE => Some(keeper::main(program, arguments)),
         [_, role, rest @ ..] if role == joiner::ROLE => Some(joiner::main(rest)),
+        [_, role, id, lock, held] if role == again::ROLE => Some(again::main(id, [lock, held], start::tell)),
         [_, role, start] if role == networks::ROLE => Some(networks::main(start)),
         [_, role, pid, places] if role == relay::ROLE => Some(relay::main(pid, places)),
         _ => None,

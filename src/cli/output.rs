@@ -1,5 +1,6 @@
 //! Text for standard output and standard error. A reader that went away is no error (EPIPE); a full disk is.
 
+use crate::error::Failure;
 use anyhow::{Context, Result};
 use std::io::{ErrorKind, Write};
 
@@ -23,4 +24,16 @@ pub fn transferred(result: Result<()>) -> Result<u8> {
         Err(error) if crate::sys::errno(&error) == Some(rustix::io::Errno::PIPE) => Ok(0),
         result => result.map(|()| 0),
     }
+}
+
+/// Tells what goes another way than was meant.
+pub fn note(why: Failure, next: &str) {
+    let message = format!("{}; {next}", why.message);
+    say(Failure { message, ..why });
+}
+
+/// Tells what is no error.
+pub fn say(what: Failure) {
+    let message = format!("note: {}", what.message);
+    error(&Failure { message, ..what }.render());
 }

@@ -86,7 +86,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         let container = &listed.found.container;
         let label = |key: &str| container.config["Labels"][key].as_str();
         let image = container.image.as_ref();
-        (every || listed.state.status == Status::Running)
+        (every || matches!(listed.state.status, Status::Running | Status::Restarting))
             && filters.matches("id", |text| container.id.starts_with(text))
             && filters.matches("name", |text| container.name.as_deref().is_some_and(|name| name.contains(text)))
             && filters.matches("status", |text| listed.state.status.to_string() == text)
@@ -179,9 +179,10 @@ fn status(listed: &Listed, now: Time) -> String {
             Some(run) => format!("Up {}", human::span(now.since(run.started))),
             None => "Up".to_owned(),
         },
-        Status::Exited => {
+        Status::Exited | Status::Restarting => {
+            let word = if state.status == Status::Exited { "Exited" } else { "Restarting" };
             let when = state.exit.as_ref().map(|exit| format!(" {}", human::ago(exit.finished, now)));
-            format!("Exited ({}){}", state.exit_code(), when.unwrap_or_default())
+            format!("{word} ({}){}", state.exit_code(), when.unwrap_or_default())
         }
     }
 }

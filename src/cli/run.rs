@@ -7,6 +7,7 @@ use crate::engine::images::Remote;
 use crate::engine::{self, said};
 use crate::error::Failure;
 use crate::spec::options::{IdMode, Options};
+use crate::spec::restart::Restart;
 use crate::supervisor::detach::Starter;
 use crate::supervisor::{self, detach};
 use crate::sys::{fd, process};
@@ -28,7 +29,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let remote = args.remote.remote(&cwd)?;
     let (options, dropped) = args.options(&cwd)?;
     if let Some(text) = dropped {
-        tell(Failure { message: text, ..Failure::default() });
+        output::say(Failure { message: text, ..Failure::default() });
     }
     if options.detach {
         // What the caller has open would be as long as the container is.
@@ -38,7 +39,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         // The range is there and newuidmap cannot write it: on a nosuid mount, in an outer container, under a tracer.
         Err(error) if options.id_mode == IdMode::Auto && error.chain().any(|cause| cause.is::<HelperFailed>()) => {
             if said::first_time(said::ONE_ID) {
-                note(Failure::from(&error), "going on with one id");
+                output::note(Failure::from(&error), "going on with one id");
             }
             run(&Options { id_mode: IdMode::Single, ..options }, &remote)
         }
@@ -53,7 +54,7 @@ fn run(options: &Options, remote: &Remote) -> Result<u8> {
         Err(error) => match engine::overlay::next(&error, options.overlays)? {
             Some((way, why)) => {
                 if let Some(why) = why {
-                    note(why, "going on without");
+                    output::note(why, "going on without");
                 }
                 run(&Options { overlays: Some(way), ..options.clone() }, remote)
             }
@@ -65,7 +66,7 @@ fn run(options: &Options, remote: &Remote) -> Result<u8> {
 fn run_once(options: &Options, remote: &Remote) -> Result<u8> {
     let mut created = engine::create::create(options, remote, &Shown::default())?;
     if let Some(why) = created.note.take() {
-        note(why, "going on with one id");
+        output::note(why, "going on with one id");
     }
     let id = created.record.id.clone();
     match options.detach {
@@ -74,7 +75,9 @@ fn run_once(options: &Options, remote: &Remote) -> Result<u8> {
             output::print(&format!("{id}\n"))
         }
         // What it says passes through nobody's hands.
-        false if !options.tty && options.foreground.is_plain() => supervisor::run(created, start::tell),
+        false if !options.tty && options.foreground.is_plain() && options.restart == Restart::No => {
+            supervisor::run(created, start::tell)
+        }
         false => start::stay(created, &id, &options.foreground),
     }
 }
@@ -97,19 +100,9 @@ pub fn create(mut matches: ArgMatches) -> Result<u8> {
     );
     ensure!(!options.remove, "--rm: is not there yet for a container that is started later");
     if let Some(text) = dropped {
-        tell(Failure { message: text, ..Failure::default() });
+        output::say(Failure { message: text, ..Failure::default() });
     }
     let created = engine::create::create(&options, &remote, &Shown::default())?;
     created.record.stay();
     output::print(&format!("{}\n", created.record.id))
-}
-
-fn note(why: Failure, next: &str) {
-    let message = format!("{}; {next}", why.message);
-    tell(Failure { message, ..why });
-}
-
-fn tell(why: Failure) {
-    let message = format!("note: {}", why.message);
-    output::error(&Failure { message, ..why }.render());
 }

@@ -4,9 +4,10 @@ use super::each::each;
 use super::{boolean, failure, grammar, output};
 use crate::engine::container::{self, Found};
 use crate::engine::create::{self, Created};
-use crate::engine::rename as engine_rename;
+use crate::engine::{self, rename as engine_rename, start as engine_start};
 use crate::error::Failure;
 use crate::spec::foreground::Foreground;
+use crate::spec::restart::Restart;
 use crate::spec::{keys, name};
 use crate::supervisor;
 use crate::supervisor::attach::{self, How};
@@ -62,10 +63,10 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     if args.attach || args.interactive {
         let [name] = args.containers.as_slice() else { bail!("only one container can run in the foreground") };
         let found = container::find(name)?;
-        if found.live {
+        if found.is_held()? {
             bail!("container {name}: runs in the background already");
         }
-        let mut created = create::again(&found).with_context(|| format!("container {name}"))?;
+        let mut created = create::again(&found, None).with_context(|| format!("container {name}"))?;
         created.interactive = args.interactive;
         let keys = args.detach_keys.as_deref().map(|text| keys::parse(text).context("--detach-keys")).transpose()?;
         let foreground = Foreground {
@@ -73,17 +74,14 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
             proxy: args.sig_proxy.unwrap_or(true),
             ..Foreground::default()
         };
-        if !created.tty && foreground.is_plain() {
+        if !created.tty && foreground.is_plain() && created.restart == Restart::No {
             return supervisor::run(created, tell);
         }
         return stay(created, &found.container.id, &foreground);
     }
     fd::close_range(3, u32::MAX)?;
     Ok(each(&args.containers, |name| {
-        let found = container::find(name)?;
-        if !found.live {
-            in_background(&found)?;
-        }
+        in_background(&container::find(name)?)?;
         output::print(&format!("{name}\n")).map(drop)
     }))
 }
@@ -101,10 +99,26 @@ pub fn stay(created: Created, id: &str, foreground: &Foreground) -> Result<u8> {
     attach::follow(id, supervisor, &Blocked::all()?, &how).map(attach::Ending::status)
 }
 
-/// Starts a container that was made before.
+/// Starts a container that was made before, and leaves one that runs as it is.
 pub fn in_background(found: &Found) -> Result<()> {
-    let created = create::again(found).with_context(|| format!("container {}", found.shown()))?;
-    detach::start(created, Starter::Goes, tell).map(drop)
+    let named = || format!("container {}", found.shown());
+    if !engine_start::is_needed(found).with_context(named)? {
+        return Ok(());
+    }
+    let mut way = None;
+    loop {
+        let started = create::again(found, way).and_then(|created| detach::start(created, Starter::Goes, tell));
+        let Err(error) = started else { return Ok(()) };
+        match engine::overlay::next(&error, way).with_context(named)? {
+            Some((next, why)) => {
+                way = Some(next);
+                if let Some(why) = why {
+                    output::note(why, "going on without");
+                }
+            }
+            None => return Err(error).with_context(named),
+        }
+    }
 }
 
 /// Gives a container another name.

@@ -6,6 +6,7 @@
 use super::{names, record, scratch};
 use crate::error::{Advise, Failure};
 use crate::paths;
+use crate::spec::restart::Restart;
 use crate::storage::digest::Digest;
 use crate::storage::unpack::Owners;
 use crate::time::Time;
@@ -44,6 +45,13 @@ pub struct Container {
     pub layers: Vec<PathBuf>,
     /// `--rootfs` without `:O`: that directory.
     pub root: Option<PathBuf>,
+    /// `--restart`.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub restart: Restart,
+}
+
+fn is_no(restart: &Restart) -> bool {
+    *restart == Restart::No
 }
 
 /// The image of a container.
@@ -72,6 +80,15 @@ impl Found {
     /// The directory with what the container changed; none if its root is a directory itself.
     pub fn upper(&self) -> Option<PathBuf> {
         (!self.container.layers.is_empty()).then(|| self.dir.join("0/upper"))
+    }
+
+    /// True if a process is responsible for it at this moment.
+    pub fn is_held(&self) -> Result<bool> {
+        let runtime = paths::runtime_dir()?;
+        match self.dir.starts_with(&runtime) {
+            true => record::is_held(&runtime, &self.container.id),
+            false => scratch::is_locked(&self.dir),
+        }
     }
 
     /// Its name, else the beginning of its id.

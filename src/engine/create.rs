@@ -16,7 +16,8 @@ use crate::runtime::state::Identity;
 use crate::seccomp::capability;
 use crate::spec::host::{Etc, Host, Joins, Overlay};
 use crate::spec::log::Log;
-use crate::spec::options::{IdMode, Mount, Namespace, Options, Root, Userns};
+use crate::spec::options::{IdMode, Mount, Namespace, Options, Overlays, Root, Userns};
+use crate::spec::restart::Restart;
 use crate::spec::{build, merged};
 use crate::sys::{Named, process};
 use crate::time::Time;
@@ -27,6 +28,7 @@ use oci_spec::runtime::Spec;
 use rustix::fs::{Mode, OFlags};
 use std::borrow::Cow;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
@@ -51,6 +53,8 @@ pub struct Created {
     pub note: Option<Failure>,
     /// What becomes of its output, if nobody is there.
     pub log: Log,
+    /// Whether it is started again when it has ended.
+    pub restart: Restart,
     unwritten: Unwritten,
     pidfile: Option<PathBuf>,
     /// Anonymous volumes go after the record, which says that they are in use.
@@ -175,15 +179,26 @@ fn named(options: &Options) -> Result<(Cow<'_, Options>, Record)> {
     }
 }
 
-/// The same of a container that was made before, to be started again.
-pub fn again(found: &Found) -> Result<Created> {
-    let (options, config) = again::read(found)?;
+/// The same of a container that was made before, to be started again by somebody. `overlays`: the way that is to be taken, if
+/// another one did not work.
+pub fn again(found: &Found, overlays: Option<Overlays>) -> Result<Created> {
+    remade(found, overlays, || Record::open(found))
+}
+
+/// The same by itself: the locks are this process's already.
+pub fn once_more(found: &Found, locks: [OwnedFd; 2]) -> Result<Created> {
+    remade(found, None, || Record::adopt(found, locks))
+}
+
+fn remade(found: &Found, overlays: Option<Overlays>, record: impl FnOnce() -> Result<Record>) -> Result<Created> {
+    let (mut options, config) = again::read(found)?;
+    options.overlays = overlays.or(options.overlays);
     let joins = joins(&options)?;
     let maps =
         (joins.user.is_none() && !matches!(options.userns, Userns::Path(_))).then(|| found.container.maps.clone());
     check_devices(&options)?;
     let parts = parts(&options, maps, None, found.container.layers.clone())?;
-    let record = Record::open(found)?;
+    let record = record()?;
     Ok(assemble(&options, config.as_ref(), joins, parts, record)?.0)
 }
 
@@ -260,6 +275,7 @@ fn assemble(
         shared,
         note,
         log,
+        restart: options.restart,
         unwritten,
         pidfile,
         _volumes: held,
@@ -395,6 +411,7 @@ fn described(
         maps,
         layers,
         root: matches!(options.root, Root::Directory { overlay: false, .. }).then(|| host.root.clone()),
+        restart: options.restart,
     })
 }
 

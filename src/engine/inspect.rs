@@ -2,8 +2,8 @@
 //! something to say.
 
 use super::container::Found;
-use super::log;
 use super::state::{self, Status};
+use super::{log, restart};
 use crate::time::Time;
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -26,9 +26,9 @@ pub fn inspect(found: &Found) -> Result<Value> {
         "Args": args,
         "State": {
             "Status": state.status.to_string(),
-            "Running": state.status == Status::Running,
+            "Running": matches!(state.status, Status::Running | Status::Restarting),
             "Paused": false,
-            "Restarting": false,
+            "Restarting": state.status == Status::Restarting,
             "OOMKilled": false,
             "Dead": false,
             "Pid": state.pid().unwrap_or(0),
@@ -38,6 +38,7 @@ pub fn inspect(found: &Found) -> Result<Value> {
             "FinishedAt": state.exit.as_ref().map_or(Time::NEVER, |exit| exit.finished),
         },
         "LogPath": log_path,
+        "RestartCount": restart::of(&found.dir).count,
         "Image": container.image.as_ref().map(|image| image.id.to_string()).unwrap_or_default(),
         "ImageName": container.image.as_ref().map(|image| image.name.as_str()).unwrap_or_default(),
         "Name": container.name.as_ref().map(|name| format!("/{name}")).unwrap_or_default(),

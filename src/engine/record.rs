@@ -7,18 +7,19 @@
 //! nobody holds any more. A container without `--rm` has `DATA/containers/ID/` and `DATA/names/NAME` instead, which stay.
 
 use super::container::{self, Container, Found};
+use super::restart;
 use super::scratch::{self, lock};
 use super::state::{Exit, Run};
 use super::{etc, names};
 use crate::net::port::Published;
 use crate::paths;
 use crate::runtime::state::Identity;
-use crate::sys::Named;
+use crate::sys::{Named, fd};
 use crate::time::Time;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -40,7 +41,7 @@ pub struct Record {
     scratch: Option<(PathBuf, OwnedFd)>,
     /// How many overlays have a directory in it.
     overlays: u32,
-    _lock: OwnedFd,
+    lock: OwnedFd,
 }
 
 impl Record {
@@ -57,7 +58,7 @@ impl Record {
         }
         let stays = AtomicBool::new(false);
         let (names, scratch) = (Vec::new(), None);
-        let mut record = Record { id, dir, keep, stays, runtime, names, scratch, overlays: 0, _lock: lock };
+        let mut record = Record { id, dir, keep, stays, runtime, names, scratch, overlays: 0, lock };
         if keep {
             // Before its name: a name whose container has no directory is free.
             record.on_disk()?;
@@ -92,6 +93,24 @@ impl Record {
                 Err(error) => return Err(error),
             }
         };
+        restart::forget(&found.dir)?;
+        Record::held(found, runtime, lock, held)
+    }
+
+    /// Takes over a container whose locks this process has from the one before: its runtime directory is made anew.
+    pub fn adopt(found: &Found, [lock, held]: [OwnedFd; 2]) -> Result<Record> {
+        let runtime = paths::runtime_dir()?;
+        let dir = container_dir(&runtime, &found.container.id);
+        match fs_err::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        make_layout(&runtime)?;
+        Record::held(found, runtime, lock, held)
+    }
+
+    fn held(found: &Found, runtime: PathBuf, lock: OwnedFd, held: OwnedFd) -> Result<Record> {
+        let id = found.container.id.clone();
         let dir = container_dir(&runtime, &id);
         match rustix::fs::mkdir(&dir, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -106,7 +125,22 @@ impl Record {
         }
         let scratch = Some((found.dir.clone(), held));
         let stays = AtomicBool::new(true);
-        Ok(Record { id, dir, keep: true, stays, runtime, names, scratch, overlays: 0, _lock: lock })
+        Ok(Record { id, dir, keep: true, stays, runtime, names, scratch, overlays: 0, lock })
+    }
+
+    /// Its locks, for whoever goes on with the container in this process's place; they stay open on exec from now on. `None` for
+    /// one that is not kept.
+    pub fn locks(&self) -> Result<Option<[i32; 2]>> {
+        let Some((_, held)) = self.scratch.as_ref().filter(|_| self.keep) else { return Ok(None) };
+        for lock in [&self.lock, held] {
+            fd::keep_on_exec(lock)?;
+        }
+        Ok(Some([self.lock.as_raw_fd(), held.as_raw_fd()]))
+    }
+
+    /// Where it is on disk, if it is there.
+    pub fn disk(&self) -> Option<&Path> {
+        self.scratch.as_ref().map(|(dir, _)| dir.as_path())
     }
 
     /// It stays when this value goes, started or not.
@@ -136,24 +170,16 @@ impl Record {
 
     /// Writes down how it ended, if anything of it stays.
     pub fn ended(&self, status: u8, error: &str) -> Result<()> {
-        let Some((dir, _)) = self.scratch.as_ref() else { return Ok(()) };
+        let dir = self.scratch.as_ref().map_or(&self.dir, |(dir, _)| dir);
         let exit = Exit { status, finished: Time::now(), error: error.to_owned() };
         if self.keep {
             return write_whole(dir, container::EXIT, &exit);
         }
-        // Those who have opened it have it still when it is gone.
+        // Made by those who wait, who have it still when it is gone.
         match fs_err::OpenOptions::new().write(true).open(dir.join(container::EXIT)) {
             Ok(mut file) => Ok(std::io::Write::write_all(&mut file, &serde_json::to_vec(&exit)?)?),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error.into()),
-        }
-    }
-
-    /// For those who wait for the end of one that is gone then: the file that they read its status from.
-    pub fn announce_end(&self) -> Result<()> {
-        match self.scratch.as_ref().filter(|_| !self.keep) {
-            Some((dir, _)) => Ok(fs_err::write(dir.join(container::EXIT), "")?),
-            None => Ok(()),
         }
     }
 
@@ -170,7 +196,7 @@ impl Record {
     /// Writes down the first process.
     pub fn started(&self, identity: &Identity) -> Result<()> {
         let Some((disk, _)) = self.scratch.as_ref().filter(|_| self.keep) else {
-            let run = Run { process: *identity, started: Time::now(), boot: None };
+            let run = Run { process: *identity, supervisor: None, started: Time::now(), boot: None };
             return write_whole(&self.dir, PROCESS, &run);
         };
         // For other sessions of the user, and after the next boot.
@@ -240,7 +266,7 @@ pub fn rewrite(dir: &Path, container: &Container) -> Result<()> {
 const LOOKS: u32 = 100;
 
 /// Writes a file aside, then renames it, so that nobody reads half of it.
-fn write_whole<T: serde::Serialize>(dir: &Path, name: &str, value: &T) -> Result<()> {
+pub(super) fn write_whole<T: serde::Serialize>(dir: &Path, name: &str, value: &T) -> Result<()> {
     let aside = dir.join(format!(".{name}"));
     fs_err::write(&aside, serde_json::to_vec(value)?)?;
     Ok(fs_err::rename(aside, dir.join(name))?)
@@ -352,6 +378,18 @@ pub(super) fn sweep(runtime: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes what is left of one whose supervisor was killed a moment ago: its locks go one after the other.
+pub(super) fn sweep_after(id: &str) -> Result<()> {
+    let runtime = paths::runtime_dir()?;
+    for _ in 0..LOOKS {
+        if !is_held(&runtime, id)? {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    sweep(&runtime)
 }
 
 fn remove_dead(runtime: &Path, id: &str) -> Result<()> {

@@ -2,12 +2,11 @@
 
 use super::container::{self, Found};
 use super::state::{self, Status};
-use super::{names, scratch, stop, volumes};
+use super::{names, record, scratch, stop, volumes};
 use crate::error::Advise;
 use crate::paths;
 use crate::sys::process;
-use anyhow::{Context, Result, anyhow, bail};
-use rustix::io::Errno;
+use anyhow::{Result, anyhow, bail};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
@@ -23,14 +22,20 @@ pub fn remove(name: &str, force: bool, anonymous: bool) -> Result<String> {
         found => found?,
     };
     let id = found.container.id.clone();
-    if found.live && state::of(&found)?.status == Status::Exited {
-        // Whoever is responsible is about to let go.
-        stop::gone(&found)?;
-    } else if found.live && !force {
-        return Err(anyhow!("container {}: is running", found.shown())).hint(|| "end it first; -f kills it".to_owned());
-    }
-    if found.live && force {
-        kill(&found).with_context(|| format!("container {}", found.shown()))?;
+    if found.is_held()? {
+        match force {
+            true => {
+                stop::destroy(&found, PATIENCE)?;
+                // One that was killed has left things behind.
+                record::sweep_after(&id)?;
+            }
+            // Whoever is responsible is about to let go.
+            false if state::of(&found)?.status == Status::Exited => stop::gone(&found)?,
+            false => {
+                return Err(anyhow!("container {}: is running", found.shown()))
+                    .hint(|| "end it first; -f kills it".to_owned());
+            }
+        }
     }
     let spec = fs_err::read(found.dir.join(container::SPEC)).ok().filter(|_| anonymous);
     gone(&found)?;
@@ -46,7 +51,16 @@ fn give_up(id: &str) -> Result<Option<String>> {
     let mut damaged =
         container::all()?.damaged.into_iter().map(|(dir, _)| dir).filter(|dir| named(dir).starts_with(id));
     let (Some(dir), None, false) = (damaged.next(), damaged.next(), id.is_empty()) else { return Ok(None) };
-    let Some(_held) = scratch::hold(&dir)? else { bail!("container {}: is running", named(&dir)) };
+    if scratch::is_locked(&dir)? {
+        // Its container ends with whoever is responsible for it.
+        let run = state::run_in(&dir, &named(&dir)).ok().flatten();
+        for pidfd in run.into_iter().flat_map(|run| [run.open(), run.open_supervisor()]).flatten() {
+            // It has ended meanwhile.
+            let _ = process::send_signal(pidfd.as_fd(), libc::SIGKILL);
+        }
+        scratch::wait(&dir, PATIENCE)?;
+    }
+    let Some(_held) = scratch::hold(&dir)? else { bail!("container {}: somebody holds it still", named(&dir)) };
     scratch::discard(&dir, &container::places()?[1])?;
     Ok(Some(named(&dir)))
 }
@@ -59,23 +73,6 @@ pub fn prune(admits: impl Fn(&Found) -> bool) -> Result<Vec<String>> {
         removed.push(found.container.id);
     }
     Ok(removed)
-}
-
-/// Kills the first process, with which all others end, and waits until whoever is responsible has let go.
-fn kill(found: &Found) -> Result<()> {
-    // If there is none, the container is about to begin or to end.
-    if let Some(pidfd) = state::run(found)?.and_then(|run| run.open()) {
-        match process::send_signal(pidfd.as_fd(), libc::SIGKILL) {
-            // It has ended meanwhile.
-            Err(error) if error.errno == Errno::SRCH => {}
-            sent => sent?,
-        }
-    }
-    if !scratch::wait(&found.dir, PATIENCE)? {
-        return Err(anyhow!("another session holds it still, after {} s", PATIENCE.as_secs()))
-            .hint(|| "end it where it was started".to_owned());
-    }
-    Ok(())
 }
 
 /// Removes its directory, then its name: a name without a directory is free. The directory goes to those of `--rm` first:

@@ -2,6 +2,7 @@
 
 use super::container::{self, Found};
 use super::record::{PROCESS, runtime_of};
+use super::restart;
 use crate::runtime::state::Identity;
 use crate::time::Time;
 use anyhow::{Context, Result};
@@ -17,6 +18,8 @@ pub enum Status {
     Created,
     /// Its first process is there.
     Running,
+    /// It has ended and waits to be started again.
+    Restarting,
     /// It has ended.
     Exited,
 }
@@ -26,6 +29,7 @@ impl fmt::Display for Status {
         f.write_str(match self {
             Status::Created => "created",
             Status::Running => "running",
+            Status::Restarting => "restarting",
             Status::Exited => "exited",
         })
     }
@@ -37,6 +41,9 @@ pub struct Run {
     /// Its first process.
     #[serde(flatten)]
     pub process: Identity,
+    /// Whoever is responsible for it, if that may be another process than the command that is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supervisor: Option<Identity>,
     /// When it was started.
     pub started: Time,
     /// Which boot that was: process numbers and start times begin anew with the next.
@@ -47,15 +54,22 @@ pub struct Run {
 impl Run {
     /// Of a process that has just started.
     pub fn now(process: Identity) -> Run {
-        Run { process, started: Time::now(), boot: boot() }
+        let supervisor = Identity::of(crate::sys::process::pid()).ok();
+        Run { process, supervisor, started: Time::now(), boot: boot() }
     }
 
     /// A descriptor for the first process, if it is still there.
     pub fn open(&self) -> Option<OwnedFd> {
-        if self.boot.is_some() && self.boot != boot() {
-            return None;
-        }
-        self.process.open()
+        self.of_this_boot().then(|| self.process.open()).flatten()
+    }
+
+    /// A descriptor for whoever is responsible, likewise.
+    pub fn open_supervisor(&self) -> Option<OwnedFd> {
+        self.supervisor.filter(|_| self.of_this_boot()).and_then(|supervisor| supervisor.open())
+    }
+
+    fn of_this_boot(&self) -> bool {
+        self.boot.is_none() || self.boot == boot()
     }
 }
 
@@ -86,7 +100,7 @@ impl State {
     /// The status of its last run; 0 if there was none, and that of SIGKILL if nobody was left to write it down.
     pub fn exit_code(&self) -> u8 {
         match (self.status, &self.exit) {
-            (Status::Exited, None) => 128 + libc::SIGKILL as u8,
+            (Status::Exited | Status::Restarting, None) => 128 + libc::SIGKILL as u8,
             (Status::Running, _) | (_, None) => 0,
             (_, Some(exit)) => exit.status,
         }
@@ -107,6 +121,7 @@ pub fn of(found: &Found) -> Result<State> {
     let status = match (runs, &run, &exit) {
         (true, ..) => Status::Running,
         (false, None, None) => Status::Created,
+        (false, ..) if found.live && restart::of(&found.dir).waiting => Status::Restarting,
         _ => Status::Exited,
     };
     Ok(State { status, run, exit })
@@ -114,11 +129,16 @@ pub fn of(found: &Found) -> Result<State> {
 
 /// Its last start.
 pub fn run(found: &Found) -> Result<Option<Run>> {
-    let here = read(&runtime_of(&found.container.id)?.join(PROCESS))?;
-    match here {
-        Some(run) => Ok(Some(run)),
+    run_in(&found.dir, &found.container.id)
+}
+
+/// The same of a container with this directory on disk. One of the two files is enough.
+pub fn run_in(dir: &Path, id: &str) -> Result<Option<Run>> {
+    match read(&runtime_of(id)?.join(PROCESS)) {
+        Ok(Some(run)) => Ok(Some(run)),
         // One of another session.
-        None => read(&found.dir.join(PROCESS)),
+        Ok(None) => read(&dir.join(PROCESS)),
+        Err(error) => read(&dir.join(PROCESS)).ok().flatten().map(Some).ok_or(error),
     }
 }
 

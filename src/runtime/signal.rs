@@ -3,6 +3,19 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+/// True if the kernel drops the signal for a process: it is the first one of its pid namespace and does not care about it.
+pub fn is_dropped(pid: i32, signal: i32) -> bool {
+    is_first(pid) && has_default(pid, signal)
+}
+
+/// True for number 1 of a pid namespace that is not this process's own (proc_pid_status(5), NSpid).
+fn is_first(pid: i32) -> bool {
+    let status = fs_err::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let mut numbers = numbers.unwrap_or_default().split_whitespace();
+    numbers.next_back() == Some("1") && numbers.next().is_some()
+}
+
 /// True if a process neither handles, ignores, blocks nor waits for the signal (proc_pid_status(5), SigBlk, SigIgn, SigCgt).
 /// The kernel drops it then for the first process of a pid namespace (pid_namespaces(7)). While a process waits in
 /// sigwait(3) the kernel shows what it waits for as not blocked.

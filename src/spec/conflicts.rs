@@ -1,8 +1,10 @@
 //! Options that exclude each other, in docker's words (moby, `daemon/container/hostconfig`) and podman's.
 
 use super::extra_host::Target;
+use super::log::Driver;
 use super::network::Network;
 use super::options::Options;
+use super::restart::Restart;
 use anyhow::{Result, bail, ensure};
 
 /// Checks options against each other, and drops what does not count. Returned is what the user should know of that.
@@ -11,6 +13,12 @@ use anyhow::{Result, bail, ensure};
 pub fn settle(options: &mut Options) -> Result<Option<String>> {
     if options.no_hosts && !options.extra_hosts.is_empty() {
         bail!("--no-hosts and --add-host cannot be set together");
+    }
+    if options.remove && options.restart != Restart::No {
+        bail!("conflicting options: --restart and --rm");
+    }
+    if options.tty && options.detach && options.log.driver == Driver::Passthrough {
+        bail!("conflicting options: -t and --log-driver passthrough");
     }
     let publishes = !options.publish.is_empty() || options.publish_all;
     match &options.network {

@@ -31,6 +31,7 @@ pub mod path;
 pub mod port;
 pub mod process;
 pub mod resolver;
+pub mod restart;
 pub mod seccomp;
 pub mod security;
 pub mod signal;

@@ -9,6 +9,7 @@ use super::log::Log;
 use super::network::Network;
 use super::port::{Exposed, Publish};
 use super::resolver::Resolver;
+use super::restart::Restart;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -124,6 +125,8 @@ pub struct Options {
     pub stop_timeout: Option<i64>,
     /// `--log-driver` and `--log-opt`.
     pub log: Log,
+    /// `--restart`.
+    pub restart: Restart,
     /// `-d`: nobody waits for it.
     #[serde(skip)]
     pub detach: bool,

@@ -3,22 +3,25 @@
 //! It is a copy of the command's process and no new program: all that was found out is at hand, and a start takes no longer
 //! for it.
 
-use super::attend;
 use super::client::Client;
 use super::message;
 use super::session::{self, Session, Sink};
+use super::{again, attend};
 use crate::engine::create::Created;
 use crate::engine::log::Stream;
 use crate::engine::log::writer::Writer;
+use crate::engine::restart;
 use crate::error::Failure;
 use crate::runtime::overlay::Refused;
 use crate::spec::log::Driver;
+use crate::spec::restart::Restart;
 use crate::sys::clone::{self, Side};
 use crate::sys::{Alone, Named, fd, process};
 use crate::userns::write::HelperFailed;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 /// Longer than any report.
 const MAX_MESSAGE: usize = 64 * 1024;
@@ -55,7 +58,7 @@ pub fn start(created: Created, starter: Starter, tell: fn(anyhow::Error)) -> Res
     match clone::clone(&alone, 0)? {
         Side::Child => {
             drop(ours);
-            let report = match supervise(created, starter, &theirs, tell) {
+            let report = match supervise(created, Some((starter, &theirs)), tell) {
                 Ok(()) => process::exit_now(0),
                 Err(error) => report(&error),
             };
@@ -106,11 +109,10 @@ fn report(error: &anyhow::Error) -> Report {
     Report::Failed(serde_json::from_slice(&failure.within(MAX_MESSAGE / 2)).unwrap_or(failure))
 }
 
-/// The rest of this process's life.
-fn supervise(mut created: Created, starter: Starter, socket: &OwnedFd, tell: fn(anyhow::Error)) -> Result<()> {
+/// The rest of this process's life. `starter`: who waits for the start, if somebody does.
+pub fn supervise(mut created: Created, starter: Option<(Starter, &OwnedFd)>, tell: fn(anyhow::Error)) -> Result<()> {
     process::new_session()?;
     rustix::process::chdir("/").named(|| "chdir(/)".to_owned())?;
-    created.record.announce_end()?;
     let mut session = None;
     let mut own = Vec::new();
     if created.log.driver != Driver::Passthrough || created.tty {
@@ -123,6 +125,7 @@ fn supervise(mut created: Created, starter: Starter, socket: &OwnedFd, tell: fn(
         place(&own)?;
     }
     let tty = created.tty;
+    let disk = created.record.disk().filter(|_| starter.is_none()).map(Path::to_owned);
     let started = |session: &mut Option<Session>| -> Result<()> {
         if session.is_some() {
             if tty {
@@ -136,15 +139,25 @@ fn supervise(mut created: Created, starter: Starter, socket: &OwnedFd, tell: fn(
             fd::place(kept.as_fd(), number)?;
         }
         drop(own);
+        if let Some(disk) = disk {
+            restart::go_on(&disk)?;
+        }
+        let Some((starter, socket)) = starter else { return Ok(()) };
         send(socket, &Report::Started)?;
         if let Some(session) = session.as_mut().filter(|_| starter == Starter::Stays) {
             session.attach(Client::first(socket.try_clone()?));
         }
         Ok(())
     };
-    let status = attend(created, &mut session, started, tell)?;
+    let outcome = attend(&mut created, &mut session, started, tell)?;
+    if created.restart != Restart::No {
+        // As in docker, those who are connected have seen the end that they wait for.
+        session.take().into_iter().for_each(|session| session.part(outcome.status));
+        again::unless_over(&created.record, created.restart, &outcome)?;
+    }
+    drop(created);
     // It is let go by now, and gone if it was one of --rm: whoever waits sees that.
-    session.into_iter().for_each(|session| session.part(status));
+    session.into_iter().for_each(|session| session.part(outcome.status));
     Ok(())
 }
 

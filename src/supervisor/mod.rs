@@ -3,6 +3,7 @@
 //! In the foreground the command line's own process is the supervisor, otherwise a copy of it (`detach.rs`). Everything here is
 //! in the host's namespaces.
 
+pub mod again;
 pub mod attach;
 pub mod client;
 pub mod control;
@@ -38,18 +39,27 @@ use std::time::{Duration, Instant};
 
 /// Runs a created container to its end: the payload's exit status, or 128 and the number of the signal that ended it. It has
 /// rbox's own standard streams. `tell` gets what goes wrong meanwhile and does not end it.
-pub fn run(created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
-    attend(created, &mut None, |_| Ok(()), tell)
+pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
+    attend(&mut created, &mut None, |_| Ok(()), tell).map(|outcome| outcome.status)
+}
+
+/// How a run has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcome {
+    /// The payload's exit status, or 128 and the number of the signal.
+    pub status: u8,
+    /// How long it ran.
+    pub ran: Duration,
 }
 
 /// From the start of a container to its end. `session`: its standard streams, if they are not rbox's own. `started` is called
 /// when the payload runs.
 fn attend(
-    mut created: Created,
+    created: &mut Created,
     session: &mut Option<Session>,
     started: impl FnOnce(&mut Option<Session>) -> Result<()>,
     tell: fn(anyhow::Error),
-) -> Result<u8> {
+) -> Result<Outcome> {
     let signals = Blocked::all()?;
     let alone = Alone::check()?;
     let stdio = if created.tty { Stdio::Terminal } else { Stdio::Inherit { stdin: created.interactive } };
@@ -91,6 +101,7 @@ fn attend(
         session.take_terminal(master)?;
     }
     started(session)?;
+    let begin = Instant::now();
     let task = match (network.zip(created.network.take()), &shared) {
         (Some((ends, Outside { uplink, .. })), _) => {
             let doors = doors.map(|doors| (doors, uplink.places()));
@@ -107,7 +118,7 @@ fn attend(
         (None, None) => None,
     };
     let mut network = Network::new(task, shared.map(|shared| shared.keeper), init.pid, alone);
-    let ended = until_end(&init, session.as_mut(), control, &created, &signals, &mut network, tell);
+    let ended = until_end(&init, session.as_mut(), control, created, &signals, &mut network, tell);
     network.end(tell);
     let status = ended.and_then(|forward| Ok(forward.status(process::wait(init.pidfd.as_fd())?)));
     drop(leash);
@@ -120,7 +131,7 @@ fn attend(
     let status = status?;
     // On a full disk it is not known afterwards how it ended; the status counts now.
     let _ = created.record.ended(status, "");
-    Ok(status)
+    Ok(Outcome { status, ran: begin.elapsed() })
 }
 
 /// The loop: bytes, signals, the network, requests, the time limit, the end. The first process is still to be waited for.

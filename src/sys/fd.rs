@@ -97,6 +97,18 @@ pub fn close_on_exec_from(first: u32) -> Result<()> {
     range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
 }
 
+/// The next program has this one, too.
+pub fn keep_on_exec(fd: &OwnedFd) -> Result<()> {
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).named(|| "fcntl(SETFD)".to_owned())
+}
+
+/// Takes over a descriptor that the program before has left open, from 3 on: nobody else may own it. It is closed on exec.
+pub fn take_over(number: i32) -> Result<OwnedFd> {
+    let own = inherited(number).ok_or(Errno::BADF).named(|| format!("descriptor {number}"))?;
+    close_range(number as u32, number as u32)?;
+    Ok(own)
+}
+
 /// Closes the descriptors from `first` to `last`, whoever thinks to own them: only for a process that goes on with
 /// nothing but what it knows to lie outside.
 pub fn close_range(first: u32, last: u32) -> Result<()> {

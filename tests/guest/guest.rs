@@ -29,6 +29,10 @@ fn main() {
         ["say", texts @ ..] => texts.iter().for_each(|text| tell(text)),
         ["count", lines] => (0..lines.parse().expect("a number")).for_each(|line: u64| println!("{line}")),
         ["cat"] => copy_input(),
+        ["say-and-exit", text, status] => {
+            say(text);
+            std::process::exit(status.parse().expect("a number"));
+        }
         // As it comes.
         ["copy"] => {
             say("ready");

@@ -5,7 +5,7 @@ use crate::image::find;
 use crate::spec::options::{IdMode, IdOverflow, Mount, Options, Pull, Root};
 use crate::spec::{
     annotation, capability, conflicts, device, env, foreground, idmapping, keys, log, mount, name, namespace, path,
-    security, signal, size, sysctl, tmpfs, ulimit, userns, volume,
+    restart, security, signal, size, sysctl, tmpfs, ulimit, userns, volume,
 };
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -79,6 +79,7 @@ impl ContainerArgs {
             options.foreground.keys = keys;
         }
         options.foreground.proxy = args.sig_proxy.unwrap_or(true);
+        options.restart = one("--restart", &args.restart, restart::parse)?.unwrap_or_default();
         options.log.driver = one("--log-driver", &args.log_driver, log::driver)?.unwrap_or_default();
         for text in &args.log_opt {
             options.log.set(text).with_context(|| format!("--log-opt {text}"))?;

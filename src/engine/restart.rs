@@ -1,0 +1,73 @@
+//! What is kept of a container that is started again by itself: `restart.json`, and `stopped`, which says that somebody does
+//! not want that. Both are beside its record, and gone with the next start that somebody asks for.
+
+use super::container::Found;
+use super::record::{self, gone};
+use crate::spec::restart::{self, Restart};
+use crate::sys::named_socket;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::time::Duration;
+
+const FILE: &str = "restart.json";
+const STOPPED: &str = "stopped";
+
+/// How often it was started again since somebody has started it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restarts {
+    /// In a row.
+    pub count: u32,
+    /// It waits for the next one.
+    pub waiting: bool,
+    /// How long it waits, or waited, milliseconds.
+    pub delay: u64,
+}
+
+/// Reads it; nothing yet if there is no file, or none that can be read.
+pub fn of(dir: &Path) -> Restarts {
+    fs_err::read(dir.join(FILE)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+/// Called when a container has ended: how long to wait before it is started again, if it is. `ran`: how long it ran.
+pub fn next(dir: &Path, policy: Restart, status: u8, ran: Duration) -> Result<Option<Duration>> {
+    let last = of(dir);
+    if !policy.wants(status, last.count) || is_stopped(dir) {
+        return Ok(None);
+    }
+    let delay = restart::delay(Duration::from_millis(last.delay), ran);
+    let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+    let next = Restarts { count: last.count.saturating_add(1), waiting: true, delay: delay_ms };
+    record::write_whole(dir, FILE, &next).context("restart")?;
+    Ok(Some(delay))
+}
+
+/// It waits no more: it starts, or somebody does not want it to.
+pub fn go_on(dir: &Path) -> Result<()> {
+    record::write_whole(dir, FILE, &Restarts { waiting: false, ..of(dir) }).context("restart")
+}
+
+/// Somebody starts it: what was is forgotten.
+pub fn forget(dir: &Path) -> Result<()> {
+    [FILE, STOPPED].iter().try_for_each(|name| gone(rustix::fs::unlink(dir.join(name)), dir))
+}
+
+/// Somebody stops it: it is not to be started again by itself.
+pub fn stop(found: &Found) -> Result<()> {
+    match found.container.restart {
+        Restart::No => Ok(()),
+        _ => Ok(fs_err::write(found.dir.join(STOPPED), "")?),
+    }
+}
+
+/// Has whoever waits to start it look whether it still is to. If nobody does, nothing happens.
+pub fn wake(found: &Found) {
+    if of(&found.dir).waiting {
+        let _ = record::runtime_of(&found.container.id).map(|dir| named_socket::connect(&dir, record::CONTROL));
+    }
+}
+
+/// True if somebody did.
+pub fn is_stopped(dir: &Path) -> bool {
+    dir.join(STOPPED).exists()
+}
