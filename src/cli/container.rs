@@ -20,6 +20,8 @@ pub struct ContainerArgs {
     #[command(flatten)]
     general: General,
     #[command(flatten)]
+    health: Health,
+    #[command(flatten)]
     process: Process,
     #[command(flatten)]
     files: Files,
@@ -100,6 +102,35 @@ struct General {
     /// Option of the log driver: max-size=SIZE of a file [default: 10m], max-file=COUNT [default: 3]
     #[arg(long, value_name = "KEY=VALUE")]
     log_opt: Vec<String>,
+}
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Health check")]
+struct Health {
+    /// Command that tells whether the container does what it is for: a line for its shell, a JSON list, or none
+    #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
+    health_cmd: Option<String>,
+    /// Time from one check to the next [default: 30s]
+    #[arg(long, value_name = "SPAN")]
+    health_interval: Option<String>,
+    /// Longer is a failure [default: 30s]
+    #[arg(long, value_name = "SPAN")]
+    health_timeout: Option<String>,
+    /// So many failures in a row make it unhealthy [default: 3]
+    #[arg(long, value_name = "COUNT")]
+    health_retries: Option<String>,
+    /// Time for the container to start, in which failures do not count [default: 0s]
+    #[arg(long, value_name = "SPAN")]
+    health_start_period: Option<String>,
+    /// Time from one check to the next while it starts [default: 5s]
+    #[arg(long, value_name = "SPAN")]
+    health_start_interval: Option<String>,
+    /// What happens to it when it is unhealthy: none, kill, restart, stop [default: none]
+    #[arg(long, value_name = "WHAT")]
+    health_on_failure: Option<String>,
+    /// No check, whatever the image says
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    no_healthcheck: Option<bool>,
 }
 
 #[derive(Debug, Default, Args)]

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod file;
 pub mod filter;
 pub mod format;
+pub mod healthcheck;
 pub mod human;
 pub mod image;
 pub mod inspect;
@@ -154,6 +155,7 @@ const VERBS: &[Verb] = &[
     Verb::new("attach", "Attach to what a container that runs says and reads", attach::options, attach::main),
     Verb::new("exec", "Run a program in a container that runs", exec::options, exec::main),
     Verb::new("ps", "List containers", ps::options, ps::main),
+    Verb::new("healthcheck", "Check whether a container is healthy", healthcheck::options, healthcheck::main),
     Verb::new("logs", "Show what a container has said", logs::options, logs::main),
     Verb::new("rename", "Give a container another name", start::rename_options, start::rename),
     Verb::new("container", "Manage containers", containers::options, containers::main),

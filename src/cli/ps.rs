@@ -3,6 +3,7 @@
 use super::filter::Filters;
 use super::format::{self, Column};
 use super::{failure, grammar, human, output, port};
+use crate::engine::health;
 use crate::engine::list::{self, Listed};
 use crate::engine::state::Status;
 use crate::time::Time;
@@ -176,7 +177,13 @@ fn status(listed: &Listed, now: Time) -> String {
     match state.status {
         Status::Created => "Created".to_owned(),
         Status::Running => match &state.run {
-            Some(run) => format!("Up {}", human::span(now.since(run.started))),
+            Some(run) => {
+                let health = health::of(&listed.found.dir).map(|health| match health.status {
+                    health::Status::Starting => " (health: starting)".to_owned(),
+                    known => format!(" ({known})"),
+                });
+                format!("Up {}{}", human::span(now.since(run.started)), health.unwrap_or_default())
+            }
             None => "Up".to_owned(),
         },
         Status::Exited | Status::Restarting => {

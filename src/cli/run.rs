@@ -7,7 +7,6 @@ use crate::engine::images::Remote;
 use crate::engine::{self, said};
 use crate::error::Failure;
 use crate::spec::options::{IdMode, Options};
-use crate::spec::restart::Restart;
 use crate::supervisor::detach::Starter;
 use crate::supervisor::{self, detach};
 use crate::sys::{fd, process};
@@ -75,7 +74,7 @@ fn run_once(options: &Options, remote: &Remote) -> Result<u8> {
             output::print(&format!("{id}\n"))
         }
         // What it says passes through nobody's hands.
-        false if !options.tty && options.foreground.is_plain() && options.restart == Restart::No => {
+        false if !options.tty && options.foreground.is_plain() && !created.may_restart() => {
             supervisor::run(created, start::tell)
         }
         false => start::stay(created, &id, &options.foreground),

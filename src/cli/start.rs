@@ -7,7 +7,6 @@ use crate::engine::create::{self, Created};
 use crate::engine::{self, rename as engine_rename, start as engine_start};
 use crate::error::Failure;
 use crate::spec::foreground::Foreground;
-use crate::spec::restart::Restart;
 use crate::spec::{keys, name};
 use crate::supervisor;
 use crate::supervisor::attach::{self, How};
@@ -74,7 +73,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
             proxy: args.sig_proxy.unwrap_or(true),
             ..Foreground::default()
         };
-        if !created.tty && foreground.is_plain() && created.restart == Restart::No {
+        if !created.tty && foreground.is_plain() && !created.may_restart() {
             return supervisor::run(created, tell);
         }
         return stay(created, &found.container.id, &foreground);

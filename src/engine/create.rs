@@ -14,11 +14,12 @@ use crate::image::pull::Progress;
 use crate::runtime::bundle::Bundle;
 use crate::runtime::state::Identity;
 use crate::seccomp::capability;
+use crate::spec::health::{Check, OnFailure};
 use crate::spec::host::{Etc, Host, Joins, Overlay};
 use crate::spec::log::Log;
 use crate::spec::options::{IdMode, Mount, Namespace, Options, Overlays, Root, Userns};
 use crate::spec::restart::Restart;
-use crate::spec::{build, merged};
+use crate::spec::{build, merged, signal};
 use crate::sys::{Named, process};
 use crate::time::Time;
 use crate::userns::idmap::IdMaps;
@@ -55,6 +56,10 @@ pub struct Created {
     pub log: Log,
     /// Whether it is started again when it has ended.
     pub restart: Restart,
+    /// How one finds out whether it does what it is for.
+    pub health: Option<Check>,
+    /// The signal that it wants to be stopped with, and how long it then has.
+    pub stop: (Option<i32>, Option<i64>),
     unwritten: Unwritten,
     pidfile: Option<PathBuf>,
     /// Anonymous volumes go after the record, which says that they are in use.
@@ -111,7 +116,9 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let options = &*options;
     let layers = parts.layers.clone();
     let (mut created, host) = assemble(options, config, joins, parts, record)?;
-    let mut about = Some(described(options, chosen.as_ref(), layers, &host, &created.bundle.spec)?);
+    let about = described(options, chosen.as_ref(), layers, &host, &created.bundle.spec)?;
+    created.learn(&about)?;
+    let mut about = Some(about);
     if chosen.is_some() || !options.remove || options.detach {
         let dir = created.record.on_disk()?;
         if !options.remove {
@@ -199,7 +206,9 @@ fn remade(found: &Found, overlays: Option<Overlays>, record: impl FnOnce() -> Re
     check_devices(&options)?;
     let parts = parts(&options, maps, None, found.container.layers.clone())?;
     let record = record()?;
-    Ok(assemble(&options, config.as_ref(), joins, parts, record)?.0)
+    let mut created = assemble(&options, config.as_ref(), joins, parts, record)?.0;
+    created.learn(&found.container)?;
+    Ok(created)
 }
 
 fn parts(
@@ -276,6 +285,8 @@ fn assemble(
         note,
         log,
         restart: options.restart,
+        health: None,
+        stop: (None, None),
         unwritten,
         pidfile,
         _volumes: held,
@@ -284,6 +295,20 @@ fn assemble(
 }
 
 impl Created {
+    /// True if its supervisor may start it again.
+    pub fn may_restart(&self) -> bool {
+        let by_health = self.health.as_ref().is_some_and(|check| check.on_failure == OnFailure::Restart);
+        self.restart != Restart::No || by_health
+    }
+
+    /// What its configuration says to its supervisor.
+    fn learn(&mut self, about: &Container) -> Result<()> {
+        self.health = Check::of(&about.config);
+        let signal = about.config["StopSignal"].as_str().filter(|text| !text.is_empty());
+        self.stop = (signal.map(signal::parse).transpose()?, about.config["StopTimeout"].as_i64());
+        Ok(())
+    }
+
     /// What is still to be written down.
     pub fn unwritten(&mut self) -> Unwritten {
         std::mem::take(&mut self.unwritten)

@@ -3,7 +3,7 @@
 
 use super::container::Found;
 use super::state::{self, Status};
-use super::{log, restart};
+use super::{health, log, restart};
 use crate::time::Time;
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ pub fn inspect(found: &Found) -> Result<Value> {
         Some((path, args)) => (path.clone(), args.to_vec()),
         None => (String::new(), Vec::new()),
     };
+    let health = health::of(&found.dir).map(|health| json!(health)).unwrap_or_default();
     let lower: Vec<String> = container.layers.iter().map(|dir| dir.display().to_string()).collect();
     let log = log::file(&found.dir, 0);
     let log_path = if log.exists() { log.display().to_string() } else { String::new() };
@@ -29,6 +30,7 @@ pub fn inspect(found: &Found) -> Result<Value> {
             "Running": matches!(state.status, Status::Running | Status::Restarting),
             "Paused": false,
             "Restarting": state.status == Status::Restarting,
+            "Health": health,
             "OOMKilled": false,
             "Dead": false,
             "Pid": state.pid().unwrap_or(0),

@@ -8,6 +8,7 @@ pub mod create;
 pub mod etc;
 pub mod exec;
 mod generated;
+pub mod health;
 pub mod ids;
 pub mod images;
 pub mod inspect;

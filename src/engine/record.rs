@@ -7,10 +7,10 @@
 //! nobody holds any more. A container without `--rm` has `DATA/containers/ID/` and `DATA/names/NAME` instead, which stay.
 
 use super::container::{self, Container, Found};
-use super::restart;
 use super::scratch::{self, lock};
 use super::state::{Exit, Run};
 use super::{etc, names};
+use super::{health, restart};
 use crate::net::port::Published;
 use crate::paths;
 use crate::runtime::state::Identity;
@@ -143,6 +143,11 @@ impl Record {
         self.scratch.as_ref().map(|(dir, _)| dir.as_path())
     }
 
+    /// The same of one that is kept.
+    pub fn kept(&self) -> Option<&Path> {
+        self.disk().filter(|_| self.keep)
+    }
+
     /// It stays when this value goes, started or not.
     pub fn stay(&self) {
         self.stays.store(true, Ordering::Relaxed);
@@ -199,6 +204,7 @@ impl Record {
             let run = Run { process: *identity, supervisor: None, started: Time::now(), boot: None };
             return write_whole(&self.dir, PROCESS, &run);
         };
+        health::forget(disk)?;
         // For other sessions of the user, and after the next boot.
         let run = Run::now(*identity);
         write_whole(disk, PROCESS, &run)?;

@@ -56,8 +56,13 @@ pub fn forget(dir: &Path) -> Result<()> {
 pub fn stop(found: &Found) -> Result<()> {
     match found.container.restart {
         Restart::No => Ok(()),
-        _ => Ok(fs_err::write(found.dir.join(STOPPED), "")?),
+        _ => mark_stopped(&found.dir),
     }
+}
+
+/// The same of a container in this directory.
+pub fn mark_stopped(dir: &Path) -> Result<()> {
+    Ok(fs_err::write(dir.join(STOPPED), "")?)
 }
 
 /// Has whoever waits to start it look whether it still is to. If nobody does, nothing happens.

@@ -1,6 +1,7 @@
 //! Options that exclude each other, in docker's words (moby, `daemon/container/hostconfig`) and podman's.
 
 use super::extra_host::Target;
+use super::health::OnFailure;
 use super::log::Driver;
 use super::network::Network;
 use super::options::Options;
@@ -16,6 +17,9 @@ pub fn settle(options: &mut Options) -> Result<Option<String>> {
     }
     if options.remove && options.restart != Restart::No {
         bail!("conflicting options: --restart and --rm");
+    }
+    if options.remove && options.health.on_failure == OnFailure::Restart {
+        bail!("conflicting options: --health-on-failure restart and --rm");
     }
     if options.tty && options.detach && options.log.driver == Driver::Passthrough {
         bail!("conflicting options: -t and --log-driver passthrough");

@@ -30,6 +30,13 @@ pub fn config(options: &Options, image: &Value) -> Value {
     if let Some(seconds) = options.stop_timeout {
         merged.insert("StopTimeout".to_owned(), json!(seconds));
     }
+    match options.health.merged(&image["Healthcheck"]) {
+        Value::Null => {}
+        check => drop(merged.insert("Healthcheck".to_owned(), check)),
+    }
+    if let Some((key, action)) = options.health.action() {
+        merged.insert(key.to_owned(), action);
+    }
     if !options.labels.is_empty() {
         let mut labels = image["Labels"].as_object().cloned().unwrap_or_default();
         labels.extend(options.labels.iter().map(|(key, value)| (key.clone(), json!(value))));

@@ -15,6 +15,7 @@ pub mod device;
 pub mod env;
 pub mod extra_host;
 pub mod foreground;
+pub mod health;
 pub mod host;
 pub mod idmapping;
 pub mod keys;

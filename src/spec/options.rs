@@ -5,6 +5,7 @@
 
 use super::extra_host::ExtraHost;
 use super::foreground::Foreground;
+use super::health;
 use super::log::Log;
 use super::network::Network;
 use super::port::{Exposed, Publish};
@@ -127,6 +128,8 @@ pub struct Options {
     pub log: Log,
     /// `--restart`.
     pub restart: Restart,
+    /// `--health-*`.
+    pub health: health::Asked,
     /// `-d`: nobody waits for it.
     #[serde(skip)]
     pub detach: bool,

@@ -22,7 +22,8 @@ pub const ROLE: &str = "supervisor";
 
 /// Called when a container has ended. Does not come back if it is started again.
 pub fn unless_over(record: &Record, policy: Restart, outcome: &Outcome) -> Result<()> {
-    let Some(disk) = record.disk() else { return Ok(()) };
+    let Some(disk) = record.kept() else { return Ok(()) };
+    let policy = if outcome.again { Restart::Always } else { policy };
     let Some(delay) = restart::next(disk, policy, outcome.status, outcome.ran)? else { return Ok(()) };
     if wait(&record.dir, disk, delay)? {
         let error = begin(record);
@@ -81,7 +82,7 @@ pub fn main(id: &str, locks: [&str; 2], tell: fn(anyhow::Error)) -> Result<u8> {
     // It may go another time: a port is in use, a network is not there.
     let record = Record::adopt(&found, again)?;
     record.ended(FAILED, &Failure::from(&error).message)?;
-    let outcome = Outcome { status: FAILED, ran: Duration::ZERO };
+    let outcome = Outcome { status: FAILED, ran: Duration::ZERO, again: false };
     unless_over(&record, found.container.restart, &outcome)?;
     Ok(FAILED)
 }

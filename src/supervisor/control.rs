@@ -32,7 +32,8 @@ pub struct Control {
     /// Those who have not said yet what they want.
     strangers: Vec<(u32, OwnedFd)>,
     executions: Vec<Execution>,
-    program: Program,
+    /// What joiners are started from.
+    pub program: Program,
     next: u32,
 }
 

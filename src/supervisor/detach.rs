@@ -125,7 +125,7 @@ pub fn supervise(mut created: Created, starter: Option<(Starter, &OwnedFd)>, tel
         place(&own)?;
     }
     let tty = created.tty;
-    let disk = created.record.disk().filter(|_| starter.is_none()).map(Path::to_owned);
+    let disk = created.record.kept().filter(|_| starter.is_none()).map(Path::to_owned);
     let started = |session: &mut Option<Session>| -> Result<()> {
         if session.is_some() {
             if tty {
@@ -150,7 +150,7 @@ pub fn supervise(mut created: Created, starter: Option<(Starter, &OwnedFd)>, tel
         Ok(())
     };
     let outcome = attend(&mut created, &mut session, started, tell)?;
-    if created.restart != Restart::No {
+    if created.restart != Restart::No || outcome.again {
         // As in docker, those who are connected have seen the end that they wait for.
         session.take().into_iter().for_each(|session| session.part(outcome.status));
         again::unless_over(&created.record, created.restart, &outcome)?;

@@ -4,10 +4,12 @@ use super::client::Client;
 use super::event::{Owner, Source, Wanted};
 use super::message::{Reply, Request};
 use super::session::{Session, Sink};
+use crate::engine::log::Stream;
 use crate::error::{FAILED, Failure};
 use crate::runtime::exec::{Program, Starting, Task};
 use crate::sys::clone::Child;
-use crate::sys::process;
+use crate::sys::{fd, process};
+use anyhow::Result;
 use oci_spec::runtime::{Process, Spec};
 use rustix::event::PollFlags;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -29,7 +31,8 @@ pub struct Execution {
 enum State {
     Starting(Box<Starting>),
     Running(Child),
-    Ended,
+    /// With this status, or this reason not to start.
+    Ended(Result<u8, String>),
 }
 
 impl Execution {
@@ -49,9 +52,47 @@ impl Execution {
             .map(|starting| State::Starting(Box::new(starting)));
         let state = started.unwrap_or_else(|error| {
             session.tell(&failed(&error));
-            State::Ended
+            State::Ended(Err(Failure::from(&error).message))
         });
         Execution { id, session, state, detach }
+    }
+
+    /// Begins with one that nobody has asked for. What it says is kept, `most` bytes of it.
+    pub fn kept(
+        id: u32,
+        (spec, init, program): (&Spec, &OwnedFd, &Program),
+        process: Process,
+        most: usize,
+        stream: Stream,
+    ) -> Execution {
+        let mut session = Session::new(Sink::Kept(Vec::new(), most));
+        let mut start = || -> Result<Starting> {
+            let output = session.listen(stream)?;
+            let streams = vec![fd::null()?, output.try_clone()?, output];
+            Starting::new(&Task::new(spec, process.clone(), None)?, init.as_fd(), streams, program)
+        };
+        let state = match start() {
+            Ok(starting) => State::Starting(Box::new(starting)),
+            Err(error) => State::Ended(Err(Failure::from(&error).message)),
+        };
+        Execution { id, session, state, detach: true }
+    }
+
+    /// How it has ended, if it has: its status, or why it could not even start.
+    pub fn outcome(&self) -> Option<Result<u8, String>> {
+        match &self.state {
+            State::Ended(outcome) => Some(outcome.clone()),
+            _ => None,
+        }
+    }
+
+    /// It takes too long.
+    pub fn kill(&mut self) {
+        match &self.state {
+            State::Starting(_) => self.state = State::Ended(Err("killed before it had started".to_owned())),
+            State::Running(child) => drop(process::send_signal(child.pidfd.as_fd(), libc::SIGKILL)),
+            State::Ended(_) => {}
+        }
     }
 
     /// What to wait for.
@@ -60,7 +101,7 @@ impl Execution {
         match &self.state {
             State::Starting(starting) => want(Source::Joiner(self.id), starting.socket()),
             State::Running(child) => want(Source::Child(self.id), child.pidfd.as_fd()),
-            State::Ended => {}
+            State::Ended(_) => {}
         }
         self.session.wanted(Owner::Execution(self.id), all);
     }
@@ -73,7 +114,7 @@ impl Execution {
             Ok(Some(made)) => made,
             Err(error) => {
                 self.session.tell(&failed(&error));
-                self.state = State::Ended;
+                self.state = State::Ended(Err(Failure::from(&error).message));
                 return;
             }
         };
@@ -92,7 +133,7 @@ impl Execution {
         let status = process::wait(child.pidfd.as_fd()).unwrap_or(FAILED);
         self.session.finish();
         self.session.tell(&Reply::Ended(status));
-        self.state = State::Ended;
+        self.state = State::Ended(Ok(status));
     }
 
     /// A request of whoever has asked for it.
@@ -114,7 +155,7 @@ impl Execution {
             // Whoever has asked for it wants it no more.
             State::Starting(_) => self.session.is_alone() && !self.detach,
             State::Running(_) => false,
-            State::Ended => !self.session.is_behind(),
+            State::Ended(_) => !self.session.is_behind(),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod control;
 pub mod detach;
 pub mod event;
 pub mod execution;
+pub mod health;
 pub mod message;
 pub mod network;
 pub mod session;
@@ -23,12 +24,14 @@ use crate::net::carrier::First;
 use crate::net::service::{Carried, Task};
 use crate::runtime::create::{self, Container, Leash, Start, Stdio};
 use crate::runtime::network::{Connection, Neighbours};
+use crate::spec::health::OnFailure;
 use crate::sys::clone::{CLONE_NEWPID, Child};
 use crate::sys::signal::Blocked;
 use crate::sys::{Alone, process};
 use anyhow::Result;
 use control::Control;
 use event::{Owner, Source, Wanted};
+use health::Monitor;
 use message::Request;
 use network::Network;
 use rustix::event::PollFlags;
@@ -50,6 +53,8 @@ pub struct Outcome {
     pub status: u8,
     /// How long it ran.
     pub ran: Duration,
+    /// It is to be started again, whatever its policy: it was unhealthy.
+    pub again: bool,
 }
 
 /// From the start of a container to its end. `session`: its standard streams, if they are not rbox's own. `started` is called
@@ -120,7 +125,10 @@ fn attend(
     let mut network = Network::new(task, shared.map(|shared| shared.keeper), init.pid, alone);
     let ended = until_end(&init, session.as_mut(), control, created, &signals, &mut network, tell);
     network.end(tell);
-    let status = ended.and_then(|forward| Ok(forward.status(process::wait(init.pidfd.as_fd())?)));
+    let status = ended.and_then(|Ended { forward, again }| {
+        let status = process::wait(init.pidfd.as_fd())?;
+        Ok((forward.status(status), again))
+    });
     drop(leash);
     if !own_pids {
         process::kill_children()?;
@@ -128,13 +136,13 @@ fn attend(
     drop(pidfile);
     // Whatever they still write is written before anything is removed.
     drop(servers);
-    let status = status?;
+    let (status, again) = status?;
     // On a full disk it is not known afterwards how it ended; the status counts now.
     let _ = created.record.ended(status, "");
-    Ok(Outcome { status, ran: begin.elapsed() })
+    Ok(Outcome { status, ran: begin.elapsed(), again })
 }
 
-/// The loop: bytes, signals, the network, requests, the time limit, the end. The first process is still to be waited for.
+/// The loop: bytes, signals, the network, requests, checks, time limits, the end. The first process is still to be waited for.
 fn until_end<'a>(
     init: &'a Child,
     mut session: Option<&mut Session>,
@@ -143,11 +151,15 @@ fn until_end<'a>(
     signals: &Blocked,
     network: &mut Network,
     tell: fn(anyhow::Error),
-) -> Result<Forward<'a>> {
+) -> Result<Ended<'a>> {
+    let spec = &created.bundle.spec;
     let mut forward = Forward::new(init, created.bundle.namespaces.makes(CLONE_NEWPID));
+    let known = created.record.disk().unwrap_or(&created.record.dir);
+    let mut health = created.health.clone().map(|check| Monitor::start(check, known)).transpose()?;
     // One that is further away than time goes never comes.
     let limit = Some(created.timeout).filter(|seconds| *seconds > 0);
     let mut limit = limit.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
+    let mut again = false;
     let mut has_ended = false;
     while !has_ended {
         let mut wanted: Wanted<'_> = vec![
@@ -155,14 +167,11 @@ fn until_end<'a>(
             (Source::Signal, signals.queue.as_fd(), PollFlags::IN),
         ];
         wanted.extend(network.wanted().into_iter().map(|(fd, flags)| (Source::Network, fd, flags)));
-        if let Some(session) = session.as_deref() {
-            session.wanted(Owner::Container, &mut wanted);
-        }
-        if let Some(control) = &control {
-            control.wanted(&mut wanted);
-        }
-        let ready = event::wait(&wanted, limit)?;
-        for (source, flags) in ready {
+        session.iter().for_each(|session| session.wanted(Owner::Container, &mut wanted));
+        health.iter().for_each(|health| health.wanted(&mut wanted));
+        control.iter().for_each(|control| control.wanted(&mut wanted));
+        let due = limit.into_iter().chain(health.as_ref().map(Monitor::deadline)).min();
+        for (source, flags) in event::wait(&wanted, due)? {
             match source {
                 Source::Init => has_ended = true,
                 Source::Network => network.go_on(tell),
@@ -181,18 +190,37 @@ fn until_end<'a>(
                 }
                 other => {
                     let Some(control) = &mut control else { continue };
-                    let guest = control.step(other, flags, &created.bundle.spec, &init.pidfd);
-                    guest.into_iter().for_each(|socket| control::attach(socket, session.as_deref_mut()));
+                    match &mut health {
+                        Some(health) if health::is_of(other) => health.step(other, flags, &mut control.program),
+                        _ => {
+                            let guest = control.step(other, flags, spec, &init.pidfd);
+                            guest.into_iter().for_each(|socket| control::attach(socket, session.as_deref_mut()));
+                        }
+                    }
                 }
             }
         }
         session.iter_mut().for_each(|session| session.tidy());
         control.iter_mut().for_each(Control::tidy);
+        if let Some((health, control)) = health.as_mut().zip(control.as_ref()).filter(|_| !has_ended) {
+            if health.go_on(spec, &init.pidfd, &control.program)? {
+                again |= health.action() == OnFailure::Restart;
+                let patience = health::end(health.action(), created, &mut forward)?;
+                limit = patience.and_then(|patience| Instant::now().checked_add(patience)).or(limit);
+            }
+        }
         if limit.is_some_and(|limit| Instant::now() >= limit) {
             process::send_signal(init.pidfd.as_fd(), libc::SIGKILL)?;
             limit = None;
         }
     }
     session.into_iter().for_each(Session::finish);
-    Ok(forward)
+    Ok(Ended { forward, again })
+}
+
+/// How the loop has ended.
+struct Ended<'a> {
+    forward: Forward<'a>,
+    /// The container is to be started again, whatever its policy.
+    again: bool,
 }

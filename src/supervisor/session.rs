@@ -269,7 +269,7 @@ impl Session {
             left -= 1;
         }
         (self.pipes, self.terminal, self.input) = ([None, None], None, None);
-        if let Sink::Log(mut writer) = std::mem::replace(&mut self.sink, Sink::None) {
+        if let Sink::Log(writer) = &mut self.sink {
             writer.finish();
         }
     }

@@ -29,6 +29,7 @@ fn main() {
         ["say", texts @ ..] => texts.iter().for_each(|text| tell(text)),
         ["count", lines] => (0..lines.parse().expect("a number")).for_each(|line: u64| println!("{line}")),
         ["cat"] => copy_input(),
+        ["exists", path] => std::process::exit(i32::from(!std::path::Path::new(path).exists())),
         ["say-and-exit", text, status] => {
             say(text);
             std::process::exit(status.parse().expect("a number"));

@@ -4,8 +4,8 @@ use super::ContainerArgs;
 use crate::image::find;
 use crate::spec::options::{IdMode, IdOverflow, Mount, Options, Pull, Root};
 use crate::spec::{
-    annotation, capability, conflicts, device, env, foreground, idmapping, keys, log, mount, name, namespace, path,
-    restart, security, signal, size, sysctl, tmpfs, ulimit, userns, volume,
+    annotation, capability, conflicts, device, env, foreground, health, idmapping, keys, log, mount, name, namespace,
+    path, restart, security, signal, size, sysctl, tmpfs, ulimit, userns, volume,
 };
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -17,6 +17,7 @@ impl ContainerArgs {
     pub fn options(self, cwd: &Path) -> Result<(Options, Option<String>)> {
         let mut options = Options::default();
         self.general(&mut options, cwd)?;
+        self.health(&mut options)?;
         self.process(&mut options)?;
         self.files(&mut options, cwd)?;
         self.namespaces(&mut options)?;
@@ -83,6 +84,27 @@ impl ContainerArgs {
         options.log.driver = one("--log-driver", &args.log_driver, log::driver)?.unwrap_or_default();
         for text in &args.log_opt {
             options.log.set(text).with_context(|| format!("--log-opt {text}"))?;
+        }
+        Ok(())
+    }
+
+    fn health(&self, options: &mut Options) -> Result<()> {
+        let args = &self.health;
+        let span = |option: &str, text: &Option<String>| one(option, text, health::span);
+        let command = one("--health-cmd", &args.health_cmd, health::command)?;
+        options.health = health::Asked {
+            off: args.no_healthcheck.unwrap_or(false) || command == Some(None),
+            test: command.flatten(),
+            interval: span("--health-interval", &args.health_interval)?,
+            timeout: span("--health-timeout", &args.health_timeout)?,
+            start_period: span("--health-start-period", &args.health_start_period)?,
+            start_interval: span("--health-start-interval", &args.health_start_interval)?,
+            retries: one("--health-retries", &args.health_retries, |text| number(text, 1, u32::MAX))?,
+            on_failure: one("--health-on-failure", &args.health_on_failure, health::on_failure)?.unwrap_or_default(),
+        };
+        let asks = options.health != health::Asked { off: true, ..health::Asked::default() };
+        if options.health.off && asks {
+            bail!("conflicting options: --no-healthcheck and --health-*");
         }
         Ok(())
     }
