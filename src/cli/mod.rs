@@ -8,6 +8,7 @@ pub mod container;
 pub mod containers;
 pub mod diff;
 pub mod each;
+pub mod events;
 pub mod exec;
 pub mod export;
 pub mod failure;
@@ -155,6 +156,7 @@ const VERBS: &[Verb] = &[
     Verb::new("attach", "Attach to what a container that runs says and reads", attach::options, attach::main),
     Verb::new("exec", "Run a program in a container that runs", exec::options, exec::main),
     Verb::new("ps", "List containers", ps::options, ps::main),
+    Verb::new("events", "Show what happens to containers, images, volumes and networks", events::options, events::main),
     Verb::new("healthcheck", "Check whether a container is healthy", healthcheck::options, healthcheck::main),
     Verb::new("logs", "Show what a container has said", logs::options, logs::main),
     Verb::new("rename", "Give a container another name", start::rename_options, start::rename),

@@ -102,6 +102,5 @@ pub fn create(mut matches: ArgMatches) -> Result<u8> {
         output::say(Failure { message: text, ..Failure::default() });
     }
     let created = engine::create::create(&options, &remote, &Shown::default())?;
-    created.record.stay();
-    output::print(&format!("{}\n", created.record.id))
+    output::print(&format!("{}\n", created.stay()))
 }

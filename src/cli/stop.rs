@@ -3,6 +3,7 @@
 use super::each::each;
 use super::{grammar, output, start};
 use crate::engine::container::{self, Found};
+use crate::engine::events::{self, Actor};
 use crate::engine::state::{self, Status};
 use crate::engine::{stop, wait};
 use crate::error::Advise;
@@ -96,6 +97,7 @@ pub fn restart(mut matches: ArgMatches) -> Result<u8> {
         }
         stop::stop(&found, signal, args.time)?;
         start::in_background(&container::find(&found.container.id)?)?;
+        events::container("restart", &Actor::container(&found.container));
         output::print(&format!("{name}\n")).map(drop)
     }))
 }

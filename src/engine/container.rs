@@ -174,7 +174,9 @@ pub fn find_if_there(name: &str) -> Result<Option<Found>> {
     let data = paths::data_dir()?;
     if names::is_name(name) {
         if let Ok(id) = fs_err::read_link(data.join("names").join(name)) {
-            if let Some(found) = read(&data.join("containers").join(id))? {
+            let found = read(&data.join("containers").join(id))?;
+            // Whoever died while renaming it has left a name that is not its own.
+            if let Some(found) = found.filter(|found| found.container.name.as_deref() == Some(name)) {
                 return Ok(Some(found));
             }
         }

@@ -1,6 +1,7 @@
 //! A container that is ready to be started: its record, its bundle.
 
 use super::container::{Container, Found, OfImage};
+use super::events::{self, Actor, Event, Kind};
 use super::ids::{self, Caller};
 use super::images::{self, Chosen, Remote};
 use super::network::{self, Outside};
@@ -54,6 +55,10 @@ pub struct Created {
     pub note: Option<Failure>,
     /// What becomes of its output, if nobody is there.
     pub log: Log,
+    /// What is told of what happens to it.
+    pub actor: Actor,
+    /// That it was made is still to be told.
+    is_new: bool,
     /// Whether it is started again when it has ended.
     pub restart: Restart,
     /// How one finds out whether it does what it is for.
@@ -118,6 +123,7 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let (mut created, host) = assemble(options, config, joins, parts, record)?;
     let about = described(options, chosen.as_ref(), layers, &host, &created.bundle.spec)?;
     created.learn(&about)?;
+    created.is_new = true;
     let mut about = Some(about);
     if chosen.is_some() || !options.remove || options.detach {
         let dir = created.record.on_disk()?;
@@ -285,6 +291,8 @@ fn assemble(
         note,
         log,
         restart: options.restart,
+        actor: Actor::default(),
+        is_new: false,
         health: None,
         stop: (None, None),
         unwritten,
@@ -303,6 +311,7 @@ impl Created {
 
     /// What its configuration says to its supervisor.
     fn learn(&mut self, about: &Container) -> Result<()> {
+        self.actor = Actor::container(about);
         self.health = Check::of(&about.config);
         let signal = about.config["StopSignal"].as_str().filter(|text| !text.is_empty());
         self.stop = (signal.map(signal::parse).transpose()?, about.config["StopTimeout"].as_i64());
@@ -319,7 +328,32 @@ impl Created {
     pub fn started(&self, identity: &Identity) -> Result<Option<PidFile>> {
         let pid = identity.pid;
         self.record.started(identity)?;
+        let event = |action: &str| Event::now(Kind::Container, action, self.actor.clone());
+        let made = self.is_new.then(|| event("create"));
+        events::tell(&made.into_iter().chain([event("start")]).collect::<Vec<_>>());
         self.pidfile.as_deref().map(|path| PidFile::write(path, pid)).transpose()
+    }
+}
+
+impl Created {
+    /// How it has ended: written down, for the status counts now. On a full disk it is not known afterwards.
+    pub fn ended(&self, status: u8) {
+        let _ = self.record.ended(status, "");
+        events::container("die", &self.actor.with("exitCode", status));
+    }
+
+    /// It is made, and is to be started later.
+    pub fn stay(self) -> String {
+        self.record.stay();
+        events::container("create", &self.actor);
+        self.actor.id.clone()
+    }
+
+    /// Nobody is responsible for it any more: one of `--rm` is gone.
+    pub fn let_go(self) {
+        let gone = (!self.record.is_kept()).then(|| self.actor.clone());
+        drop(self);
+        gone.iter().for_each(|actor| events::container("destroy", actor));
     }
 }
 

@@ -7,6 +7,7 @@ pub mod prune;
 pub mod remove;
 pub mod tag;
 
+use super::events::{self, Actor, Kind};
 use super::ids::{self, Caller};
 use crate::error::{Advise, Failure};
 use crate::image::credentials::{self, Files};
@@ -83,7 +84,9 @@ pub fn default_store(id_mode: IdMode) -> Result<Store> {
 pub fn pull(store: &Store, name: &Name, remote: &Remote, progress: &dyn Progress) -> Result<(Reference, Image)> {
     let registries = Registries::load()?;
     let sources = registries.sources(name)?;
-    pull_first(store, &registries, &sources, remote, progress)
+    let (name, image) = pull_first(store, &registries, &sources, remote, progress)?;
+    events::other(Kind::Image, "pull", Actor::named(&name.familiar(), &name.familiar()));
+    Ok((name, image))
 }
 
 /// Fetches the first of several names that there is: the next one's turn comes if a registry says that it has none.

@@ -6,6 +6,7 @@ pub mod config;
 pub mod container;
 pub mod create;
 pub mod etc;
+pub mod events;
 pub mod exec;
 mod generated;
 pub mod health;

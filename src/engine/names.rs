@@ -17,11 +17,7 @@ use std::path::{Path, PathBuf};
 pub fn take(runtime: &Path, name: &str, id: &str, keep: bool) -> Result<Vec<PathBuf>> {
     let _turn = lock(runtime)?;
     let kept = paths::data_dir().map(|data| data.join("names").join(name));
-    // One without a record is being made, or its maker has died.
-    let is_kept = |holder: &str| -> Result<bool> {
-        let dir = container::places()?[0].join(holder);
-        Ok(dir.join(container::ABOUT).exists() || scratch::is_locked(&dir)?)
-    };
+    let is_kept = |holder: &str| bears(holder, name);
     let mut links = Vec::new();
     if keep {
         let link = kept?;
@@ -88,21 +84,32 @@ impl fmt::Display for Taken {
 
 impl std::error::Error for Taken {}
 
-/// Takes another name for a container that is kept, and gives the old one up.
-pub fn rename(runtime: &Path, found: &Found, name: &str) -> Result<()> {
-    let _turn = lock(runtime)?;
-    let id = &found.container.id;
+/// Takes another name for a container that is kept.
+pub fn take_other(_turn: &OwnedFd, found: &Found, name: &str) -> Result<PathBuf> {
     let all = paths::data_dir()?.join("names");
-    let is_kept =
-        |holder: &str| -> Result<bool> { Ok(container::places()?[0].join(holder).join(container::ABOUT).exists()) };
-    take_link(all.join(name), name, id, is_kept)?;
-    let here = runtime.join("names");
-    for old in found.container.name.iter().flat_map(|old| [all.join(old), here.join(old)]) {
-        if fs_err::read_link(&old).is_ok_and(|of| of == Path::new(id)) {
+    take_link(all.join(name), name, &found.container.id, |holder| bears(holder, name))
+}
+
+/// Gives up the names that a container had.
+pub fn give_up(_turn: &OwnedFd, runtime: &Path, found: &Found) -> Result<()> {
+    let all = paths::data_dir()?.join("names");
+    for old in found.container.name.iter().flat_map(|old| [all.join(old), runtime.join("names").join(old)]) {
+        if fs_err::read_link(&old).is_ok_and(|of| of == Path::new(&found.container.id)) {
             gone(rustix::fs::unlink(&old), &old)?;
         }
     }
     Ok(())
+}
+
+/// True if a container that is kept has this name. One without a record is being made, or its maker has died; one whose record
+/// cannot be read may have it.
+fn bears(id: &str, name: &str) -> Result<bool> {
+    let dir = container::places()?[0].join(id);
+    match container::read(&dir) {
+        Ok(Some(found)) => Ok(found.container.name.as_deref() == Some(name)),
+        Ok(None) => scratch::is_locked(&dir),
+        Err(_) => Ok(true),
+    }
 }
 
 /// Removes the names of a container that is dead, and names that stay whose container is no more.

@@ -12,6 +12,7 @@ pub use crate::net::shared::definition::{Definition, Lease, Pool};
 pub use crate::net::shared::subnet::Subnet;
 pub use wanted::Wanted;
 
+use super::events::{self, Actor};
 use super::record;
 use crate::paths;
 use crate::storage::temporary::sync_directory;
@@ -56,6 +57,7 @@ pub fn create(wanted: &Wanted, ignore: bool) -> Result<Definition> {
     fs_err::File::open(&aside)?.sync_all()?;
     fs_err::rename(&aside, file(&base, &wanted.name))?;
     sync_directory(&base)?;
+    events::other(events::Kind::Network, "create", Actor::named(&definition.id, &definition.name));
     Ok(definition)
 }
 
@@ -178,7 +180,10 @@ pub fn remove(text: &str, force: bool) -> Result<()> {
             bail!("remove {}: network is in use by {by}", network.name)
         }
         Removal::Gone if !force => bail!("network {text} not found"),
-        Removal::Gone | Removal::Done => Ok(()),
+        Removal::Gone | Removal::Done => {
+            events::other(events::Kind::Network, "destroy", Actor::named(&network.id, &network.name));
+            Ok(())
+        }
     }
 }
 
@@ -189,6 +194,7 @@ pub fn prune(wanted: impl Fn(&Definition) -> bool) -> Result<Vec<String>> {
     for network in all(&base)?.into_iter().filter(wanted) {
         let _alone = alone(&base)?;
         if matches!(discard(&file(&base, &network.name), &network)?, Removal::Done) {
+            events::other(events::Kind::Network, "destroy", Actor::named(&network.id, &network.name));
             removed.push(network.name);
         }
     }

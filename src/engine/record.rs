@@ -143,6 +143,11 @@ impl Record {
         self.scratch.as_ref().map(|(dir, _)| dir.as_path())
     }
 
+    /// True if something of it stays.
+    pub fn is_kept(&self) -> bool {
+        self.keep
+    }
+
     /// The same of one that is kept.
     pub fn kept(&self) -> Option<&Path> {
         self.disk().filter(|_| self.keep)

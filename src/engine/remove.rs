@@ -1,6 +1,7 @@
 //! `rm`: a container that is kept goes, with its changes.
 
 use super::container::{self, Found};
+use super::events::{self, Actor};
 use super::state::{self, Status};
 use super::{names, record, scratch, stop, volumes};
 use crate::error::Advise;
@@ -90,6 +91,7 @@ fn gone(found: &Found) -> Result<()> {
         };
     };
     scratch::discard(&found.dir, &container::places()?[1])?;
+    events::container("destroy", &Actor::container(&found.container));
     if let Some(name) = &found.container.name {
         let link = paths::data_dir()?.join("names").join(name);
         let _turn = names::lock(&paths::runtime_dir()?)?;

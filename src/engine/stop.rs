@@ -1,6 +1,7 @@
 //! `stop` and `kill`: signals for a container that runs.
 
 use super::container::Found;
+use super::events::{self, Actor};
 use super::restart;
 use super::state::{self, Run};
 use crate::error::Advise;
@@ -33,6 +34,7 @@ pub fn kill(found: &Found, signal: i32) -> Result<()> {
         Err(error) if error.errno == Errno::SRCH => bail!("container {} is not running", found.shown()),
         sent => sent?,
     }
+    events::container("kill", &Actor::container(&found.container).with("signal", signal));
     if signal == libc::SIGKILL {
         wait_until_gone(found, state.run.as_ref(), CLEANING, |_, _| Ok(()))?;
     }
@@ -46,7 +48,16 @@ pub fn stop(found: &Found, signal: Option<i32>, seconds: Option<i64>) -> Result<
     restart::stop(found)?;
     let signal = signal.map_or_else(|| own_signal(found), Ok)?;
     let seconds = seconds.or_else(|| found.container.config["StopTimeout"].as_i64()).unwrap_or(PATIENCE);
-    wait_until_gone(found, None, CLEANING, |run, pidfd| end(run, pidfd, signal, seconds))
+    let runs = state::of(found)?.pid().is_some();
+    let actor = Actor::container(&found.container);
+    wait_until_gone(found, None, CLEANING, |run, pidfd| {
+        events::container("kill", &actor.with("signal", signal));
+        end(run, pidfd, signal, seconds)
+    })?;
+    if runs {
+        events::container("stop", &actor);
+    }
+    Ok(())
 }
 
 /// The signal that it wants to be stopped with.

@@ -8,6 +8,7 @@ mod mounted;
 
 pub use mounted::{Held, complete, hold, hold_again, of_container, remove_anonymous, users};
 
+use super::events::{self, Actor};
 use super::{record, scratch};
 use crate::paths;
 use crate::spec::volume::{self, Kind};
@@ -127,6 +128,7 @@ pub fn create(wanted: &Wanted) -> Result<(Volume, OwnedFd)> {
             let _ = scratch::remove(&aside);
         }
         if placed? {
+            events::other(events::Kind::Volume, "create", Actor::named(&name, &name).with("driver", "local"));
             return Ok((Volume { name, about, dir }, held));
         }
     }
@@ -195,7 +197,11 @@ pub fn remove(name: &str, force: bool) -> Result<()> {
         Exclusive::Gone => bail!("get {name}: no such volume"),
         Exclusive::Busy => users(name)?,
         Exclusive::Held(held) => match users(name)? {
-            users if users.is_empty() => return discard(&volume.dir, held),
+            users if users.is_empty() => {
+                discard(&volume.dir, held)?;
+                events::other(events::Kind::Volume, "destroy", Actor::named(name, name).with("driver", "local"));
+                return Ok(());
+            }
             users => users,
         },
     };
@@ -216,6 +222,7 @@ pub fn prune(wanted: impl Fn(&Volume) -> bool) -> Result<(Vec<String>, u64)> {
             let size = usage::of_tree(&volume.mountpoint(), super::images::default_maps()?)?;
             discard(&volume.dir, held)?;
             bytes += size;
+            events::other(events::Kind::Volume, "destroy", Actor::named(&volume.name, &volume.name));
             removed.push(volume.name);
         }
     }

@@ -6,6 +6,7 @@ use super::client::Client;
 use super::event::{End, Owner, Source, Wanted};
 use super::execution::Execution;
 use super::message::{self, Request};
+use crate::engine::events::{self, Actor};
 use crate::engine::record::CONTROL;
 use crate::runtime::exec::Program;
 use crate::sys::{Named, named_socket};
@@ -35,13 +36,22 @@ pub struct Control {
     /// What joiners are started from.
     pub program: Program,
     next: u32,
+    /// Whose.
+    actor: Actor,
 }
 
 impl Control {
     /// Makes the socket.
-    pub fn open(dir: &Path) -> Result<Control> {
+    pub fn open(dir: &Path, actor: &Actor) -> Result<Control> {
         let listener = named_socket::listen(dir, CONTROL, BACKLOG)?;
-        Ok(Control { listener, strangers: Vec::new(), executions: Vec::new(), program: Program::default(), next: 0 })
+        Ok(Control {
+            listener,
+            strangers: Vec::new(),
+            executions: Vec::new(),
+            program: Program::default(),
+            next: 0,
+            actor: actor.clone(),
+        })
     }
 
     /// What to wait for.
@@ -97,10 +107,14 @@ impl Control {
         match message::receive_message::<Request>(&socket) {
             Ok(Some((Request::Exec { process, terminal, detach }, streams))) => {
                 let request = (*process, terminal, detach);
-                self.executions.push(Execution::new(id, (spec, init, &self.program), socket, request, streams));
+                let about = (spec, init, &self.program);
+                self.executions.push(Execution::new(id, about, socket, request, streams, &self.actor));
                 None
             }
-            Ok(Some((Request::Attach, _))) => Some(socket),
+            Ok(Some((Request::Attach, _))) => {
+                events::container("attach", &self.actor);
+                Some(socket)
+            }
             _ => None,
         }
     }

@@ -155,7 +155,7 @@ pub fn supervise(mut created: Created, starter: Option<(Starter, &OwnedFd)>, tel
         session.take().into_iter().for_each(|session| session.part(outcome.status));
         again::unless_over(&created.record, created.restart, &outcome)?;
     }
-    drop(created);
+    created.let_go();
     // It is let go by now, and gone if it was one of --rm: whoever waits sees that.
     session.into_iter().for_each(|session| session.part(outcome.status));
     Ok(())

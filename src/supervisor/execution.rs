@@ -4,6 +4,7 @@ use super::client::Client;
 use super::event::{Owner, Source, Wanted};
 use super::message::{Reply, Request};
 use super::session::{Session, Sink};
+use crate::engine::events::{self, Actor};
 use crate::engine::log::Stream;
 use crate::error::{FAILED, Failure};
 use crate::runtime::exec::{Program, Starting, Task};
@@ -26,6 +27,8 @@ pub struct Execution {
     state: State,
     /// Nobody waits for its end.
     detach: bool,
+    /// What is told of it: to whom it happens, and what runs.
+    told: Option<(Actor, String)>,
 }
 
 enum State {
@@ -43,8 +46,13 @@ impl Execution {
         socket: OwnedFd,
         request: (Process, Option<(u16, u16)>, bool),
         streams: Vec<OwnedFd>,
+        container: &Actor,
     ) -> Execution {
         let (process, terminal, detach) = request;
+        let actor = container.with("execID", format!("{:08x}{id:08x}", process::pid()));
+        let line = process.args().iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+        events::container(&format!("exec_create: {line}"), &actor);
+        let told = Some((actor, line));
         let mut session = Session::new(Sink::None);
         session.attach(Client::first(socket));
         let started = Task::new(spec, process, terminal)
@@ -54,7 +62,7 @@ impl Execution {
             session.tell(&failed(&error));
             State::Ended(Err(Failure::from(&error).message))
         });
-        Execution { id, session, state, detach }
+        Execution { id, session, state, detach, told }
     }
 
     /// Begins with one that nobody has asked for. What it says is kept, `most` bytes of it.
@@ -75,7 +83,7 @@ impl Execution {
             Ok(starting) => State::Starting(Box::new(starting)),
             Err(error) => State::Ended(Err(Failure::from(&error).message)),
         };
-        Execution { id, session, state, detach: true }
+        Execution { id, session, state, detach: true, told: None }
     }
 
     /// How it has ended, if it has: its status, or why it could not even start.
@@ -124,6 +132,9 @@ impl Execution {
         } else {
             self.session.tell(&Reply::Started);
         }
+        if let Some((actor, line)) = &self.told {
+            events::container(&format!("exec_start: {line}"), actor);
+        }
         self.state = State::Running(made.child);
     }
 
@@ -133,6 +144,9 @@ impl Execution {
         let status = process::wait(child.pidfd.as_fd()).unwrap_or(FAILED);
         self.session.finish();
         self.session.tell(&Reply::Ended(status));
+        if let Some((actor, _)) = &self.told {
+            events::container("exec_die", &actor.with("exitCode", status));
+        }
         self.state = State::Ended(Ok(status));
     }
 

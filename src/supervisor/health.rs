@@ -4,6 +4,7 @@ use super::event::{Owner, Source, Wanted};
 use super::execution::Execution;
 use super::signals::Forward;
 use crate::engine::create::Created;
+use crate::engine::events::{self, Actor};
 use crate::engine::health::{Checked, Health, Status};
 use crate::engine::log::Stream;
 use crate::engine::restart;
@@ -28,6 +29,7 @@ pub struct Monitor {
     /// Where it is written down.
     dir: PathBuf,
     known: Health,
+    actor: Actor,
     started: Instant,
     next: Instant,
     running: Option<Running>,
@@ -43,10 +45,17 @@ struct Running {
 
 impl Monitor {
     /// Begins now, which is the container's start.
-    pub fn start(check: Check, dir: &Path) -> Result<Monitor> {
+    pub fn start(check: Check, dir: &Path, actor: &Actor) -> Result<Monitor> {
         let now = Instant::now();
-        let mut monitor =
-            Monitor { check, dir: dir.to_owned(), known: Health::default(), started: now, next: now, running: None };
+        let mut monitor = Monitor {
+            check,
+            dir: dir.to_owned(),
+            known: Health::default(),
+            actor: actor.clone(),
+            started: now,
+            next: now,
+            running: None,
+        };
         monitor.next = monitor.after(now);
         monitor.known.write(dir)?;
         Ok(monitor)
@@ -111,6 +120,9 @@ impl Monitor {
         if self.known.status == Status::Healthy {
             // It has started.
             self.check.start_period = Duration::ZERO;
+        }
+        if changes {
+            events::container(&format!("health_status: {}", self.known.status), &self.actor);
         }
         // On a full disk it is not known, and the container goes on.
         let _ = self.known.write(&self.dir);

@@ -43,7 +43,9 @@ use std::time::{Duration, Instant};
 /// Runs a created container to its end: the payload's exit status, or 128 and the number of the signal that ended it. It has
 /// rbox's own standard streams. `tell` gets what goes wrong meanwhile and does not end it.
 pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
-    attend(&mut created, &mut None, |_| Ok(()), tell).map(|outcome| outcome.status)
+    let outcome = attend(&mut created, &mut None, |_| Ok(()), tell)?;
+    created.let_go();
+    Ok(outcome.status)
 }
 
 /// How a run has ended.
@@ -84,7 +86,7 @@ fn attend(
     };
     let write = || {
         doors = network::open(publish, record)?;
-        control = Some(Control::open(&record.dir)?);
+        control = Some(Control::open(&record.dir, &created.actor)?);
         unwritten.write(record, &bundle.spec)
     };
     let attach = |namespace: OwnedFd| shared.as_ref().map_or(Ok(()), |shared| shared.attach(&namespace));
@@ -137,8 +139,7 @@ fn attend(
     // Whatever they still write is written before anything is removed.
     drop(servers);
     let (status, again) = status?;
-    // On a full disk it is not known afterwards how it ended; the status counts now.
-    let _ = created.record.ended(status, "");
+    created.ended(status);
     Ok(Outcome { status, ran: begin.elapsed(), again })
 }
 
@@ -155,7 +156,7 @@ fn until_end<'a>(
     let spec = &created.bundle.spec;
     let mut forward = Forward::new(init, created.bundle.namespaces.makes(CLONE_NEWPID));
     let known = created.record.disk().unwrap_or(&created.record.dir);
-    let mut health = created.health.clone().map(|check| Monitor::start(check, known)).transpose()?;
+    let mut health = created.health.clone().map(|check| Monitor::start(check, known, &created.actor)).transpose()?;
     // One that is further away than time goes never comes.
     let limit = Some(created.timeout).filter(|seconds| *seconds > 0);
     let mut limit = limit.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));

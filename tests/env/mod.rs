@@ -228,7 +228,9 @@ pub const SAID: &str = "run/rbox/said-one-id";
 
 fn is_fixed(path: &Path) -> bool {
     ["data/rbox/skeleton-1", "data/rbox/networks"].iter().any(|fixed| path.starts_with(fixed))
-        || ["locks", "names", "containers", "run/rbox/networks", "said-one-id"].iter().any(|name| path.ends_with(name))
+        || ["locks", "names", "containers", "run/rbox/networks", "said-one-id", "events.log"]
+            .iter()
+            .any(|name| path.ends_with(name))
 }
 
 fn walk(dir: &Path, found: &mut Vec<PathBuf>) {

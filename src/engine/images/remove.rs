@@ -2,6 +2,7 @@
 
 use super::list;
 use crate::engine::container;
+use crate::engine::events::{self, Actor, Kind};
 use crate::error::Advise;
 use crate::image::catalog::Catalog;
 use crate::image::reference::Reference;
@@ -26,6 +27,17 @@ pub struct Removed {
 /// `force`: also when it has several names or containers use it; the containers keep what they need of it. Nothing is
 /// deleted yet: [`collect`] does that.
 pub fn remove(store: &Store, text: &str, force: bool) -> Result<Removed> {
+    let removed = taken_away(store, text, force)?;
+    for name in &removed.untagged {
+        events::other(Kind::Image, "untag", Actor::named(&name.familiar(), &name.familiar()));
+    }
+    if let Some(id) = &removed.deleted {
+        events::other(Kind::Image, "delete", Actor::named(&id.to_string(), &id.to_string()));
+    }
+    Ok(removed)
+}
+
+fn taken_away(store: &Store, text: &str, force: bool) -> Result<Removed> {
     let found = find::require(store, text)?;
     let digest = &found.descriptor.digest;
     let catalog = Catalog::new(store);

@@ -1,6 +1,7 @@
 //! A container's part in networks that containers share.
 
 use super::{Definition, hold};
+use crate::engine::events::{self, Actor};
 use crate::engine::ids::{self, Caller};
 use crate::engine::{network, record};
 use crate::error::Advise;
@@ -140,7 +141,10 @@ pub fn places_of(attached: &[Attached]) -> Places {
 /// Connects a running container to one more network.
 pub fn connect(membership: &Membership, name: &str) -> Result<()> {
     let (id, dir, keeper) = of(name)?;
-    let attached = keeper.connect(id.clone(), &with_short_id(vec![member(membership)?], &id))?;
+    let member = member(membership)?;
+    let network = Actor::named(&member.0.network.id, &member.0.network.name).with("container", &id);
+    let attached = keeper.connect(id.clone(), &with_short_id(vec![member], &id))?;
+    events::other(events::Kind::Network, "connect", network);
     if let Ok(hostname) = fs_err::read_to_string(dir.join("hostname")) {
         // The container may have done anything with its file: that is no reason to say that it is not connected.
         let _ = add_to_hosts(&dir.join("hosts"), &places(&attached), hostname.trim_end());
@@ -160,11 +164,24 @@ pub fn disconnect(network: &str, name: &str, force: bool) -> Result<()> {
         .filter(|(connected, _)| connected.container.id == id)
         .flat_map(|(_, attached)| attached.addresses)
         .collect();
+    let network = Actor::named(&definition.id, &definition.name).with("container", &id);
     let was = keeper.disconnect(id, definition.id)?;
+    if was {
+        events::other(events::Kind::Network, "disconnect", network);
+    }
     ensure!(was || force, "container {name} is not connected to network {}", definition.name);
     let hostname = fs_err::read_to_string(dir.join("hostname")).unwrap_or_default();
     let _ = take_from_hosts(&dir.join("hosts"), &gone, hostname.trim_end());
     Ok(())
+}
+
+/// Others on its networks find a container that runs by another name from now on. One on no such network has nobody who would.
+pub fn rename(id: &str, name: &str) -> Result<()> {
+    let Some(keeper) = Keeper::running(&place()?)? else { return Ok(()) };
+    match keeper.list()?.iter().any(|connected| connected.container.id == id) {
+        true => keeper.rename(id.to_owned(), name.to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// In place: the container has this file, not another one of its name. What it has made of it is left alone if it is no text

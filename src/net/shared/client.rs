@@ -120,6 +120,14 @@ impl Keeper {
         }
     }
 
+    /// A container that runs has another name.
+    pub fn rename(&self, container: String, name: String) -> Result<()> {
+        match self.ask(&Request::Rename { container, name }, None)? {
+            Reply::Renamed => Ok(()),
+            reply => bail!("networks: {reply:?}"),
+        }
+    }
+
     /// Who is connected.
     pub fn list(&self) -> Result<Vec<Connected>> {
         let mut all: Vec<Connected> = Vec::new();

@@ -197,6 +197,14 @@ impl Desk {
                 self.moved(index);
                 was.map(|was| Some(Reply::Disconnected(was)))
             }
+            Request::Rename { container, name } => {
+                let index = self.position(&container)?;
+                if let Some(joined) = self.connections.get_mut(index).and_then(|other| other.container.as_mut()) {
+                    joined.who.name = name;
+                }
+                self.names.set(joined::names(&self.connections));
+                Ok(Some(Reply::Renamed))
+            }
             Request::Leave => {
                 connection.is_leaving = true;
                 self.leave(index);

@@ -36,6 +36,13 @@ pub enum Request {
         /// The network's id.
         network: String,
     },
+    /// A container has another name.
+    Rename {
+        /// Its id.
+        container: String,
+        /// The name.
+        name: String,
+    },
     /// The container of this connection has ended.
     Leave,
     /// Who is connected? As many as go into an answer, after the first so many.
@@ -54,6 +61,8 @@ pub enum Reply {
     Attached(Vec<Attached>),
     /// Whether the container was connected to the network.
     Disconnected(bool),
+    /// It has it.
+    Renamed,
     /// Nothing of the container is left. Not said if all ends with it: then the connection does.
     Left,
     /// Who is connected; nobody if that were all.
