@@ -1,7 +1,7 @@
 //! `rbox attach`.
 
-use super::{boolean, grammar};
-use crate::engine::{container, record, state};
+use super::{boolean, grammar, selection};
+use crate::engine::{record, state};
 use crate::error::Advise;
 use crate::spec::keys;
 use crate::supervisor::attach::{self, Ending, How};
@@ -12,7 +12,10 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 struct AttachArgs {
     /// Name or id of a container that runs
     #[arg(value_name = "CONTAINER")]
-    container: String,
+    container: Option<String>,
+    /// The container that was created last
+    #[arg(short, long)]
+    latest: bool,
     /// Override the key sequence for detaching a container [default: ctrl-p,ctrl-q]
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
@@ -32,8 +35,8 @@ pub fn options(command: Command) -> Command {
 /// Shows what a container says from now on, and passes on what is typed; the exit status is the container's.
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = AttachArgs::from_arg_matches_mut(&mut matches)?;
-    let name = args.container.as_str();
-    let found = container::find(name)?;
+    let found = selection::one(args.container.as_deref(), args.latest)?;
+    let name = found.shown();
     state::of(&found)?
         .pid()
         .ok_or_else(|| anyhow!("container {name} is not running"))

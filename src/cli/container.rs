@@ -51,6 +51,9 @@ struct General {
     /// Assign a name to the container
     #[arg(long)]
     name: Option<String>,
+    /// If there is a container of that name, remove it first
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    replace: Option<bool>,
     /// Remove the container when it exits
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     rm: Option<bool>,

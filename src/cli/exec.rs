@@ -1,20 +1,20 @@
 //! `rbox exec`.
 
-use super::{boolean, grammar};
+use super::{boolean, grammar, selection};
 use crate::engine::exec::{self, Wanted};
 use crate::spec::{env, keys};
 use crate::supervisor::attach::{self, How};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 #[derive(Debug, Args)]
 struct ExecArgs {
-    /// Name or id of a container that runs; then the command and its arguments
-    #[arg(value_name = "CONTAINER")]
-    container: String,
-    /// The command
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "COMMAND")]
-    command: Vec<String>,
+    /// Name or id of a container that runs, unless --latest says which; then the command and its arguments
+    #[arg(trailing_var_arg = true, required = true, value_name = "CONTAINER")]
+    words: Vec<String>,
+    /// The container that was created last
+    #[arg(short, long)]
+    latest: bool,
     /// Run in the background
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     detach: Option<bool>,
@@ -51,15 +51,21 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = ExecArgs::from_arg_matches_mut(&mut matches)?;
     let of_caller = |name: &str| Ok(std::env::var(name).ok());
     let env = args.env.iter().map(|text| env::parse(text, of_caller).with_context(|| format!("-e {text}")));
+    let mut words = args.words;
+    let container = match args.latest {
+        true => selection::latest()?.container.id,
+        false => words.remove(0),
+    };
+    ensure!(!words.is_empty(), "no command");
     let wanted = Wanted {
-        command: args.command,
+        command: words,
         env: env.collect::<Result<_>>()?,
         user: args.user,
         workdir: args.workdir.filter(|dir| !dir.is_empty()),
         privileged: args.privileged.unwrap_or(false),
         tty: args.tty.unwrap_or(false),
     };
-    let (dir, process) = exec::process(&args.container, &wanted)?;
+    let (dir, process) = exec::process(&container, &wanted)?;
     let keys = args.detach_keys.as_deref().map(|text| keys::parse(text).context("--detach-keys")).transpose()?;
     let how = How {
         tty: wanted.tty,
@@ -68,5 +74,5 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         keys: keys.unwrap_or_else(|| keys::DEFAULT.to_vec()),
         proxy: true,
     };
-    attach::exec(&args.container, &dir, process, &how, args.detach.unwrap_or(false)).map(attach::Ending::status)
+    attach::exec(&container, &dir, process, &how, args.detach.unwrap_or(false)).map(attach::Ending::status)
 }

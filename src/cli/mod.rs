@@ -35,6 +35,7 @@ pub mod remote;
 pub mod rm;
 pub mod run;
 pub mod search;
+pub mod selection;
 pub mod start;
 pub mod stop;
 pub mod system;

@@ -1,23 +1,20 @@
 //! `rbox rm`.
 
 use super::each::each;
+use super::selection::Selection;
 use super::{grammar, output};
 use crate::engine::{container, remove};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 /// What is typed.
 #[derive(Debug, Args)]
 struct RmArgs {
-    /// Names or ids of containers
-    #[arg(value_name = "CONTAINER")]
-    containers: Vec<String>,
+    #[command(flatten)]
+    selection: Selection,
     /// Kill a container that runs
     #[arg(short, long)]
     force: bool,
-    /// All containers
-    #[arg(short, long)]
-    all: bool,
     /// Also the volumes without names that only these containers use
     #[arg(short, long)]
     volumes: bool,
@@ -34,14 +31,7 @@ pub fn options(command: Command) -> Command {
 /// Removes containers and prints what was typed for them.
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = RmArgs::from_arg_matches_mut(&mut matches)?;
-    let mut texts = args.containers;
-    match (args.all, texts.is_empty()) {
-        (true, false) => bail!("--all: excludes names"),
-        (false, true) => bail!("no container is named"),
-        (true, true) => texts = container::all()?.found.into_iter().map(|found| found.container.id).collect(),
-        (false, false) => {}
-    }
-    Ok(each(&texts, |text| {
+    Ok(each(&args.selection.names(|_| true)?, |text| {
         if args.ignore && container::find_if_there(text)?.is_none() {
             return Ok(());
         }

@@ -97,10 +97,13 @@ pub fn create(mut matches: ArgMatches) -> Result<u8> {
         !options.detach,
         "--detach: a container is not run when it is made; `rbox start` runs it in the background"
     );
-    ensure!(!options.remove, "--rm: is not there yet for a container that is started later");
     if let Some(text) = dropped {
         output::say(Failure { message: text, ..Failure::default() });
     }
-    let created = engine::create::create(&options, &remote, &Shown::default())?;
+    let options = Options { later: true, ..options };
+    let mut created = engine::create::create(&options, &remote, &Shown::default())?;
+    if let Some(why) = created.note.take() {
+        output::note(why, "going on with one id");
+    }
     output::print(&format!("{}\n", created.stay()))
 }

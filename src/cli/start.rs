@@ -1,9 +1,11 @@
 //! `rbox start` and `rbox rename`.
 
 use super::each::each;
+use super::selection::Selection;
 use super::{boolean, failure, grammar, output};
 use crate::engine::container::{self, Found};
 use crate::engine::create::{self, Created};
+use crate::engine::state::Status;
 use crate::engine::{self, rename as engine_rename, start as engine_start};
 use crate::error::Failure;
 use crate::spec::foreground::Foreground;
@@ -19,8 +21,17 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 #[derive(Debug, Args)]
 struct StartArgs {
     /// Names or ids of containers
-    #[arg(value_name = "CONTAINER", required = true)]
+    #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,
+    /// All containers
+    #[arg(long)]
+    all: bool,
+    /// Those that match: id=TEXT, name=TEXT, label=KEY[=VALUE], status=STATUS
+    #[arg(short, long, value_name = "FILTER")]
+    filter: Vec<String>,
+    /// The container that was created last
+    #[arg(short, long)]
+    latest: bool,
     /// Run it in the foreground: its output is rbox's, and nothing of it goes to its log
     #[arg(short, long)]
     attach: bool,
@@ -59,8 +70,10 @@ pub fn rename_options(command: Command) -> Command {
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
     process::set_plain_umask();
     let args = StartArgs::from_arg_matches_mut(&mut matches)?;
+    let selection = Selection::of(args.containers, args.all, args.latest, args.filter);
+    let names = selection.names(|status| matches!(status, Status::Created | Status::Exited))?;
     if args.attach || args.interactive {
-        let [name] = args.containers.as_slice() else { bail!("only one container can run in the foreground") };
+        let [name] = names.as_slice() else { bail!("only one container can run in the foreground") };
         let found = container::find(name)?;
         if found.is_held()? {
             bail!("container {name}: runs in the background already");
@@ -79,7 +92,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         return stay(created, &found.container.id, &foreground);
     }
     fd::close_range(3, u32::MAX)?;
-    Ok(each(&args.containers, |name| {
+    Ok(each(&names, |name| {
         in_background(&container::find(name)?)?;
         output::print(&format!("{name}\n")).map(drop)
     }))

@@ -1,25 +1,23 @@
 //! `rbox stop`, `rbox restart`, `rbox kill`, `rbox wait`.
 
 use super::each::each;
+use super::selection::Selection;
 use super::{grammar, output, start};
 use crate::engine::container::{self, Found};
 use crate::engine::events::{self, Actor};
-use crate::engine::state::{self, Status};
+use crate::engine::state::Status;
 use crate::engine::{stop, wait};
-use crate::error::Advise;
 use crate::spec::signal;
 use crate::sys::fd;
+use crate::time::parse_span;
 use anyhow::{Context, Result, bail};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use std::time::Duration;
 
 #[derive(Debug, Args)]
 struct StopArgs {
-    /// Names or ids of containers
-    #[arg(value_name = "CONTAINER")]
-    containers: Vec<String>,
-    /// All containers that run
-    #[arg(short, long)]
-    all: bool,
+    #[command(flatten)]
+    selection: Selection,
     /// Do not complain about containers that are not there
     #[arg(short, long)]
     ignore: bool,
@@ -33,12 +31,8 @@ struct StopArgs {
 
 #[derive(Debug, Args)]
 struct KillArgs {
-    /// Names or ids of containers
-    #[arg(value_name = "CONTAINER")]
-    containers: Vec<String>,
-    /// All containers that run
-    #[arg(short, long)]
-    all: bool,
+    #[command(flatten)]
+    selection: Selection,
     /// Signal to send to the container [default: KILL]
     #[arg(short, long, value_name = "SIGNAL")]
     signal: Option<String>,
@@ -46,9 +40,14 @@ struct KillArgs {
 
 #[derive(Debug, Args)]
 struct WaitArgs {
-    /// Names or ids of containers
-    #[arg(value_name = "CONTAINER", required = true)]
-    containers: Vec<String>,
+    #[command(flatten)]
+    selection: Selection,
+    /// What to wait for: running, exited, stopped, created, healthy, unhealthy, removed [default: exited]
+    #[arg(long, value_name = "CONDITION")]
+    condition: Vec<String>,
+    /// Time from one look to the next, for other conditions than exited [default: 250ms]
+    #[arg(long, value_name = "SPAN")]
+    interval: Option<String>,
     /// Do not complain about containers that are not there
     #[arg(short, long)]
     ignore: bool,
@@ -78,7 +77,7 @@ pub fn wait_options(command: Command) -> Command {
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = StopArgs::from_arg_matches_mut(&mut matches)?;
     let signal = args.signal.as_deref().map(read_signal).transpose()?;
-    Ok(each(&named(args.containers, args.all)?, |name| {
+    Ok(each(&args.selection.names(runs)?, |name| {
         let Some(found) = found(name, args.ignore)? else { return Ok(()) };
         stop::stop(&found, signal, args.time)?;
         output::print(&format!("{name}\n")).map(drop)
@@ -90,7 +89,7 @@ pub fn restart(mut matches: ArgMatches) -> Result<u8> {
     fd::close_range(3, u32::MAX)?;
     let args = StopArgs::from_arg_matches_mut(&mut matches)?;
     let signal = args.signal.as_deref().map(read_signal).transpose()?;
-    Ok(each(&named(args.containers, args.all)?, |name| {
+    Ok(each(&args.selection.names(runs)?, |name| {
         let Some(found) = found(name, args.ignore)? else { return Ok(()) };
         if found.live && found.dir.starts_with(&container::places()?[1]) {
             bail!("container {name}: one of --rm is gone when it has stopped");
@@ -106,7 +105,7 @@ pub fn restart(mut matches: ArgMatches) -> Result<u8> {
 pub fn kill(mut matches: ArgMatches) -> Result<u8> {
     let args = KillArgs::from_arg_matches_mut(&mut matches)?;
     let signal = args.signal.as_deref().map(read_signal).transpose()?.unwrap_or(libc::SIGKILL);
-    Ok(each(&named(args.containers, args.all)?, |name| {
+    Ok(each(&args.selection.names(runs)?, |name| {
         stop::kill(&container::find(name)?, signal).context("cannot kill container")?;
         output::print(&format!("{name}\n")).map(drop)
     }))
@@ -115,8 +114,13 @@ pub fn kill(mut matches: ArgMatches) -> Result<u8> {
 /// Waits for their ends and prints their statuses.
 pub fn wait(mut matches: ArgMatches) -> Result<u8> {
     let args = WaitArgs::from_arg_matches_mut(&mut matches)?;
-    Ok(each(&args.containers, |name| match found(name, args.ignore)? {
-        Some(found) => output::print(&format!("{}\n", wait::wait(&found)?)).map(drop),
+    let conditions = args.condition.iter().map(|text| wait::condition(text).context("--condition"));
+    let conditions = conditions.collect::<Result<Vec<_>>>()?;
+    let interval = args.interval.as_deref().map(|text| parse_span(text).with_context(|| format!("--interval {text}")));
+    let interval = Duration::from_nanos(interval.transpose()?.map_or(250_000_000, |nanos| nanos.max(1_000_000) as u64));
+    Ok(each(&args.selection.names(runs)?, |name| match found(name, args.ignore)? {
+        Some(found) if conditions.is_empty() => output::print(&format!("{}\n", wait::wait(&found)?)).map(drop),
+        Some(found) => output::print(&format!("{}\n", wait::until(&found, &conditions, interval)?)).map(drop),
         // podman's.
         None => output::print("-1\n").map(drop),
     }))
@@ -134,22 +138,7 @@ fn found(name: &str, ignore: bool) -> Result<Option<Found>> {
     }
 }
 
-/// What was typed, or every container that runs.
-fn named(names: Vec<String>, all: bool) -> Result<Vec<String>> {
-    match (all, names.is_empty()) {
-        (true, false) => bail!("--all: excludes names"),
-        (false, true) => {
-            Err(anyhow::anyhow!("no container is named")).hint(|| "`rbox ps` lists those that run".to_owned())
-        }
-        (false, false) => Ok(names),
-        (true, true) => {
-            let mut running = Vec::new();
-            for found in container::all()?.found {
-                if state::of(&found)?.status == Status::Running {
-                    running.push(found.container.id);
-                }
-            }
-            Ok(running)
-        }
-    }
+/// Those that are meant where all are.
+fn runs(status: Status) -> bool {
+    matches!(status, Status::Running | Status::Restarting)
 }

@@ -3,7 +3,7 @@
 //! Containers that are kept are in `DATA/containers/ID/`, those of `--rm` in `DATA/scratch/ID/`; both are locked while
 //! somebody is responsible for them. What changes over a container's life is in files of its own: `exit.json`.
 
-use super::{names, record, scratch};
+use super::{names, record, remove, scratch};
 use crate::error::{Advise, Failure};
 use crate::paths;
 use crate::spec::restart::Restart;
@@ -45,6 +45,9 @@ pub struct Container {
     pub layers: Vec<PathBuf>,
     /// `--rootfs` without `:O`: that directory.
     pub root: Option<PathBuf>,
+    /// `create --rm`: it is kept until it has run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub once: bool,
     /// `--restart`.
     #[serde(default, skip_serializing_if = "is_no")]
     pub restart: Restart,
@@ -133,6 +136,10 @@ pub fn all() -> Result<All> {
             match read(&dir) {
                 // With `--rm` it ends with its process, even if that was killed and nobody has swept yet.
                 Ok(Some(found)) if *place == rest && !found.live => {}
+                // The same of one that has run, and was to run once.
+                Ok(Some(found)) if found.container.once && !found.live && dir.join(record::PROCESS).exists() => {
+                    remove::once(&found)?;
+                }
                 Ok(Some(found)) => all.found.push(found),
                 Ok(None) if *place == kept => scratch::discard_unborn(&dir, &rest)?,
                 // One that is just being made or removed is none.

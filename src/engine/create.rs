@@ -1,6 +1,6 @@
 //! A container that is ready to be started: its record, its bundle.
 
-use super::container::{Container, Found, OfImage};
+use super::container::{self, Container, Found, OfImage};
 use super::events::{self, Actor, Event, Kind};
 use super::ids::{self, Caller};
 use super::images::{self, Chosen, Remote};
@@ -9,7 +9,7 @@ use super::networks::membership::{self, Shared};
 use super::record::{self, Record};
 use super::root::Accounts;
 use super::volumes::{self, Held};
-use super::{again, etc, generated, names, overlay, root, said, skeleton};
+use super::{again, etc, generated, names, overlay, remove, root, said, skeleton};
 use crate::error::Failure;
 use crate::image::pull::Progress;
 use crate::runtime::bundle::Bundle;
@@ -59,6 +59,8 @@ pub struct Created {
     pub actor: Actor,
     /// That it was made is still to be told.
     is_new: bool,
+    /// It goes when it has ended, though it was kept until now.
+    once: bool,
     /// Whether it is started again when it has ended.
     pub restart: Restart,
     /// How one finds out whether it does what it is for.
@@ -117,6 +119,7 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let cidfile = options.cidfile.as_deref().map(CidFile::new).transpose()?;
     let layers = chosen.as_ref().map(|chosen| chosen.layers.clone()).unwrap_or_default();
     let parts = parts(&completed, maps, missing, layers)?;
+    replace(&completed)?;
     let (options, record) = named(&completed)?;
     let options = &*options;
     let layers = parts.layers.clone();
@@ -125,13 +128,14 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     created.learn(&about)?;
     created.is_new = true;
     let mut about = Some(about);
-    if chosen.is_some() || !options.remove || options.detach {
+    let is_kept = created.record.is_kept();
+    if chosen.is_some() || is_kept || options.detach {
         let dir = created.record.on_disk()?;
-        if !options.remove {
+        if is_kept {
             again::write(&dir, options, config, &host)?;
         }
     }
-    if let Some(about) = about.take_if(|_| !options.remove) {
+    if let Some(about) = about.take_if(|_| is_kept) {
         created.record.describe(&about, &created.bundle.spec)?;
     }
     created.unwritten = Unwritten { about, _image: chosen };
@@ -172,10 +176,18 @@ impl Drop for CidFile {
     }
 }
 
+/// Removes the one that has its name. Everything that can be refused before has been.
+fn replace(options: &Options) -> Result<()> {
+    let Some(name) = options.name.as_deref().filter(|_| options.replace) else { return Ok(()) };
+    let there = container::all()?.found.into_iter().find(|found| found.container.name.as_deref() == Some(name));
+    there.map_or(Ok(()), |found| remove::remove(&found.container.id, true, false).map(drop)).context("--replace")
+}
+
 /// Its record, under its name. One that stays, or that nobody waits for, gets one if it was given none.
 fn named(options: &Options) -> Result<(Cow<'_, Options>, Record)> {
-    if options.name.is_some() || (options.remove && !options.detach) {
-        return Ok((Cow::Borrowed(options), Record::create(options.name.as_deref(), !options.remove)?));
+    let is_kept = !options.remove || options.later;
+    if options.name.is_some() || !(is_kept || options.detach) {
+        return Ok((Cow::Borrowed(options), Record::create(options.name.as_deref(), is_kept)?));
     }
     let mut attempt = 0;
     loop {
@@ -184,7 +196,7 @@ fn named(options: &Options) -> Result<(Cow<'_, Options>, Record)> {
         let random = record::random_id()?;
         let number = if attempt > 3 { random[60..].to_owned() } else { String::new() };
         let name = generated::name(&random) + &number;
-        match Record::create(Some(&name), !options.remove) {
+        match Record::create(Some(&name), is_kept) {
             Ok(record) => return Ok((Cow::Owned(Options { name: Some(name), ..options.clone() }), record)),
             Err(error) if attempt < 10 && error.chain().any(|cause| cause.is::<names::Taken>()) => {}
             Err(error) => return Err(error),
@@ -293,6 +305,7 @@ fn assemble(
         restart: options.restart,
         actor: Actor::default(),
         is_new: false,
+        once: false,
         health: None,
         stop: (None, None),
         unwritten,
@@ -312,6 +325,7 @@ impl Created {
     /// What its configuration says to its supervisor.
     fn learn(&mut self, about: &Container) -> Result<()> {
         self.actor = Actor::container(about);
+        self.once = about.once;
         self.health = Check::of(&about.config);
         let signal = about.config["StopSignal"].as_str().filter(|text| !text.is_empty());
         self.stop = (signal.map(signal::parse).transpose()?, about.config["StopTimeout"].as_i64());
@@ -352,7 +366,12 @@ impl Created {
     /// Nobody is responsible for it any more: one of `--rm` is gone.
     pub fn let_go(self) {
         let gone = (!self.record.is_kept()).then(|| self.actor.clone());
+        let once = self.record.kept().filter(|_| self.once).map(Path::to_owned);
         drop(self);
+        if let Some(found) = once.and_then(|dir| container::read(&dir).ok().flatten()) {
+            // What cannot be removed goes with the next look at what there is.
+            let _ = remove::once(&found);
+        }
         gone.iter().for_each(|actor| events::container("destroy", actor));
     }
 }
@@ -471,6 +490,7 @@ fn described(
         layers,
         root: matches!(options.root, Root::Directory { overlay: false, .. }).then(|| host.root.clone()),
         restart: options.restart,
+        once: options.remove && options.later,
     })
 }
 

@@ -35,6 +35,8 @@ pub struct Record {
     keep: bool,
     /// It does.
     stays: AtomicBool,
+    /// It goes at the end all the same: who waits for that has its status from a file that has no name any more.
+    once: bool,
     runtime: PathBuf,
     /// Symlinks.
     names: Vec<PathBuf>,
@@ -58,7 +60,7 @@ impl Record {
         }
         let stays = AtomicBool::new(false);
         let (names, scratch) = (Vec::new(), None);
-        let mut record = Record { id, dir, keep, stays, runtime, names, scratch, overlays: 0, lock };
+        let mut record = Record { id, dir, keep, stays, runtime, names, scratch, overlays: 0, once: false, lock };
         if keep {
             // Before its name: a name whose container has no directory is free.
             record.on_disk()?;
@@ -125,7 +127,18 @@ impl Record {
         }
         let scratch = Some((found.dir.clone(), held));
         let stays = AtomicBool::new(true);
-        Ok(Record { id, dir, keep: true, stays, runtime, names, scratch, overlays: 0, lock })
+        Ok(Record {
+            id,
+            dir,
+            keep: true,
+            stays,
+            runtime,
+            names,
+            scratch,
+            overlays: 0,
+            once: found.container.once,
+            lock,
+        })
     }
 
     /// Its locks, for whoever goes on with the container in this process's place; they stay open on exec from now on. `None` for
@@ -182,7 +195,7 @@ impl Record {
     pub fn ended(&self, status: u8, error: &str) -> Result<()> {
         let dir = self.scratch.as_ref().map_or(&self.dir, |(dir, _)| dir);
         let exit = Exit { status, finished: Time::now(), error: error.to_owned() };
-        if self.keep {
+        if self.keep && !self.once {
             return write_whole(dir, container::EXIT, &exit);
         }
         // Made by those who wait, who have it still when it is gone.

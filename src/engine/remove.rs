@@ -76,6 +76,16 @@ pub fn prune(admits: impl Fn(&Found) -> bool) -> Result<Vec<String>> {
     Ok(removed)
 }
 
+/// Removes one that was to run once, with its volumes that have no name.
+pub(super) fn once(found: &Found) -> Result<()> {
+    let spec = fs_err::read(found.dir.join(container::SPEC)).ok();
+    gone(found)?;
+    match spec.and_then(|spec| serde_json::from_slice(&spec).ok()) {
+        Some(spec) => volumes::remove_anonymous(&spec),
+        None => Ok(()),
+    }
+}
+
 /// Removes its directory, then its name: a name without a directory is free. The directory goes to those of `--rm` first:
 /// so the container is whole or not there, and a sweep finds what a killed process leaves.
 fn gone(found: &Found) -> Result<()> {

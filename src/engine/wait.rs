@@ -1,11 +1,11 @@
 //! `wait`: how a container ends.
 
 use super::container::{self, Found};
-use super::restart;
 use super::state::{self, Exit, Run, Status};
+use super::{health, restart};
 use crate::spec::restart::Restart;
 use crate::sys::process;
-use anyhow::Result;
+use anyhow::{Result, bail, ensure};
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -41,7 +41,7 @@ pub fn wait(found: &Found) -> Result<u8> {
 /// waits only.
 fn announced(found: &Found) -> Option<File> {
     let file = found.dir.join(container::EXIT);
-    let is_kept = container::places().is_ok_and(|[kept, _]| found.dir.starts_with(kept));
+    let is_kept = !found.container.once && container::places().is_ok_and(|[kept, _]| found.dir.starts_with(kept));
     File::options().read(true).append(true).create(!is_kept).open(file).ok()
 }
 
@@ -60,5 +60,53 @@ fn until_gone(found: &Found, mut run: Option<&Run>) -> Result<()> {
             return Ok(());
         }
         std::thread::sleep(LOOK);
+    }
+}
+
+/// What else one may wait for, in podman's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    /// It is doing this.
+    State(Status),
+    /// It is this well.
+    Health(health::Status),
+    /// It is no longer there.
+    Removed,
+}
+
+/// Reads one.
+pub fn condition(text: &str) -> Result<Condition> {
+    Ok(match text {
+        "running" => Condition::State(Status::Running),
+        "exited" | "stopped" => Condition::State(Status::Exited),
+        "created" | "configured" | "initialized" => Condition::State(Status::Created),
+        "restarting" => Condition::State(Status::Restarting),
+        "healthy" => Condition::Health(health::Status::Healthy),
+        "unhealthy" => Condition::Health(health::Status::Unhealthy),
+        "removed" | "removing" => Condition::Removed,
+        _ => bail!("{text}: running, exited, stopped, created, healthy, unhealthy or removed is wanted"),
+    })
+}
+
+/// Waits for one of the conditions: the exit status for one that has ended then, otherwise -1.
+pub fn until(found: &Found, conditions: &[Condition], interval: Duration) -> Result<i32> {
+    loop {
+        let there = container::read(&found.dir)?.filter(|there| there.container.id == found.container.id);
+        let Some(there) = there else {
+            ensure!(conditions.contains(&Condition::Removed), "container {}: is gone", found.shown());
+            return Ok(-1);
+        };
+        let state = state::of(&there)?;
+        let holds = |condition: &Condition| match condition {
+            Condition::State(status) => state.status == *status,
+            Condition::Health(status) => {
+                state.status == Status::Running && health::of(&there.dir).is_some_and(|health| health.status == *status)
+            }
+            Condition::Removed => false,
+        };
+        if conditions.iter().any(holds) {
+            return Ok(if state.status == Status::Exited { state.exit_code().into() } else { -1 });
+        }
+        std::thread::sleep(interval);
     }
 }

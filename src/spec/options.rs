@@ -136,6 +136,12 @@ pub struct Options {
     /// `--cidfile`: where to write the id.
     #[serde(skip)]
     pub cidfile: Option<PathBuf>,
+    /// `create`: it is started later, so that something of it is kept until then even with `--rm`.
+    #[serde(skip)]
+    pub later: bool,
+    /// `--replace`: one of its name is removed first.
+    #[serde(skip)]
+    pub replace: bool,
     /// What whoever starts it has of it.
     #[serde(skip)]
     pub foreground: Foreground,

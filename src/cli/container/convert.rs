@@ -62,6 +62,10 @@ impl ContainerArgs {
             name::container(text).with_context(|| format!("--name {text}"))?;
         }
         options.name.clone_from(&args.name);
+        options.replace = args.replace.unwrap_or(false);
+        if options.replace && options.name.is_none() {
+            bail!("--replace: without --name there is nothing to replace");
+        }
         options.remove = args.rm.unwrap_or(false);
         options.interactive = args.interactive.unwrap_or(false);
         options.tty = args.tty.unwrap_or(false);
