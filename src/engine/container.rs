@@ -12,6 +12,7 @@ use crate::time::Time;
 use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// What is written down.
@@ -126,16 +127,18 @@ pub fn all() -> Result<All> {
             }
         }
     }
-    all.found.extend(of_session()?);
+    let of_session = of_session(&all.found)?;
+    all.found.extend(of_session);
     Ok(all)
 }
 
-/// Containers of `--rm` that have nothing on disk.
-fn of_session() -> Result<Vec<Found>> {
+/// Containers of `--rm` that have nothing on disk. `on_disk`: those that have.
+fn of_session(on_disk: &[Found]) -> Result<Vec<Found>> {
     let runtime = paths::runtime_dir()?;
     let here = runtime.join("containers");
+    let known: HashSet<&str> = on_disk.iter().map(|found| found.container.id.as_str()).collect();
     let mut all = Vec::new();
-    for id in record::ids_in(&here)? {
+    for id in record::ids_in(&here)?.into_iter().filter(|id| !known.contains(id.as_str())) {
         let dir = here.join(&id);
         // One that is just being made, or ends, is none.
         if let Ok(Some(found)) = read(&dir) {
@@ -183,7 +186,7 @@ pub fn read(dir: &Path) -> Result<Option<Found>> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let text = match fs_err::read(dir.join(ABOUT)) {
+        let text = match text_of(&dir.join(ABOUT)) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -200,4 +203,11 @@ pub fn read(dir: &Path) -> Result<Option<Found>> {
             Err(error) => return Err(error).with_context(|| dir.join(ABOUT).display().to_string()),
         }
     }
+}
+
+/// A small file whole. Its size is not asked for: a list reads hundreds of them.
+pub(super) fn text_of(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(4096);
+    std::io::Read::read_to_end(&mut std::io::Read::take(fs_err::File::open(path)?, u64::MAX), &mut text)?;
+    Ok(text)
 }

@@ -29,7 +29,8 @@ pub fn list() -> Result<(Vec<Listed>, Vec<Damaged>)> {
     for found in found {
         match state::of(&found) {
             Ok(state) => {
-                let ports = state.pid().map(|_| port::of(&found)).transpose()?.unwrap_or_default();
+                let publishes = state.pid().is_some() && port::may_have(&found.container);
+                let ports = if publishes { port::of(&found)? } else { Vec::new() };
                 all.push(Listed { found, state, ports });
             }
             Err(error) => damaged.push((found.dir, Failure::from(&error))),
