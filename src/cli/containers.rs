@@ -3,7 +3,9 @@
 use super::confirm::confirm;
 use super::each::partly;
 use super::filter::Filters;
-use super::{commit, diff, export, format, grammar, group, logs, output, port, ps, rm, run, start, stop, verb};
+use super::{
+    commit, diff, export, failure, format, grammar, group, logs, output, port, ps, rm, run, start, stop, verb,
+};
 use crate::engine::{container, inspect, remove};
 use crate::time::Time;
 use anyhow::Result;
@@ -73,9 +75,14 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         }
         "inspect" => {
             let args = InspectArgs::from_arg_matches_mut(&mut matches)?;
-            let (values, status) = partly(&args.names, |name| inspect::inspect(&container::find(name)?));
+            let mut damaged = 0;
+            let (values, status) = partly(&args.names, |name| {
+                let (value, failures) = inspect::inspect(&container::find(name)?);
+                damaged = damaged.max(failure::tell(&failures));
+                Ok(value)
+            });
             output::print(&format::objects(&values, args.format.as_deref())?)?;
-            Ok(status)
+            Ok(status.max(damaged))
         }
         "prune" => prune(&PruneArgs::from_arg_matches_mut(&mut matches)?),
         verb => super::call(verb, matches),

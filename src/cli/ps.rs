@@ -105,12 +105,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
             && since.iter().all(|time| container.created > *time)
     };
     let found: Vec<&Listed> = all.iter().filter(wanted).take(count.unwrap_or(usize::MAX)).collect();
-    let mut status = 0;
-    for (dir, failure) in damaged {
-        let error = anyhow::Error::from(failure).context(format!("container {}", dir.display()));
-        output::error(&failure::told(error).render());
-        status = crate::error::FAILED;
-    }
+    let status = failure::tell(&damaged);
     let id = |listed: &Listed| {
         let id = listed.found.container.id.as_str();
         if args.no_trunc { id.to_owned() } else { id[..12.min(id.len())].to_owned() }

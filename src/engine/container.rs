@@ -3,7 +3,7 @@
 //! Containers that are kept are in `DATA/containers/ID/`, those of `--rm` in `DATA/scratch/ID/`; both are locked while
 //! somebody is responsible for them. What changes over a container's life is in files of its own: `exit.json`.
 
-use super::{names, record, scratch};
+use super::{damage, names, record, scratch};
 use crate::error::{Advise, Failure};
 use crate::paths;
 use crate::storage::digest::Digest;
@@ -99,11 +99,10 @@ pub struct All {
 impl All {
     /// An error if one of them cannot be read, for whoever has to know of all.
     pub fn whole(self) -> Result<Vec<Found>> {
-        let Some((dir, failure)) = self.damaged.into_iter().next() else { return Ok(self.found) };
-        let id = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Err(anyhow::Error::from(failure))
-            .with_context(|| format!("container {id}"))
-            .hint(|| format!("its record is damaged: `rbox rm -f {}` gives it up", &id[..id.len().min(12)]))
+        match self.damaged.into_iter().next() {
+            Some((dir, failure)) => Err(damage::of_record(&dir, failure).into()),
+            None => Ok(self.found),
+        }
     }
 }
 
@@ -118,7 +117,10 @@ pub fn all() -> Result<All> {
                 // With `--rm` it ends with its process, even if that was killed and nobody has swept yet.
                 Ok(Some(found)) if *place == rest && !found.live => {}
                 Ok(Some(found)) => all.found.push(found),
-                Ok(None) if *place == kept => scratch::discard_unborn(&dir, &rest)?,
+                Ok(None) if *place == kept => match blank(&dir)? {
+                    Some(failure) => all.damaged.push((dir, failure)),
+                    None => scratch::discard_unborn(&dir, &rest)?,
+                },
                 // One that is just being made or removed is none.
                 Ok(None) => {}
                 // Killed while it wrote in place: nobody needs what it would have said.
@@ -130,6 +132,16 @@ pub fn all() -> Result<All> {
     let of_session = of_session(&all.found)?;
     all.found.extend(of_session);
     Ok(all)
+}
+
+/// What is wrong with a container that is kept and whose record says nothing. `None`: it has none, or has one by now.
+fn blank(dir: &Path) -> Result<Option<Failure>> {
+    let path = dir.join(ABOUT);
+    if !path.exists() || read(dir).is_ok_and(|found| found.is_some()) {
+        return Ok(None);
+    }
+    let message = format!("{}: it is empty", path.display());
+    Ok(Some(Failure { message, ..Failure::default() }))
 }
 
 /// Containers of `--rm` that have nothing on disk. `on_disk`: those that have.
@@ -160,13 +172,20 @@ pub fn find_if_there(name: &str) -> Result<Option<Found>> {
     let data = paths::data_dir()?;
     if names::is_name(name) {
         if let Ok(id) = fs_err::read_link(data.join("names").join(name)) {
-            if let Some(found) = read(&data.join("containers").join(id))? {
-                return Ok(Some(found));
+            let dir = data.join("containers").join(id);
+            let failure = match read(&dir) {
+                Ok(None) => blank(&dir)?,
+                Ok(found) => return Ok(found),
+                Err(error) => Some(Failure::from(&error)),
+            };
+            if let Some(failure) = failure {
+                return Err(damage::of_record(&dir, failure).into());
             }
         }
     }
     let (mut found, mut several) = (None, false);
-    for one in all()?.found {
+    let All { found: all, damaged } = all()?;
+    for one in all {
         let of_name = one.container.name.as_deref() == Some(name);
         if of_name || one.container.id == name {
             return Ok(Some(one));
@@ -177,7 +196,12 @@ pub fn find_if_there(name: &str) -> Result<Option<Found>> {
     if several {
         bail!("{name}: more than one container has an id that starts like this");
     }
-    Ok(found)
+    let is_it =
+        |dir: &Path| !name.is_empty() && dir.file_name().is_some_and(|id| id.to_string_lossy().starts_with(name));
+    match damaged.into_iter().find(|(dir, _)| found.is_none() && is_it(dir)) {
+        Some((dir, failure)) => Err(damage::of_record(&dir, failure).into()),
+        None => Ok(found),
+    }
 }
 
 /// What is written down in a directory; `None` if it has no record.

@@ -2,16 +2,16 @@
 //! something to say.
 
 use super::container::Found;
-use super::log;
-use super::state::{self, Status};
+use super::state::Status;
+use super::{damage, log};
+use crate::error::Failure;
 use crate::time::Time;
-use anyhow::Result;
 use serde_json::{Value, json};
 
-/// The object that `inspect` shows.
-pub fn inspect(found: &Found) -> Result<Value> {
+/// The object that `inspect` shows, and which of the container's files cannot be read.
+pub fn inspect(found: &Found) -> (Value, Vec<Failure>) {
     let container = &found.container;
-    let state = state::of(found)?;
+    let (state, failure) = damage::state(found);
     let (path, args) = match container.args.split_first() {
         Some((path, args)) => (path.clone(), args.to_vec()),
         None => (String::new(), Vec::new()),
@@ -19,7 +19,7 @@ pub fn inspect(found: &Found) -> Result<Value> {
     let lower: Vec<String> = container.layers.iter().map(|dir| dir.display().to_string()).collect();
     let log = log::file(&found.dir, 0);
     let log_path = if log.exists() { log.display().to_string() } else { String::new() };
-    Ok(json!({
+    let value = json!({
         "Id": container.id,
         "Created": container.created,
         "Path": path,
@@ -50,5 +50,6 @@ pub fn inspect(found: &Found) -> Result<Value> {
             },
         },
         "Rootfs": container.root.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default(),
-    }))
+    });
+    (value, failure.into_iter().collect())
 }

@@ -1,12 +1,11 @@
 //! `ps`: containers and what they are doing.
 
 use super::container::{self, Found};
-use super::port;
-use super::state::{self, State};
+use super::state::State;
+use super::{damage, port};
 use crate::error::Failure;
 use crate::net::port::Published;
 use anyhow::Result;
-use std::path::PathBuf;
 
 /// One of them.
 #[derive(Debug)]
@@ -19,23 +18,19 @@ pub struct Listed {
     pub ports: Vec<Published>,
 }
 
-/// The directory of a container that cannot be read, and why.
-pub type Damaged = (PathBuf, Failure);
-
-/// All containers, the newest first; and those that cannot be read.
-pub fn list() -> Result<(Vec<Listed>, Vec<Damaged>)> {
-    let container::All { found, mut damaged } = container::all()?;
+/// All containers, the newest first; and which of their files cannot be read.
+pub fn list() -> Result<(Vec<Listed>, Vec<Failure>)> {
+    let container::All { found, damaged } = container::all()?;
+    let mut failures: Vec<Failure> =
+        damaged.into_iter().map(|(dir, failure)| damage::of_record(&dir, failure)).collect();
     let mut all = Vec::with_capacity(found.len());
     for found in found {
-        match state::of(&found) {
-            Ok(state) => {
-                let publishes = state.pid().is_some() && port::may_have(&found.container);
-                let ports = if publishes { port::of(&found)? } else { Vec::new() };
-                all.push(Listed { found, state, ports });
-            }
-            Err(error) => damaged.push((found.dir, Failure::from(&error))),
-        }
+        let (state, failure) = damage::state(&found);
+        failures.extend(failure);
+        let publishes = state.pid().is_some() && port::may_have(&found.container);
+        let ports = if publishes { damage::part(&found, port::of(&found), &mut failures) } else { Vec::new() };
+        all.push(Listed { found, state, ports });
     }
     all.sort_by_key(|listed| std::cmp::Reverse(listed.found.container.created));
-    Ok((all, damaged))
+    Ok((all, failures))
 }

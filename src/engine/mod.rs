@@ -5,6 +5,7 @@ pub mod changed;
 pub mod config;
 pub mod container;
 pub mod create;
+pub mod damage;
 pub mod etc;
 pub mod exec;
 mod generated;

@@ -124,7 +124,7 @@ pub fn run(found: &Found) -> Result<Option<Run>> {
 }
 
 /// What a file holds; `None` if there is none.
-fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>> {
+pub(super) fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>> {
     match container::text_of(path) {
         // Nothing is written yet.
         Ok(text) if text.is_empty() => Ok(None),

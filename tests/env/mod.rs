@@ -5,6 +5,7 @@
 pub mod bed;
 pub mod image;
 pub mod shared;
+pub mod verbs;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
