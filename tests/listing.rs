@@ -6,6 +6,7 @@ mod env;
 
 use env::verbs::{background, made, rbox};
 use env::{Done, Env};
+use serde_json::Value;
 use std::path::PathBuf;
 
 /// A file of a container that is kept.
@@ -16,6 +17,118 @@ fn of_container(env: &Env, id: &str, file: &str) -> PathBuf {
 /// Names and states of all.
 fn all(env: &Env) -> Done {
     rbox(env, &["ps", "-a", "--format", "{{.Names}} {{.State}}"])
+}
+
+/// Names of those that a filter lets through.
+fn filtered(env: &Env, filters: &[&str]) -> String {
+    let mut words = vec!["ps", "-a", "--format", "{{.Names}}"];
+    filters.iter().for_each(|filter| words.extend(["--filter", filter]));
+    rbox(env, &words).ok().stdout.lines().collect::<Vec<_>>().join(" ")
+}
+
+fn row(env: &Env, name: &str, template: &str) -> String {
+    let name = format!("name=^{name}$");
+    rbox(env, &["ps", "-a", "--filter", &name, "--format", template]).ok().stdout.trim_end().to_owned()
+}
+
+#[test]
+fn filters() {
+    let env = Env::new();
+    std::fs::create_dir(env.path("shared")).unwrap();
+    let bind = format!("{}:/in:ro", env.path("shared").display());
+    let id = made(&env, "create", &["--name", "web-1", "-v", &bind], &["cat"]).ok().stdout;
+    made(&env, "create", &["--name", "web-20", "-v", "data:/d", "--label", "a=1"], &["cat"]).ok();
+    background(&env, &["--name", "db", "--expose", "5432", "--rm", "-i", "-v", "/anonymous"], &["cat"]);
+    background(&env, &["--name", "web"], &["exit", "3"]);
+    rbox(&env, &["wait", "web"]).ok();
+    for (filters, names) in [
+        (&["name=web"][..], "web web-20 web-1"),
+        (&["name=^web$"], "web"),
+        (&["name=^/web$"], "web"),
+        (&["name=^web-[0-9]+$"], "web-20 web-1"),
+        (&["name=^(db|web)$"], "web db"),
+        (&["name=eb-1$", "name=d"], "db web-1"),
+        (&["id=nothing"], ""),
+        (&["health=none", "status=running"], "db"),
+        (&["health=healthy"], ""),
+        (&["is-task=false", "label=a"], "web-20"),
+        (&["is-task=true"], ""),
+        (&["volume=data"], "web-20"),
+        (&["volume=/d", "volume=/in"], "web-20 web-1"),
+        (&["volume=/anonymous"], "db"),
+        (&["network=none", "status=created"], "web-20 web-1"),
+        (&["network=bridge"], ""),
+        (&["exited=3"], "web"),
+        (&["exited=0"], ""),
+        (&["before=db"], "web-20 web-1"),
+        (&["since=web-20"], "web db"),
+        // Nothing is published without a network.
+        (&["expose=5432"], ""),
+        (&["publish=8080"], ""),
+        (&["until=1h"], ""),
+    ] {
+        assert_eq!(filtered(&env, filters), names, "{filters:?}");
+    }
+    assert_eq!(filtered(&env, &[&format!("volume={}", env.path("shared").display())]), "web-1");
+    assert_eq!(filtered(&env, &[&format!("id={}", &id[..9])]), "web-1");
+    for (filter, told) in [
+        ("name=[", "--filter name=[: \"[\" is no regular expression"),
+        ("health=fine", "--filter health=fine: not one of none, starting, healthy, unhealthy"),
+        ("exited=x", "--filter exited=x: not an exit status"),
+        ("expose=x", "--filter expose=x"),
+        ("before=x", "--filter before=x: no such container"),
+        ("is-task=x", "--filter is-task=x: true or false is wanted"),
+    ] {
+        rbox(&env, &["ps", "--filter", filter]).fails(125, told);
+    }
+    rbox(&env, &["rm", "-f", "-a"]).ok();
+}
+
+#[test]
+fn fields() {
+    let env = Env::new();
+    let bind = format!("{}:/in", env.rootfs().display());
+    let options = ["--name", "a", "--label", "com.example.some-key=v,w", "--label", "b=", "-v", "data:/d", "-v", &bind];
+    background(&env, &[options.as_slice(), &["-i"]].concat(), &["cat", "\u{1b}[31m a \"b"]);
+    let home = env.rootfs().display().to_string();
+    let cut = format!("{}…", home.chars().take(14).collect::<String>());
+    for (template, shown) in [
+        ("{{.Command}}", r#""/guest cat '\x1b[31m a…""#),
+        ("{{.Label \"com.example.some-key\"}}|{{.Label \"none\"}}|", "v,w||"),
+        ("{{.Labels}}", "b=,com.example.some-key=v,w"),
+        ("{{.LocalVolumes}} {{.Networks}}", "1 none"),
+        ("{{.Mounts}}", &format!("data,{cut}")),
+        ("{{.Size}}", "0B"),
+        ("{{.Platform}}", "<no value>"),
+        ("{{.HealthStatus}}{{.State}}", "running"),
+    ] {
+        assert_eq!(row(&env, "a", template), shown, "{template}");
+    }
+    let whole = rbox(&env, &["ps", "--no-trunc", "--format", "{{.Mounts}} {{.Command}}"]).ok().stdout;
+    assert_eq!(whole, format!("data,{home} \"/guest cat '\\x1b[31m a \\\"b'\"\n"));
+    let table = rbox(&env, &["ps", "--format", "table {{.Names}}\\t{{.Label \"com.example.some-key\"}}"]).ok().stdout;
+    assert_eq!(table, "NAMES     some key\na         v,w\n");
+    let json: Value = serde_json::from_str(&rbox(&env, &["ps", "--format", "json"]).ok().stdout).unwrap();
+    assert_eq!((&json["Mounts"], &json["Networks"]), (&Value::from(format!("data,{cut}")), &Value::from("none")));
+    let sized = rbox(&env, &["ps", "-s"]).ok().stdout;
+    assert!(sized.lines().next().unwrap().ends_with("NAMES     SIZE") && sized.ends_with(" 0B\n"), "{sized}");
+    // docker's -q goes before a format.
+    assert_eq!(rbox(&env, &["ps", "-q", "--format", "json"]).ok().stdout.len(), 13);
+    rbox(&env, &["ps", "--format", "{{.Label}}"]).fails(125, "can't evaluate field Label");
+    rbox(&env, &["rm", "-f", "-a"]).ok();
+}
+
+#[test]
+fn a_size_is_what_was_written() {
+    let env = Env::new();
+    let mut command = env.rbox();
+    command.args(["run", "-d", "--network=none", "--name=a", "--rootfs"]).arg(format!("{}:O", env.rootfs().display()));
+    let done: Done = command.args(["/guest", "write-and-read", "/tmp/file"]).output().unwrap().into();
+    done.ok();
+    rbox(&env, &["wait", "a"]).ok();
+    // The guest writes a word of four letters and the end of its line.
+    assert_eq!(row(&env, "a", "{{.Size}}"), "5B");
+    rbox(&env, &["rm", "a"]).ok();
 }
 
 #[test]

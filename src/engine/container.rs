@@ -75,6 +75,12 @@ impl Found {
         (!self.container.layers.is_empty()).then(|| self.dir.join("0/upper"))
     }
 
+    /// True for one of `--rm`, which ends with its run.
+    pub fn ends_with_run(&self) -> bool {
+        let is_in = |place: &Path| self.dir.parent() == Some(place);
+        !places().is_ok_and(|[kept, _]| is_in(&kept))
+    }
+
     /// Its name, else the beginning of its id.
     pub fn shown(&self) -> &str {
         self.container.name.as_deref().unwrap_or(&self.container.id[..12])

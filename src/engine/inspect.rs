@@ -1,6 +1,13 @@
 //! All about one container, in docker's words (moby, `api/types/container`, `InspectResponse`), as far as there is
 //! something to say.
 
+pub mod asked;
+pub mod health;
+pub mod mounts;
+pub mod networks;
+pub mod platform;
+pub mod size;
+
 use super::container::Found;
 use super::state::Status;
 use super::{damage, log};

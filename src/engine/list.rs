@@ -1,10 +1,11 @@
 //! `ps`: containers and what they are doing.
 
 use super::container::{self, Found};
+use super::inspect::health::{self, Health};
 use super::state::State;
 use super::{damage, port};
 use crate::error::Failure;
-use crate::net::port::Published;
+use crate::net::port::{Protocol, Published};
 use anyhow::Result;
 
 /// One of them.
@@ -16,6 +17,10 @@ pub struct Listed {
     pub state: State,
     /// Its published ports, while it runs.
     pub ports: Vec<Published>,
+    /// Those that it says it serves and that are not published, while it runs on a network of which some could be.
+    pub exposed: Vec<(u16, Protocol)>,
+    /// How it was at its last checks, if there are some.
+    pub health: Option<Health>,
 }
 
 /// All containers, the newest first; and which of their files cannot be read.
@@ -27,9 +32,14 @@ pub fn list() -> Result<(Vec<Listed>, Vec<Failure>)> {
     for found in found {
         let (state, failure) = damage::state(&found);
         failures.extend(failure);
-        let publishes = state.pid().is_some() && port::may_have(&found.container);
-        let ports = if publishes { damage::part(&found, port::of(&found), &mut failures) } else { Vec::new() };
-        all.push(Listed { found, state, ports });
+        let (mut ports, mut exposed) = (Vec::new(), Vec::new());
+        if state.pid().is_some() && port::may_have(&found.container) {
+            ports = damage::part(&found, port::of(&found), &mut failures);
+            exposed = damage::part(&found, port::exposed(&found, &ports), &mut failures);
+        }
+        let health = if health::may_be(&found) { health::of(&found) } else { Ok(None) };
+        let health = damage::part(&found, health, &mut failures);
+        all.push(Listed { found, state, ports, exposed, health });
     }
     all.sort_by_key(|listed| std::cmp::Reverse(listed.found.container.created));
     Ok((all, failures))

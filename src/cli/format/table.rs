@@ -3,6 +3,7 @@
 //! A tab ends a cell. Cells of lines that follow each other are a column; what stands behind the last tab of a line is in no
 //! column. Widths are those of a terminal, where some characters take two places.
 
+use super::template::escaped;
 use unicode_width::UnicodeWidthStr;
 
 /// The smallest width of a column, blanks included.
@@ -45,8 +46,11 @@ pub fn cell(value: &str) -> String {
 }
 
 fn escape(text: &str, but: &[char]) -> String {
-    let escaped = |c: char| c.is_control() && !but.contains(&c);
-    text.chars().map(|c| if escaped(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+    if !text.chars().any(char::is_control) {
+        return text.to_owned();
+    }
+    let is_plain = |c: char| !c.is_control() || but.contains(&c);
+    text.chars().map(|c| if is_plain(c) { c.to_string() } else { escaped(c) }).collect()
 }
 
 #[cfg(test)]
@@ -77,7 +81,7 @@ mod tests {
             ),
             ("日本語日本語\tx\na\tb\n", "日本語日本語   x\na              b\n"),
             ("cafe\u{301}-longer\tx\na\tb\n", "cafe\u{301}-longer   x\na             b\n"),
-            ("\u{1b}[31m\tx\n", "\\u{1b}[31m   x\n"),
+            ("\u{1b}[31m\tx\n", "\\x1b[31m   x\n"),
         ];
         for (text, aligned) in table {
             assert_eq!(align(text), aligned, "{text:?}");
@@ -86,6 +90,6 @@ mod tests {
 
     #[test]
     fn a_cell_is_one_line() {
-        assert_eq!(cell("a\tb\nc\u{7f}"), "a\\tb\\nc\\u{7f}");
+        assert_eq!(cell("a\tb\nc\u{7f}\u{9b}"), "a\\tb\\nc\\x7f\\u009b");
     }
 }
