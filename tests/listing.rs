@@ -4,7 +4,7 @@
 
 mod env;
 
-use env::verbs::{background, made, rbox};
+use env::verbs::{background, formatted, inspected, made, rbox};
 use env::{Done, Env};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -90,6 +90,8 @@ fn fields() {
     let bind = format!("{}:/in", env.rootfs().display());
     let options = ["--name", "a", "--label", "com.example.some-key=v,w", "--label", "b=", "-v", "data:/d", "-v", &bind];
     background(&env, &[options.as_slice(), &["-i"]].concat(), &["cat", "\u{1b}[31m a \"b"]);
+    // The guest does not know what to do.
+    rbox(&env, &["wait", "a"]).ok();
     let home = env.rootfs().display().to_string();
     let cut = format!("{}…", home.chars().take(14).collect::<String>());
     for (template, shown) in [
@@ -100,21 +102,22 @@ fn fields() {
         ("{{.Mounts}}", &format!("data,{cut}")),
         ("{{.Size}}", "0B"),
         ("{{.Platform}}", "<no value>"),
-        ("{{.HealthStatus}}{{.State}}", "running"),
+        ("{{.HealthStatus}}{{.State}}", "exited"),
     ] {
         assert_eq!(row(&env, "a", template), shown, "{template}");
     }
-    let whole = rbox(&env, &["ps", "--no-trunc", "--format", "{{.Mounts}} {{.Command}}"]).ok().stdout;
+    let whole = rbox(&env, &["ps", "-a", "--no-trunc", "--format", "{{.Mounts}} {{.Command}}"]).ok().stdout;
     assert_eq!(whole, format!("data,{home} \"/guest cat '\\x1b[31m a \\\"b'\"\n"));
-    let table = rbox(&env, &["ps", "--format", "table {{.Names}}\\t{{.Label \"com.example.some-key\"}}"]).ok().stdout;
+    let table =
+        rbox(&env, &["ps", "-a", "--format", "table {{.Names}}\\t{{.Label \"com.example.some-key\"}}"]).ok().stdout;
     assert_eq!(table, "NAMES     some key\na         v,w\n");
-    let json: Value = serde_json::from_str(&rbox(&env, &["ps", "--format", "json"]).ok().stdout).unwrap();
+    let json: Value = serde_json::from_str(&rbox(&env, &["ps", "-a", "--format", "json"]).ok().stdout).unwrap();
     assert_eq!((&json["Mounts"], &json["Networks"]), (&Value::from(format!("data,{cut}")), &Value::from("none")));
-    let sized = rbox(&env, &["ps", "-s"]).ok().stdout;
+    let sized = rbox(&env, &["ps", "-a", "-s"]).ok().stdout;
     assert!(sized.lines().next().unwrap().ends_with("NAMES     SIZE") && sized.ends_with(" 0B\n"), "{sized}");
     // docker's -q goes before a format.
-    assert_eq!(rbox(&env, &["ps", "-q", "--format", "json"]).ok().stdout.len(), 13);
-    rbox(&env, &["ps", "--format", "{{.Label}}"]).fails(125, "can't evaluate field Label");
+    assert_eq!(rbox(&env, &["ps", "-a", "-q", "--format", "json"]).ok().stdout.len(), 13);
+    rbox(&env, &["ps", "-a", "--format", "{{.Label}}"]).fails(125, "can't evaluate field Label");
     rbox(&env, &["rm", "-f", "-a"]).ok();
 }
 
@@ -129,6 +132,113 @@ fn a_size_is_what_was_written() {
     // The guest writes a word of four letters and the end of its line.
     assert_eq!(row(&env, "a", "{{.Size}}"), "5B");
     rbox(&env, &["rm", "a"]).ok();
+}
+
+#[test]
+fn what_is_known_of_one() {
+    let env = Env::new();
+    let id = background(
+        &env,
+        &[
+            "--name=a",
+            "-i",
+            "--rm",
+            "--label=a=b c",
+            "-v=data:/d:ro",
+            "-v=/anonymous",
+            "--cap-add=NET_ADMIN",
+            "-e=X=1 2",
+            "--hostname=here",
+            "--expose=80",
+            "--stop-signal=9",
+            "--init",
+            "--tmpfs=/tmp",
+            "--ulimit=nofile=100:200",
+        ],
+        &["cat"],
+    );
+    for (template, shown) in [
+        ("{{json .Config.Env}}", r#"["X=1 2"]"#),
+        ("{{index .Config.Labels \"a\"}}", "b c"),
+        ("{{range .NetworkSettings.Networks}}[{{.IPAddress}}]{{end}}", "[]"),
+        ("{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}", "none"),
+        ("{{.State.Status}} {{.State.Running}} {{.State.Health.Status}}", "running true <no value>"),
+        ("{{.HostConfig.NetworkMode}} {{.HostConfig.AutoRemove}} {{.HostConfig.Init}}", "none true true"),
+        ("{{.HostConfig.CapAdd}} {{.HostConfig.Binds}}", "[CAP_NET_ADMIN] [data:/d:ro]"),
+        ("{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.LogConfig.Type}}", "no json-file"),
+        ("{{range .HostConfig.Ulimits}}{{.Name}}={{.Soft}}:{{.Hard}}{{end}}", "nofile=100:200"),
+        ("{{json .HostConfig.Tmpfs}}", r#"{"/tmp":""}"#),
+        (
+            "{{.Config.Hostname}} {{.Config.StopSignal}} {{.Config.OpenStdin}} {{.Config.Tty}}",
+            "here SIGKILL true false",
+        ),
+        ("{{json .Config.Volumes}} {{json .Config.ExposedPorts}}", r#"{"/anonymous":{}} {"80/tcp":{}}"#),
+        ("{{.Config.AttachStdout}} {{json .Config.Cmd}}", r#"false ["/guest","cat"]"#),
+        ("{{json .NetworkSettings.Ports}} {{.RestartCount}} {{.Platform}}", "{} 0 linux"),
+        (
+            "{{with index .Mounts 0}}{{.Type}} {{.Name}} {{.Destination}} {{.RW}} {{.Driver}}{{end}}",
+            "volume data /d false local",
+        ),
+        ("{{len .Mounts}} {{json .ExecIDs}} {{.Path}} {{.Args}}", "2 null /guest [cat]"),
+    ] {
+        assert_eq!(formatted(&env, "a", template), shown, "{template}");
+    }
+    let about = inspected(&env, "a");
+    let volumes = env.path("data/rbox/volumes");
+    assert_eq!(about["Mounts"][0]["Source"].as_str(), volumes.join("data/_data").to_str());
+    let anonymous = about["Mounts"][1]["Name"].as_str().unwrap();
+    assert!(anonymous.len() == 64 && volumes.join(anonymous).exists(), "{about}");
+    assert_eq!(about["HostsPath"].as_str(), env.path("run/rbox/containers").join(&id).join("hosts").to_str());
+    // Who publishes ports writes this.
+    let ports = r#"[{"host":"::","dual":true,"host_port":8080,"container_port":80,"protocol":"tcp"}]"#;
+    std::fs::write(env.path("run/rbox/containers").join(&id).join("ports.json"), ports).unwrap();
+    let first = r#"{{(index (index .NetworkSettings.Ports "80/tcp") 0).HostPort}}"#;
+    assert_eq!(formatted(&env, "a", first), "8080");
+    assert_eq!(row(&env, "a", "{{.Ports}}"), "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp");
+    for (filter, names) in
+        [("publish=8080", "a"), ("publish=80", ""), ("expose=80/tcp", "a"), ("publish=8000-9000", "a")]
+    {
+        assert_eq!(filtered(&env, &[filter]), names, "{filter}");
+    }
+    rbox(&env, &["rm", "-f", "a"]).ok();
+}
+
+#[test]
+fn what_is_known_of_one_that_is_kept() {
+    let env = Env::new();
+    let bind = format!("{}:/in:ro", env.rootfs().display());
+    let options = ["--name=a", "-v", &bind, "--read-only", "--log-opt=max-size=1k", "--log-opt=max-file=2"];
+    let id = made(&env, "create", &options, &["exit", "3"]).ok().stdout.trim_end().to_owned();
+    for (template, shown) in [
+        ("{{.State.Status}} {{.State.StartedAt}}", "created 0001-01-01T00:00:00Z"),
+        ("{{json .HostConfig.LogConfig.Config}}", r#"{"max-file":"2","max-size":"1k"}"#),
+        ("{{.HostConfig.AutoRemove}} {{.HostConfig.ReadonlyRootfs}}", "false true"),
+        ("{{.Config.AttachStdout}} {{.HostsPath}}", "true "),
+        ("{{json .NetworkSettings.Ports}} {{.NetworkSettings.SandboxKey}}", "{} "),
+    ] {
+        assert_eq!(formatted(&env, "a", template), shown.trim_end(), "{template}");
+    }
+    assert_eq!(inspected(&env, "a")["Config"]["Hostname"].as_str(), Some(&id[..12]));
+    assert!(inspected(&env, "a").get("SizeRw").is_none());
+    assert_eq!(rbox(&env, &["inspect", "-s", "-f", "{{.SizeRw}} {{.SizeRootFs}}", "a"]).ok().stdout, "0 0\n");
+    rbox(&env, &["start", "a"]).ok();
+    rbox(&env, &["wait", "a"]).ok();
+    assert_eq!(
+        formatted(&env, "a", "{{.State.Status}} {{.State.ExitCode}} {{.Config.AttachStdout}}"),
+        "exited 3 false"
+    );
+    // A supervisor that checks its container writes this.
+    let health =
+        r#"{"Status":"unhealthy","FailingStreak":2,"Log":[{"Start":"x","End":"y","ExitCode":1,"Output":"bad"}]}"#;
+    std::fs::write(of_container(&env, &id, "health.json"), health).unwrap();
+    let template =
+        "{{.State.Health.Status}} {{.State.Health.FailingStreak}}{{range .State.Health.Log}} {{.Output}}{{end}}";
+    assert_eq!(formatted(&env, "a", template), "unhealthy 2 bad");
+    let options = of_container(&env, &id, "options.json");
+    std::fs::write(&options, "").unwrap();
+    let done = rbox(&env, &["container", "inspect", "-f", "{{.Name}}", "a"]);
+    assert_eq!(done.fails(125, &options.display().to_string()).stdout, "/a\n");
+    rbox(&env, &["rm", "-f", "a"]).ok();
 }
 
 #[test]

@@ -19,6 +19,9 @@ struct InspectArgs {
     /// Format output: json, or a Go template
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
+    /// Display total file sizes
+    #[arg(short, long)]
+    size: bool,
 }
 
 #[derive(Debug, Args)]
@@ -77,7 +80,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
             let args = InspectArgs::from_arg_matches_mut(&mut matches)?;
             let mut damaged = 0;
             let (values, status) = partly(&args.names, |name| {
-                let (value, failures) = inspect::inspect(&container::find(name)?);
+                let (value, failures) = inspect::inspect(&container::find(name)?, args.size);
                 damaged = damaged.max(failure::tell(&failures));
                 Ok(value)
             });

@@ -19,6 +19,9 @@ struct InspectArgs {
     /// Print in another form: json, or a template
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
+    /// Display total file sizes of containers
+    #[arg(short, long)]
+    size: bool,
     /// Look for one kind of thing only: container, image, volume, network
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
@@ -42,7 +45,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let (values, status) = partly(&args.names, |name| {
         if wants("container") {
             if let Some(found) = container::find_if_there(name)? {
-                let (value, failures) = inspect::inspect(&found);
+                let (value, failures) = inspect::inspect(&found, args.size);
                 damaged = damaged.max(failure::tell(&failures));
                 return Ok(value);
             }
