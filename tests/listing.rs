@@ -242,6 +242,38 @@ fn what_is_known_of_one_that_is_kept() {
 }
 
 #[test]
+fn prune_takes_what_has_ended() {
+    let env = Env::new();
+    let id = |name: &str, command: &[&str]| {
+        let mut words = env.rbox();
+        words.args(["run", "-d", "--network=none", "--name", name, "--rootfs"]);
+        let done: Done =
+            words.arg(format!("{}:O", env.rootfs().display())).arg("/guest").args(command).output().unwrap().into();
+        rbox(&env, &["wait", name]).ok();
+        done.ok().stdout.trim_end().to_owned()
+    };
+    let stuck = id("stuck", &["exit", "0"]);
+    let large = id("large", &["write", "/tmp/file", &"x".repeat(100_000)]);
+    background(&env, &["--name=runs", "-i"], &["cat"]);
+    let labelled = made(&env, "create", &["--label=keep"], &["cat"]).ok().stdout.trim_end().to_owned();
+    // It cannot be moved away.
+    let dir = of_container(&env, &stuck, "");
+    env::set_mode(&dir, 0o500);
+    let done = rbox(&env, &["container", "prune", "-f", "--filter", "label!=keep"]).fails(125, "container stuck: ");
+    let (list, size) = done.stdout.split_once("\n\n").unwrap();
+    assert_eq!(list, format!("Deleted Containers:\n{large}"));
+    let size = size.strip_prefix("Total reclaimed space: ").unwrap().strip_suffix("kB\n").unwrap();
+    // The text is in the file, and was an argument, which is written down four times.
+    assert!((500.0..600.0).contains(&size.parse::<f64>().unwrap()), "{size}");
+    env::set_mode(&dir, 0o700);
+    let done = rbox(&env, &["container", "prune", "-f"]).ok().stdout;
+    assert!(done.contains(&stuck) && done.contains(&labelled), "{done}");
+    assert_eq!(rbox(&env, &["container", "prune", "-f"]).ok().stdout, "Total reclaimed space: 0B\n");
+    assert_eq!(all(&env).ok().stdout, "runs running\n");
+    rbox(&env, &["rm", "-f", "runs"]).ok();
+}
+
+#[test]
 fn damaged_files_hide_nothing() {
     let env = Env::new();
     let ended = background(&env, &["--name", "ended"], &["exit", "3"]);

@@ -4,9 +4,9 @@ use super::confirm::confirm;
 use super::each::partly;
 use super::filter::Filters;
 use super::{
-    commit, diff, export, failure, format, grammar, group, logs, output, port, ps, rm, run, start, stop, verb,
+    commit, diff, export, failure, format, grammar, group, human, logs, output, port, ps, rm, run, start, stop, verb,
 };
-use crate::engine::{container, inspect, remove};
+use crate::engine::{container, inspect, prune};
 use crate::time::Time;
 use anyhow::Result;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -87,23 +87,27 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
             output::print(&format::objects(&values, args.format.as_deref())?)?;
             Ok(status.max(damaged))
         }
-        "prune" => prune(&PruneArgs::from_arg_matches_mut(&mut matches)?),
+        "prune" => prune_all(&PruneArgs::from_arg_matches_mut(&mut matches)?),
         verb => super::call(verb, matches),
     }
 }
 
-fn prune(args: &PruneArgs) -> Result<u8> {
+fn prune_all(args: &PruneArgs) -> Result<u8> {
     let filters = Filters::parse(&args.filter, &["until", "label!"])?;
     if !args.force && !confirm("This will remove all stopped containers.")? {
         return Ok(0);
     }
     let until = filters.until(Time::now())?;
-    let removed = remove::prune(|found| {
+    let pruned = prune::prune(|found| {
         let labels = &found.container.config["Labels"];
         until.is_none_or(|until| found.container.created < until) && filters.labels(|key| labels[key].as_str())
     })?;
-    if removed.is_empty() {
-        return output::print("");
+    let status = failure::tell(&pruned.failures);
+    let mut text = String::new();
+    if !pruned.ids.is_empty() {
+        text += &format!("Deleted Containers:\n{}\n\n", pruned.ids.join("\n"));
     }
-    output::print(&format!("Deleted Containers:\n{}\n\n", removed.join("\n")))
+    text += &format!("Total reclaimed space: {}\n", human::size_with_digits(pruned.bytes, 4));
+    output::print(&text)?;
+    Ok(status)
 }

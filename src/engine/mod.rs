@@ -21,6 +21,7 @@ pub mod network;
 pub mod networks;
 pub mod overlay;
 pub mod port;
+pub mod prune;
 pub mod push;
 pub mod record;
 pub mod remove;
