@@ -4,7 +4,8 @@ use super::confirm::confirm;
 use super::each::partly;
 use super::filter::Filters;
 use super::{
-    commit, diff, export, failure, format, grammar, group, human, logs, output, port, ps, rm, run, start, stop, verb,
+    commit, diff, export, failure, format, grammar, group, human, logs, output, port, ps, rm, run, start, stop, top,
+    verb,
 };
 use crate::engine::{container, inspect, prune};
 use crate::time::Time;
@@ -64,6 +65,7 @@ pub fn options(command: Command) -> Command {
         .subcommand(verb("run", "Create and run a new container", run::options))
         .subcommand(verb("start", "Start containers", start::options))
         .subcommand(verb("stop", "Stop containers that run", stop::options))
+        .subcommand(verb("top", "Show the processes of a container", top::options))
         .subcommand(verb("wait", "Wait for the end of containers, then print their statuses", stop::wait_options))
 }
 

@@ -35,6 +35,7 @@ pub mod search;
 pub mod start;
 pub mod stop;
 pub mod system;
+pub mod top;
 pub mod unshare;
 pub mod usage;
 pub mod volume;
@@ -119,6 +120,7 @@ fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
         "ps" => ps::main(matches),
         "exec" => exec::main(matches),
         "logs" => logs::main(matches),
+        "top" => top::main(matches),
         "rename" => start::rename(matches),
         "container" => containers::main(matches),
         "pull" => pull::main(matches),
@@ -172,6 +174,7 @@ pub fn command() -> Command {
         .subcommand(verb("exec", "Run a program in a container that runs", exec::options))
         .subcommand(verb("ps", "List containers", ps::options))
         .subcommand(verb("logs", "Show what a container has said", logs::options))
+        .subcommand(verb("top", "Show the processes of a container", top::options))
         .subcommand(verb("rename", "Give a container another name", start::rename_options))
         .subcommand(verb("container", "Manage containers", containers::options))
         .subcommand(verb("pull", "Download an image from a registry", pull::options))

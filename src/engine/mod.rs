@@ -34,6 +34,7 @@ pub mod skeleton;
 pub mod state;
 pub mod stop;
 pub mod system;
+pub mod top;
 pub mod unshare;
 pub mod volumes;
 pub mod wait;

@@ -74,6 +74,13 @@ pub fn labelled(
     Ok(table::align(&(text + &body)))
 }
 
+/// A table of texts. `least`: how wide its columns are at least, blanks included.
+pub fn table(titles: &[String], rows: &[Vec<String>], least: usize) -> String {
+    let line = |cells: &[String]| cells.iter().map(|text| cell(text)).collect::<Vec<_>>().join("\t") + "\n";
+    let lines: String = std::iter::once(line(titles)).chain(rows.iter().map(|row| line(row))).collect();
+    table::align_at_least(&lines, least)
+}
+
 /// The text of `inspect`. `format`: none is a JSON array indented by four blanks, as docker's; `json` is the same on one
 /// line; else a template, executed once for each value with a line for each.
 ///

@@ -13,6 +13,11 @@ const BETWEEN: usize = 3;
 
 /// Aligns lines of cells. Control characters are written as escapes: what an image says must not reach the terminal.
 pub fn align(text: &str) -> String {
+    align_at_least(text, LEAST)
+}
+
+/// The same with columns of another smallest width.
+pub fn align_at_least(text: &str, least: usize) -> String {
     let text = escape(text, &['\t', '\n']);
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     let mut widths: Vec<Vec<usize>> = lines.iter().map(|line| Vec::with_capacity(line.len())).collect();
@@ -23,7 +28,7 @@ pub fn align(text: &str) -> String {
         while first < lines.len() {
             let block = lines[first..].iter().take_while(|line| ended(line)).count();
             let cells = lines[first..first + block].iter().map(|line| line[column].width() + BETWEEN);
-            let width = cells.max().unwrap_or_default().max(LEAST);
+            let width = cells.max().unwrap_or_default().max(least);
             widths[first..first + block].iter_mut().for_each(|line| line.push(width));
             first += block.max(1);
         }
