@@ -99,15 +99,12 @@ mod tests {
             ("80/tcp 81/tcp 82/tcp 90/tcp", "80-82/tcp, 90/tcp"),
             ("0.0.0.0:8080>80/tcp [::]:8080>80/tcp", "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp"),
             ("0.0.0.0:80>80/tcp 0.0.0.0:81>81/tcp", "0.0.0.0:80-81->80-81/tcp"),
-            ("0.0.0.0:80>80/tcp [::]:80>80/tcp 81/tcp", "81/tcp, 0.0.0.0:80->80/tcp, [::]:80->80/tcp"),
-            ("127.0.0.1:53>53/udp 53/tcp 127.0.0.1:9>8/tcp", "127.0.0.1:53->53/udp, 53/tcp, 127.0.0.1:9->8/tcp"),
+            ("0.0.0.0:80>80/tcp [::]:80>80/tcp 81/tcp", "0.0.0.0:80->80/tcp, [::]:80->80/tcp, 81/tcp"),
+            ("127.0.0.1:53>53/udp 53/tcp 127.0.0.1:9>8/tcp", "53/tcp, 127.0.0.1:53->53/udp, 127.0.0.1:9->8/tcp"),
         ] {
             let mut ports: Vec<Port> = ports.split_whitespace().map(port).collect();
             ports.sort();
-            let mut got: Vec<String> = shown(&ports).split(", ").map(str::to_owned).collect();
-            let mut expected: Vec<&str> = text.split(", ").collect();
-            (got.sort(), expected.sort());
-            assert_eq!(got, expected);
+            assert_eq!(shown(&ports), text);
         }
     }
 }
