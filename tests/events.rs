@@ -35,14 +35,14 @@ fn a_life() {
     assert_eq!(past(&env, "{{.Actor.Attributes.exitCode}}", &["event=die"]), ["3"]);
     assert_eq!(past(&env, "{{.Action}}", &["label=what=that"]), Vec::<String>::new());
     assert_eq!(past(&env, "{{.Action}}", &["label=what=this"]).len(), 4);
-    run(&env, &["-d", "-i", "--name=a"], &["cat"]).ok();
-    rbox(&env, &["exec", "a", "/guest", "exit", "5"]);
-    rbox(&env, &["rename", "a", "c"]).ok();
-    rbox(&env, &["stop", "c"]).ok();
-    rbox(&env, &["start", "c"]).ok();
-    rbox(&env, &["kill", "c"]).ok();
-    rbox(&env, &["rm", "c"]).ok();
-    let all = past(&env, "{{.Action}}", &["container=c", "container=a"]);
+    run(&env, &["-d", "-i", "--name=first"], &["cat"]).ok();
+    rbox(&env, &["exec", "first", "/guest", "exit", "5"]);
+    rbox(&env, &["rename", "first", "other"]).ok();
+    rbox(&env, &["stop", "other"]).ok();
+    rbox(&env, &["start", "other"]).ok();
+    rbox(&env, &["kill", "other"]).ok();
+    rbox(&env, &["rm", "other"]).ok();
+    let all = past(&env, "{{.Action}}", &["container=other", "container=first"]);
     let expected = [
         "create",
         "start",

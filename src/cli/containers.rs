@@ -3,8 +3,11 @@
 use super::confirm::confirm;
 use super::each::partly;
 use super::filter::Filters;
-use super::{attach, commit, diff, export, format, grammar, group, logs, output, port, ps, rm, run, start, stop, verb};
-use crate::engine::{container, inspect, remove};
+use super::{
+    attach, commit, diff, export, failure, format, grammar, group, human, logs, output, port, ps, rm, run, start, stop,
+    top, verb,
+};
+use crate::engine::{container, inspect, prune};
 use crate::time::Time;
 use anyhow::Result;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -17,6 +20,9 @@ struct InspectArgs {
     /// Format output: json, or a Go template
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
+    /// Display total file sizes
+    #[arg(short, long)]
+    size: bool,
 }
 
 #[derive(Debug, Args)]
@@ -60,6 +66,7 @@ pub fn options(command: Command) -> Command {
         .subcommand(verb("run", "Create and run a new container", run::options))
         .subcommand(verb("start", "Start containers", start::options))
         .subcommand(verb("stop", "Stop containers that run", stop::options))
+        .subcommand(verb("top", "Show the processes of a container", top::options))
         .subcommand(verb("wait", "Wait for the end of containers, then print their statuses", stop::wait_options))
 }
 
@@ -74,27 +81,36 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         }
         "inspect" => {
             let args = InspectArgs::from_arg_matches_mut(&mut matches)?;
-            let (values, status) = partly(&args.names, |name| inspect::inspect(&container::find(name)?));
+            let mut damaged = 0;
+            let (values, status) = partly(&args.names, |name| {
+                let (value, failures) = inspect::inspect(&container::find(name)?, args.size);
+                damaged = damaged.max(failure::tell(&failures));
+                Ok(value)
+            });
             output::print(&format::objects(&values, args.format.as_deref())?)?;
-            Ok(status)
+            Ok(status.max(damaged))
         }
-        "prune" => prune(&PruneArgs::from_arg_matches_mut(&mut matches)?),
+        "prune" => prune_all(&PruneArgs::from_arg_matches_mut(&mut matches)?),
         verb => super::call(verb, matches),
     }
 }
 
-fn prune(args: &PruneArgs) -> Result<u8> {
+fn prune_all(args: &PruneArgs) -> Result<u8> {
     let filters = Filters::parse(&args.filter, &["until", "label!"])?;
     if !args.force && !confirm("This will remove all stopped containers.")? {
         return Ok(0);
     }
     let until = filters.until(Time::now())?;
-    let removed = remove::prune(|found| {
+    let pruned = prune::prune(|found| {
         let labels = &found.container.config["Labels"];
         until.is_none_or(|until| found.container.created < until) && filters.labels(|key| labels[key].as_str())
     })?;
-    if removed.is_empty() {
-        return output::print("");
+    let status = failure::tell(&pruned.failures);
+    let mut text = String::new();
+    if !pruned.ids.is_empty() {
+        text += &format!("Deleted Containers:\n{}\n\n", pruned.ids.join("\n"));
     }
-    output::print(&format!("Deleted Containers:\n{}\n\n", removed.join("\n")))
+    text += &format!("Total reclaimed space: {}\n", human::size_with_digits(pruned.bytes, 4));
+    output::print(&text)?;
+    Ok(status)
 }

@@ -2,6 +2,7 @@
 
 use crate::time::{Civil, Time, parse_span};
 use anyhow::{Context, Result, anyhow};
+use unicode_width::UnicodeWidthChar;
 
 /// A size in decimal units with three digits, as lists show it: `0B`, `1.5kB`, `184MB`.
 pub fn size(bytes: u64) -> String {
@@ -29,6 +30,25 @@ pub fn size_with_digits(bytes: u64, digits: usize) -> String {
 fn round(number: f64, digits: usize) -> f64 {
     let before_the_point = [1.0, 10.0, 100.0].iter().filter(|power| number >= **power).count().max(1);
     format!("{number:.*}", digits.saturating_sub(before_the_point)).parse().unwrap_or(number)
+}
+
+/// At most so many places of a terminal wide; what is cut ends in `…` (docker/cli, formatter, `Ellipsis`).
+pub fn cut(text: &str, places: usize) -> String {
+    // What has no width of its own counts as one, too: control characters are escaped later.
+    let width = |c: char| c.width().unwrap_or(1).max(1);
+    if text.chars().map(width).sum::<usize>() <= places {
+        return text.to_owned();
+    }
+    let mut cut = String::new();
+    let mut taken = 0;
+    for c in text.chars() {
+        taken += width(c);
+        if taken >= places {
+            break;
+        }
+        cut.push(c);
+    }
+    cut + "…"
 }
 
 /// A span of time in words (docker/go-units, duration.go): `Less than a second`, `About an hour`, `2 days`.
@@ -111,6 +131,21 @@ mod tests {
         for (bytes, three, four) in table {
             assert_eq!(size(bytes), three, "{bytes}");
             assert_eq!(size_with_digits(bytes, 4), four, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut() {
+        for (text, shown) in [
+            ("", ""),
+            ("12345", "12345"),
+            ("123456", "1234…"),
+            ("日本語", "日本…"),
+            ("日本", "日本"),
+            ("a日本語", "a日…"),
+            ("\u{1b}[31mred", "\u{1b}[31…"),
+        ] {
+            assert_eq!(cut(text, 5), shown, "{text:?}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! `rbox inspect`.
 
 use super::each::partly;
-use super::{format, grammar, output};
+use super::{failure, format, grammar, output};
 use crate::engine::{container, images, inspect, networks, volumes};
 use crate::error::Advise;
 use crate::image::find;
@@ -19,6 +19,9 @@ struct InspectArgs {
     /// Print in another form: json, or a template
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
+    /// Display total file sizes of containers
+    #[arg(short, long)]
+    size: bool,
     /// Look for one kind of thing only: container, image, volume, network
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
@@ -38,10 +41,13 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         bail!("--type {other}: container, image, volume or network is wanted");
     }
     let wants = |kind: &str| matches!(wanted, None | Some("all")) || wanted == Some(kind);
+    let mut damaged = 0;
     let (values, status) = partly(&args.names, |name| {
         if wants("container") {
             if let Some(found) = container::find_if_there(name)? {
-                return inspect::inspect(&found);
+                let (value, failures) = inspect::inspect(&found, args.size);
+                damaged = damaged.max(failure::tell(&failures));
+                return Ok(value);
             }
         }
         // What can be no name of an image may be one of a volume.
@@ -64,7 +70,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
             .hint(|| "`rbox images`, `rbox volume ls` and `rbox network ls` list what is here".to_owned())
     });
     output::print(&format::objects(&values, args.format.as_deref())?)?;
-    Ok(status)
+    Ok(status.max(damaged))
 }
 
 fn image(name: &str) -> Result<Option<Value>> {

@@ -1,5 +1,6 @@
 //! `rbox logs`.
 
+use super::each::partly;
 use super::{grammar, human, output};
 use crate::engine::log::Stream;
 use crate::engine::logs::{self, Sink, Wanted};
@@ -12,17 +13,20 @@ use std::io::Write;
 
 #[derive(Debug, Args)]
 struct LogsArgs {
-    /// Name or id of a container
+    /// Names or ids of containers
     #[arg(value_name = "CONTAINER")]
-    container: Option<String>,
+    containers: Vec<String>,
     /// Follow log output
     #[arg(short, long)]
     follow: bool,
     /// The container that was created last
     #[arg(short, long)]
     latest: bool,
+    /// Print the name of the container before each line; of several without it the id
+    #[arg(long)]
+    names: bool,
     /// Show logs since a time, or for a span until now: 2006-01-02T15:04:05Z, 42m
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     since: Option<String>,
     /// Number of lines to show from the end of the logs, or all
     #[arg(short = 'n', long, value_name = "COUNT", allow_hyphen_values = true)]
@@ -31,27 +35,28 @@ struct LogsArgs {
     #[arg(short, long)]
     timestamps: bool,
     /// Show logs before a time, or up to a span before now
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     until: Option<String>,
 }
 
 /// The grammar.
 pub fn options(command: Command) -> Command {
-    grammar::<LogsArgs>(command, "rbox logs [OPTIONS] CONTAINER")
+    grammar::<LogsArgs>(command, "rbox logs [OPTIONS] CONTAINER...")
 }
 
-/// Prints what a container has said, to the streams that it has said it to.
+/// Prints what containers have said, to the streams that they have said it to.
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = LogsArgs::from_arg_matches_mut(&mut matches)?;
-    let found = match (args.container, args.latest) {
-        (Some(name), false) => container::find(&name)?,
-        (None, true) => {
+    let mut containers = args.containers;
+    match (args.latest, containers.is_empty()) {
+        (true, true) => {
             let (all, _) = list::list()?;
-            all.into_iter().next().context("--latest: there is no container")?.found
+            containers.push(all.into_iter().next().context("--latest: there is no container")?.found.container.id);
         }
-        (Some(_), true) => bail!("--latest: excludes a name"),
-        (None, false) => bail!("no container is named"),
-    };
+        (true, false) => bail!("--latest: excludes a name"),
+        (false, true) => bail!("no container is named"),
+        (false, false) => {}
+    }
     let now = Time::now();
     let moment = |option: &str, text: &Option<String>| {
         text.as_deref().map(|text| human::moment(text, now).with_context(|| format!("{option} {text}"))).transpose()
@@ -70,8 +75,21 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         until: moment("--until", &args.until)?,
         tail,
     };
-    let mut printer = Printer { timestamps: args.timestamps, last: Stream::Out, ready: Vec::new() };
-    let lost = match logs::logs(&found, &wanted, &mut printer) {
+    let several = containers.len() > 1;
+    let mut marks = Vec::new();
+    let (mut sources, status) = partly(&containers, |name| {
+        let found = container::find(name)?;
+        let mark = match (args.names, several) {
+            (true, _) => format!("{} ", found.shown()),
+            (false, true) => format!("{} ", found.container.id.get(..12).unwrap_or_default()),
+            (false, false) => String::new(),
+        };
+        let source = logs::open(found, wanted.tail)?;
+        marks.push(mark);
+        Ok(source)
+    });
+    let mut printer = Printer { timestamps: args.timestamps, marks, last: Stream::Out, ready: Vec::new() };
+    let lost = match logs::logs(&mut sources, &wanted, &mut printer) {
         Ok(lost) => lost,
         failed => return output::transferred(failed.map(drop)),
     };
@@ -79,12 +97,14 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         let message = "logs: some of it was removed before it could be read".to_owned();
         output::error(&Failure { message, ..Failure::default() }.render());
     }
-    Ok(0)
+    Ok(status)
 }
 
 /// To the streams that the container has written to, in its order.
 struct Printer {
     timestamps: bool,
+    /// What stands before the lines of each.
+    marks: Vec<String>,
     last: Stream,
     ready: Vec<u8>,
 }
@@ -93,11 +113,12 @@ struct Printer {
 const CHUNK: usize = 64 * 1024;
 
 impl Sink for Printer {
-    fn entry(&mut self, time: &str, stream: Stream, text: &[u8]) -> Result<()> {
+    fn entry(&mut self, which: usize, time: &str, stream: Stream, text: &[u8]) -> Result<()> {
         if stream != self.last || self.ready.len() >= CHUNK {
             self.pause()?;
             self.last = stream;
         }
+        self.ready.extend(self.marks.get(which).map(String::as_bytes).unwrap_or_default());
         if self.timestamps {
             self.ready.extend(time.as_bytes());
             self.ready.push(b' ');

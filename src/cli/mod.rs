@@ -39,6 +39,7 @@ pub mod selection;
 pub mod start;
 pub mod stop;
 pub mod system;
+pub mod top;
 pub mod unshare;
 pub mod usage;
 pub mod volume;
@@ -160,6 +161,7 @@ const VERBS: &[Verb] = &[
     Verb::new("events", "Show what happens to containers, images, volumes and networks", events::options, events::main),
     Verb::new("healthcheck", "Check whether a container is healthy", healthcheck::options, healthcheck::main),
     Verb::new("logs", "Show what a container has said", logs::options, logs::main),
+    Verb::new("top", "Show the processes of a container", top::options, top::main),
     Verb::new("rename", "Give a container another name", start::rename_options, start::rename),
     Verb::new("container", "Manage containers", containers::options, containers::main),
     Verb::new("pull", "Download an image from a registry", pull::options, pull::main),

@@ -1,23 +1,32 @@
 //! `rbox ps`.
 
-use super::filter::Filters;
+mod ports;
+mod row;
+mod wanted;
+
 use super::format::{self, Column};
-use super::{failure, grammar, human, output, port};
-use crate::engine::health;
+use super::{failure, grammar, output};
+use crate::engine::inspect::networks::Networks;
+use crate::engine::inspect::{asked, mounts, platform, size};
 use crate::engine::list::{self, Listed};
 use crate::engine::state::Status;
+use crate::engine::{container::Found, damage};
+use crate::error::Failure;
 use crate::time::Time;
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
+use row::Inside;
 use serde_json::{Value, json};
+use wanted::Wanted;
 
 #[derive(Debug, Args)]
 struct PsArgs {
     /// Show all containers, not just those that run
     #[arg(short, long)]
     all: bool,
-    /// Provide filter values: ancestor=IMAGE, before=CONTAINER, exited=STATUS, id=TEXT, label=KEY[=VALUE], name=TEXT,
-    /// since=CONTAINER, status=STATUS
+    /// Provide filter values: ancestor=IMAGE, before=CONTAINER, exited=STATUS, expose=PORT[/PROTOCOL], health=STATUS,
+    /// id=TEXT, is-task=BOOL, label=KEY[=VALUE], name=PATTERN, network=NETWORK, publish=PORT[/PROTOCOL], since=CONTAINER,
+    /// status=STATUS, until=TIME, volume=VOLUME
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<String>,
     /// Format output: table, json, or a Go template
@@ -38,6 +47,9 @@ struct PsArgs {
     /// Only display ids
     #[arg(short, long)]
     quiet: bool,
+    /// Display total file sizes
+    #[arg(short, long)]
+    size: bool,
 }
 
 /// The grammar.
@@ -45,7 +57,7 @@ pub fn options(command: Command) -> Command {
     grammar::<PsArgs>(command, "rbox ps [OPTIONS]")
 }
 
-const COLUMNS: [Column; 15] = [
+const COLUMNS: [Column; 16] = [
     Column { heading: "CONTAINER ID", field: "ID", shown: true },
     Column { heading: "IMAGE", field: "Image", shown: true },
     Column { heading: "COMMAND", field: "Command", shown: true },
@@ -53,10 +65,11 @@ const COLUMNS: [Column; 15] = [
     Column { heading: "STATUS", field: "Status", shown: true },
     Column { heading: "PORTS", field: "Ports", shown: true },
     Column { heading: "NAMES", field: "Names", shown: true },
+    Column { heading: "SIZE", field: "Size", shown: false },
     Column { heading: "CREATED AT", field: "CreatedAt", shown: false },
+    Column { heading: "HEALTH STATUS", field: "HealthStatus", shown: false },
     Column { heading: "STATE", field: "State", shown: false },
     Column { heading: "LABELS", field: "Labels", shown: false },
-    Column { heading: "SIZE", field: "Size", shown: false },
     Column { heading: "MOUNTS", field: "Mounts", shown: false },
     Column { heading: "NETWORKS", field: "Networks", shown: false },
     Column { heading: "LOCAL VOLUMES", field: "LocalVolumes", shown: false },
@@ -66,130 +79,109 @@ const COLUMNS: [Column; 15] = [
 /// Prints the list. What cannot be read is told, and the others are shown all the same.
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = PsArgs::from_arg_matches_mut(&mut matches)?;
-    let keys = ["ancestor", "before", "exited", "id", "label!", "name", "since", "status"];
-    let filters = Filters::parse(&args.filter, &keys)?;
-    let statuses = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
-    for status in filters.values("status") {
-        if !statuses.contains(&status) {
-            bail!("--filter status={status}: not one of {}", statuses.join(", "));
-        }
-    }
-    let (all, damaged) = list::list()?;
-    let times = |key: &str| -> Result<Vec<Time>> { filters.values(key).map(|name| time_of(&all, name, key)).collect() };
-    let (before, since) = (times("before")?, times("since")?);
+    let (all, mut failures) = list::list()?;
+    let wanted = Wanted::read(&args.filter, &all)?;
     let count = match (args.latest, args.last) {
         (true, _) => Some(1),
         (false, Some(count)) if count > 0 => usize::try_from(count).ok(),
         _ => None,
     };
-    let every = args.all || count.is_some() || filters.has("status") || filters.has("exited");
-    let wanted = |listed: &&Listed| {
-        let container = &listed.found.container;
-        let label = |key: &str| container.config["Labels"][key].as_str();
-        let image = container.image.as_ref();
-        (every || matches!(listed.state.status, Status::Running | Status::Restarting))
-            && filters.matches("id", |text| container.id.starts_with(text))
-            && filters.matches("name", |text| container.name.as_deref().is_some_and(|name| name.contains(text)))
-            && filters.matches("status", |text| listed.state.status.to_string() == text)
-            && filters.matches("exited", |text| {
-                listed.state.status == Status::Exited && text.parse() == Ok(listed.state.exit_code())
-            })
-            && filters.matches("ancestor", |text| {
-                image.is_some_and(|image| {
-                    image.name == text
-                        || image.id.hex().starts_with(text)
-                        || image.name.starts_with(&format!("{text}:"))
-                })
-            })
-            && filters.labels(label)
-            && before.iter().all(|time| container.created < *time)
-            && since.iter().all(|time| container.created > *time)
+    let every = args.all || count.is_some() || wanted.is_of_any_state();
+    let shown = |field: &str| !args.quiet && shows(args.format.as_deref(), field);
+    let looks = Looks {
+        inside: wanted.looks_inside() || ["Mounts", "LocalVolumes", "Networks"].into_iter().any(shown),
+        platform: shown("Platform"),
+        // Counting takes long: as in docker it must be asked for by its name.
+        size: !args.quiet && (args.size || names(args.format.as_deref(), "Size")),
+        // Of a template the text is wanted, of JSON the object.
+        platform_as_text: !matches!(args.format.as_deref().map(str::trim), Some("json" | "jsonl")),
     };
-    let found: Vec<&Listed> = all.iter().filter(wanted).take(count.unwrap_or(usize::MAX)).collect();
-    let mut status = 0;
-    for (dir, failure) in damaged {
-        let error = anyhow::Error::from(failure).context(format!("container {}", dir.display()));
-        output::error(&failure::told(error).render());
-        status = crate::error::FAILED;
+    let networks = if looks.inside { Networks::read()? } else { Networks::default() };
+    let mut found: Vec<(&Listed, Inside)> = Vec::new();
+    for listed in all.iter().filter(|listed| {
+        (every || matches!(listed.state.status, Status::Running | Status::Restarting)) && wanted.admits(listed)
+    }) {
+        if count.is_some_and(|count| found.len() == count) {
+            break;
+        }
+        let inside = look(listed, &looks, &networks, &mut failures);
+        if wanted.admits_inside(&inside.mounts, &inside.networks) {
+            found.push((listed, inside));
+        }
     }
-    let id = |listed: &Listed| {
-        let id = listed.found.container.id.as_str();
-        if args.no_trunc { id.to_owned() } else { id[..12.min(id.len())].to_owned() }
-    };
-    if args.quiet && args.format.is_none() {
-        output::print(&found.iter().map(|listed| format!("{}\n", id(listed))).collect::<String>())?;
+    let status = failure::tell(&failures);
+    if args.quiet {
+        let id = |(listed, _): &(&Listed, Inside)| row::id(&listed.found.container, args.no_trunc) + "\n";
+        output::print(&found.iter().map(id).collect::<String>())?;
         return Ok(status);
     }
     let now = Time::now();
-    let rows: Vec<Value> = found.iter().map(|listed| row(listed, id(listed), args.no_trunc, now)).collect();
-    output::print(&format::list(&rows, &COLUMNS, args.format.as_deref(), !args.noheading)?)?;
+    let rows: Vec<Value> = found.iter().map(|(listed, inside)| row::row(listed, inside, args.no_trunc, now)).collect();
+    let labels: Vec<&Value> = found.iter().map(|(listed, _)| &listed.found.container.config["Labels"]).collect();
+    let mut columns = COLUMNS;
+    columns.iter_mut().filter(|column| column.field == "Size").for_each(|column| column.shown = args.size);
+    output::print(&format::labelled(&rows, &labels, &columns, args.format.as_deref(), !args.noheading)?)?;
     Ok(status)
 }
 
-fn time_of(all: &[Listed], name: &str, key: &str) -> Result<Time> {
-    let is_it = |listed: &&Listed| {
-        listed.found.container.name.as_deref() == Some(name) || listed.found.container.id.starts_with(name)
-    };
-    let found = all.iter().find(is_it).with_context(|| format!("--filter {key}={name}: no such container"))?;
-    Ok(found.found.container.created)
+/// What is to be found out beside what a list knows.
+struct Looks {
+    inside: bool,
+    platform: bool,
+    platform_as_text: bool,
+    size: bool,
 }
 
-fn row(listed: &Listed, id: String, whole: bool, now: Time) -> Value {
-    let container = &listed.found.container;
-    let labels = container.config["Labels"].as_object();
-    let labels: Vec<String> = labels
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-        .collect();
-    json!({
-        "Command": command(&container.args.join(" "), whole),
-        "CreatedAt": human::created_at(container.created),
-        "ID": id,
-        "Image": container.image.as_ref().map(|image| image.name.clone()).unwrap_or_default(),
-        "Labels": labels.join(","),
-        "LocalVolumes": "0",
-        "Mounts": "",
-        "Names": container.name.clone().unwrap_or_default(),
-        "Networks": "",
-        "Platform": Value::Null,
-        "Ports": listed.ports.iter().map(port::shown).collect::<Vec<_>>().join(", "),
-        "RunningFor": human::ago(container.created, now),
-        "Size": "0B",
-        "State": listed.state.status.to_string(),
-        "Status": status(listed, now),
-    })
+fn look(listed: &Listed, looks: &Looks, networks: &Networks, failures: &mut Vec<Failure>) -> Inside {
+    let found: &Found = &listed.found;
+    let mut inside = Inside::default();
+    if looks.inside {
+        let runs = listed.state.status == Status::Running;
+        let look = |options| (mounts::of(&options), networks.of(found, &options.network, runs));
+        (inside.mounts, inside.networks) = damage::part(found, asked::of(found).map(look), failures);
+    }
+    if looks.platform {
+        let platform = damage::part(found, platform::of(found), failures);
+        inside.platform = platform.map(|platform| match looks.platform_as_text {
+            true => json!(platform.to_string()),
+            false => json!(platform),
+        });
+    }
+    if looks.size {
+        inside.size = damage::part(found, size::of(found), failures);
+    }
+    inside
 }
 
-/// docker's: in quotation marks, of at most 20 characters.
-fn command(text: &str, whole: bool) -> String {
-    let cut: String = if whole || text.chars().count() <= 20 {
-        text.to_owned()
-    } else {
-        text.chars().take(19).chain(['…']).collect()
-    };
-    format!("{cut:?}")
+/// True if a format names a field.
+fn names(format: Option<&str>, field: &str) -> bool {
+    format.is_some_and(|format| format.to_lowercase().contains(&format!(".{}", field.to_lowercase())))
 }
 
-/// docker's: `Up 5 minutes`, `Exited (0) 3 seconds ago`.
-fn status(listed: &Listed, now: Time) -> String {
-    let state = &listed.state;
-    match state.status {
-        Status::Created => "Created".to_owned(),
-        Status::Running => match &state.run {
-            Some(run) => {
-                let health = health::of(&listed.found.dir).map(|health| match health.status {
-                    health::Status::Starting => " (health: starting)".to_owned(),
-                    known => format!(" ({known})"),
-                });
-                format!("Up {}{}", human::span(now.since(run.started)), health.unwrap_or_default())
-            }
-            None => "Up".to_owned(),
-        },
-        Status::Exited | Status::Restarting => {
-            let word = if state.status == Status::Exited { "Exited" } else { "Restarting" };
-            let when = state.exit.as_ref().map(|exit| format!(" {}", human::ago(exit.finished, now)));
-            format!("{word} ({}){}", state.exit_code(), when.unwrap_or_default())
+/// True if a format may show a field: it names it, or has the row as a whole.
+fn shows(format: Option<&str>, field: &str) -> bool {
+    let Some(text) = format.map(str::trim) else { return false };
+    let mut rest = text.split('.').skip(1);
+    let has_whole = rest.any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'));
+    matches!(text, "json" | "jsonl") || has_whole || names(format, field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_format_shows() {
+        for (format, mounts) in [
+            (None, false),
+            (Some("table"), false),
+            (Some("json"), true),
+            (Some("{{.ID}}: {{.Names}}"), false),
+            (Some("table {{.ID}}\\t{{.mounts}}"), true),
+            (Some("{{json .}}"), true),
+            (Some("{{range $k, $v := .}}{{$k}}{{end}}"), true),
+        ] {
+            assert_eq!(shows(format, "Mounts"), mounts, "{format:?}");
         }
     }
 }

@@ -161,7 +161,9 @@ fn list(args: &ListArgs) -> Result<u8> {
         return output::print(&found.iter().map(|volume| format!("{}\n", volume.name)).collect::<String>());
     }
     let rows: Vec<Value> = found.iter().map(row).collect();
-    output::print(&format::list(&rows, &COLUMNS, args.format.as_deref(), !args.noheading)?)
+    let labels: Vec<Value> = found.iter().map(|volume| json!(volume.about.labels)).collect();
+    let labels: Vec<&Value> = labels.iter().collect();
+    output::print(&format::labelled(&rows, &labels, &COLUMNS, args.format.as_deref(), !args.noheading)?)
 }
 
 /// docker says N/A of what only `system df` finds out and of clusters.

@@ -3,7 +3,7 @@
 //! Containers that are kept are in `DATA/containers/ID/`, those of `--rm` in `DATA/scratch/ID/`; both are locked while
 //! somebody is responsible for them. What changes over a container's life is in files of its own: `exit.json`.
 
-use super::{names, record, remove, scratch};
+use super::{damage, names, record, remove, scratch};
 use crate::error::{Advise, Failure};
 use crate::paths;
 use crate::spec::restart::Restart;
@@ -13,6 +13,7 @@ use crate::time::Time;
 use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// What is written down.
@@ -94,6 +95,12 @@ impl Found {
         }
     }
 
+    /// True for one of `--rm`, which ends with its run.
+    pub fn ends_with_run(&self) -> bool {
+        let is_in = |place: &Path| self.dir.parent() == Some(place);
+        !places().is_ok_and(|[kept, _]| is_in(&kept))
+    }
+
     /// Its name, else the beginning of its id.
     pub fn shown(&self) -> &str {
         self.container.name.as_deref().unwrap_or(&self.container.id[..12])
@@ -118,11 +125,10 @@ pub struct All {
 impl All {
     /// An error if one of them cannot be read, for whoever has to know of all.
     pub fn whole(self) -> Result<Vec<Found>> {
-        let Some((dir, failure)) = self.damaged.into_iter().next() else { return Ok(self.found) };
-        let id = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Err(anyhow::Error::from(failure))
-            .with_context(|| format!("container {id}"))
-            .hint(|| format!("its record is damaged: `rbox rm -f {}` gives it up", &id[..id.len().min(12)]))
+        match self.damaged.into_iter().next() {
+            Some((dir, failure)) => Err(damage::of_record(&dir, failure).into()),
+            None => Ok(self.found),
+        }
     }
 }
 
@@ -141,7 +147,10 @@ pub fn all() -> Result<All> {
                     remove::once(&found)?;
                 }
                 Ok(Some(found)) => all.found.push(found),
-                Ok(None) if *place == kept => scratch::discard_unborn(&dir, &rest)?,
+                Ok(None) if *place == kept => match blank(&dir)? {
+                    Some(failure) => all.damaged.push((dir, failure)),
+                    None => scratch::discard_unborn(&dir, &rest)?,
+                },
                 // One that is just being made or removed is none.
                 Ok(None) => {}
                 // Killed while it wrote in place: nobody needs what it would have said.
@@ -150,16 +159,28 @@ pub fn all() -> Result<All> {
             }
         }
     }
-    all.found.extend(of_session()?);
+    let of_session = of_session(&all.found)?;
+    all.found.extend(of_session);
     Ok(all)
 }
 
-/// Containers of `--rm` that have nothing on disk.
-fn of_session() -> Result<Vec<Found>> {
+/// What is wrong with a container that is kept and whose record says nothing. `None`: it has none, or has one by now.
+fn blank(dir: &Path) -> Result<Option<Failure>> {
+    let path = dir.join(ABOUT);
+    if !path.exists() || read(dir).is_ok_and(|found| found.is_some()) {
+        return Ok(None);
+    }
+    let message = format!("{}: it is empty", path.display());
+    Ok(Some(Failure { message, ..Failure::default() }))
+}
+
+/// Containers of `--rm` that have nothing on disk. `on_disk`: those that have.
+fn of_session(on_disk: &[Found]) -> Result<Vec<Found>> {
     let runtime = paths::runtime_dir()?;
     let here = runtime.join("containers");
+    let known: HashSet<&str> = on_disk.iter().map(|found| found.container.id.as_str()).collect();
     let mut all = Vec::new();
-    for id in record::ids_in(&here)? {
+    for id in record::ids_in(&here)?.into_iter().filter(|id| !known.contains(id.as_str())) {
         let dir = here.join(&id);
         // One that is just being made, or ends, is none.
         if let Ok(Some(found)) = read(&dir) {
@@ -181,15 +202,22 @@ pub fn find_if_there(name: &str) -> Result<Option<Found>> {
     let data = paths::data_dir()?;
     if names::is_name(name) {
         if let Ok(id) = fs_err::read_link(data.join("names").join(name)) {
-            let found = read(&data.join("containers").join(id))?;
-            // Whoever died while renaming it has left a name that is not its own.
-            if let Some(found) = found.filter(|found| found.container.name.as_deref() == Some(name)) {
-                return Ok(Some(found));
+            let dir = data.join("containers").join(id);
+            let failure = match read(&dir) {
+                Ok(None) => blank(&dir)?,
+                // Whoever died while renaming it has left a name that is not its own.
+                Ok(Some(found)) if found.container.name.as_deref() != Some(name) => None,
+                Ok(found) => return Ok(found),
+                Err(error) => Some(Failure::from(&error)),
+            };
+            if let Some(failure) = failure {
+                return Err(damage::of_record(&dir, failure).into());
             }
         }
     }
     let (mut found, mut several) = (None, false);
-    for one in all()?.found {
+    let All { found: all, damaged } = all()?;
+    for one in all {
         let of_name = one.container.name.as_deref() == Some(name);
         if of_name || one.container.id == name {
             return Ok(Some(one));
@@ -200,7 +228,12 @@ pub fn find_if_there(name: &str) -> Result<Option<Found>> {
     if several {
         bail!("{name}: more than one container has an id that starts like this");
     }
-    Ok(found)
+    let is_it =
+        |dir: &Path| !name.is_empty() && dir.file_name().is_some_and(|id| id.to_string_lossy().starts_with(name));
+    match damaged.into_iter().find(|(dir, _)| found.is_none() && is_it(dir)) {
+        Some((dir, failure)) => Err(damage::of_record(&dir, failure).into()),
+        None => Ok(found),
+    }
 }
 
 /// What is written down in a directory; `None` if it has no record.
@@ -209,7 +242,7 @@ pub fn read(dir: &Path) -> Result<Option<Found>> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let text = match fs_err::read(dir.join(ABOUT)) {
+        let text = match text_of(&dir.join(ABOUT)) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
@@ -226,4 +259,11 @@ pub fn read(dir: &Path) -> Result<Option<Found>> {
             Err(error) => return Err(error).with_context(|| dir.join(ABOUT).display().to_string()),
         }
     }
+}
+
+/// A small file whole. Its size is not asked for: a list reads hundreds of them.
+pub(super) fn text_of(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(4096);
+    std::io::Read::read_to_end(&mut std::io::Read::take(fs_err::File::open(path)?, u64::MAX), &mut text)?;
+    Ok(text)
 }

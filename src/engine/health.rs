@@ -1,7 +1,9 @@
 //! What is known of a container's health: `health.json` in its directory, written by its supervisor, in docker's words
 //! (moby, `api/types/container`, `Health`).
 
+use super::container::Found;
 use super::record::{self, gone};
+use super::state;
 use crate::time::Time;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -92,6 +94,16 @@ impl Health {
 /// Reads it; `None` if the container is not checked, or it cannot be read.
 pub fn of(dir: &Path) -> Option<Health> {
     serde_json::from_slice(&fs_err::read(dir.join(FILE)).ok()?).ok()
+}
+
+/// That of a container; `None` if it is not checked.
+pub fn read(found: &Found) -> Result<Option<Health>> {
+    state::read(&found.dir.join(FILE))
+}
+
+/// True if a container may have some: a list does not look into every directory.
+pub fn may_be(found: &Found) -> bool {
+    found.container.config["Healthcheck"].is_object()
 }
 
 /// The container starts.

@@ -1,12 +1,12 @@
 //! `ps`: containers and what they are doing.
 
 use super::container::{self, Found};
-use super::port;
-use super::state::{self, State};
+use super::health::{self, Health};
+use super::state::State;
+use super::{damage, port};
 use crate::error::Failure;
-use crate::net::port::Published;
+use crate::net::port::{Protocol, Published};
 use anyhow::Result;
-use std::path::PathBuf;
 
 /// One of them.
 #[derive(Debug)]
@@ -17,24 +17,30 @@ pub struct Listed {
     pub state: State,
     /// Its published ports, while it runs.
     pub ports: Vec<Published>,
+    /// Those that it says it serves and that are not published, while it runs on a network of which some could be.
+    pub exposed: Vec<(u16, Protocol)>,
+    /// How it was at its last checks, if there are some.
+    pub health: Option<Health>,
 }
 
-/// The directory of a container that cannot be read, and why.
-pub type Damaged = (PathBuf, Failure);
-
-/// All containers, the newest first; and those that cannot be read.
-pub fn list() -> Result<(Vec<Listed>, Vec<Damaged>)> {
-    let container::All { found, mut damaged } = container::all()?;
+/// All containers, the newest first; and which of their files cannot be read.
+pub fn list() -> Result<(Vec<Listed>, Vec<Failure>)> {
+    let container::All { found, damaged } = container::all()?;
+    let mut failures: Vec<Failure> =
+        damaged.into_iter().map(|(dir, failure)| damage::of_record(&dir, failure)).collect();
     let mut all = Vec::with_capacity(found.len());
     for found in found {
-        match state::of(&found) {
-            Ok(state) => {
-                let ports = state.pid().map(|_| port::of(&found)).transpose()?.unwrap_or_default();
-                all.push(Listed { found, state, ports });
-            }
-            Err(error) => damaged.push((found.dir, Failure::from(&error))),
+        let (state, failure) = damage::state(&found);
+        failures.extend(failure);
+        let (mut ports, mut exposed) = (Vec::new(), Vec::new());
+        if state.pid().is_some() && port::may_have(&found.container) {
+            ports = damage::part(&found, port::of(&found), &mut failures);
+            exposed = damage::part(&found, port::exposed(&found, &ports), &mut failures);
         }
+        let health = if health::may_be(&found) { health::read(&found) } else { Ok(None) };
+        let health = damage::part(&found, health, &mut failures);
+        all.push(Listed { found, state, ports, exposed, health });
     }
     all.sort_by_key(|listed| std::cmp::Reverse(listed.found.container.created));
-    Ok((all, damaged))
+    Ok((all, failures))
 }

@@ -32,23 +32,29 @@ pub struct Outside {
 
 /// Finds the helper, for a container with a way out of its own; nothing for another.
 pub fn prepare(options: &Options, image: Option<&ImageConfiguration>) -> Result<Option<Outside>> {
-    let mut asked = match &options.network {
-        Network::Default => Uplink::default(),
-        Network::Uplink(asked) => (**asked).clone(),
-        // networks/membership.rs
-        Network::Shared(_) => return Ok(None),
-        Network::None | Network::Host | Network::Container(_) | Network::Path(_) => return Ok(None),
-    };
-    // What was asked for by address stays, though it leads nowhere.
-    if asked.v6 == Uplink::default().v6 && !host_has_v6() {
-        asked.v6 = None;
-    }
+    let Some(asked) = own(&options.network) else { return Ok(None) };
     let uplink = uplink(&asked, programs(&asked)?);
     // Where --dns names servers, it is they who are asked.
     let asks_host = options.resolver.servers.is_empty() && !options.resolver.is_image_own;
     let link = Link::of(&uplink, if asks_host { vec![asked.resolver.into()] } else { vec![] });
     let publish = published(options, image)?;
     Ok(Some(Outside { asked, link, uplink, publish }))
+}
+
+/// What a container's own network is, as far as this host has it; nothing for one that is not its own.
+pub fn own(network: &Network) -> Option<Uplink> {
+    let mut asked = match network {
+        Network::Default => Uplink::default(),
+        Network::Uplink(asked) => (**asked).clone(),
+        // networks/membership.rs
+        Network::Shared(_) => return None,
+        Network::None | Network::Host | Network::Container(_) | Network::Path(_) => return None,
+    };
+    // What was asked for by address stays, though it leads nowhere.
+    if asked.v6 == Uplink::default().v6 && !host_has_v6() {
+        asked.v6 = None;
+    }
+    Some(asked)
 }
 
 /// What is usual, as far as this host has it.
@@ -84,11 +90,10 @@ pub(super) fn programs(asked: &Uplink) -> Result<Vec<Program>> {
 }
 
 pub(super) fn uplink(asked: &Uplink, programs: Vec<Program>) -> uplink::Uplink {
-    let mac = asked.mac.map_or_else(|| mac_of(asked), |mac| mac.octets());
     uplink::Uplink {
         programs,
         name: INTERFACE.to_owned(),
-        mac,
+        mac: mac(asked),
         gateway_mac: asked.gateway_mac.map(|mac| mac.octets()),
         mtu: asked.mtu.into(),
         v4: asked.v4.map(family),
@@ -109,8 +114,12 @@ fn family<A>(addresses: Addresses<A>) -> Family<A> {
     Family { address, prefix, gateway }
 }
 
-/// As docker makes it up: a prefix of locally administered addresses, then the IPv4 address.
-fn mac_of(asked: &Uplink) -> [u8; 6] {
+/// The hardware address of the interface. As docker makes it up: a prefix of locally administered addresses, then the IPv4
+/// address.
+pub fn mac(asked: &Uplink) -> [u8; 6] {
+    if let Some(mac) = asked.mac {
+        return mac.octets();
+    }
     let [a, b, c, d] = match (asked.v4, asked.v6) {
         (Some(v4), _) => v4.address.octets(),
         (None, v6) => {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// docker's words for it (moby, `api/types/container`, `ContainerState`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,8 +117,8 @@ impl State {
 pub fn of(found: &Found) -> Result<State> {
     // In this order: what starts and ends meanwhile is then seen as one or the other, and not as neither.
     let run = run(found)?;
-    let exit: Option<Exit> = read(&found.dir.join(container::EXIT))?;
     let runs = found.live && run.as_ref().is_some_and(|run| run.open().is_some());
+    let exit: Option<Exit> = if runs { None } else { read(&found.dir.join(container::EXIT))? };
     let status = match (runs, &run, &exit) {
         (true, ..) => Status::Running,
         (false, None, None) => Status::Created,
@@ -143,8 +144,8 @@ pub fn run_in(dir: &Path, id: &str) -> Result<Option<Run>> {
 }
 
 /// What a file holds; `None` if there is none.
-fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>> {
-    match fs_err::read(path) {
+pub(super) fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>> {
+    match container::text_of(path) {
         // Nothing is written yet.
         Ok(text) if text.is_empty() => Ok(None),
         Ok(text) => serde_json::from_slice(&text).map(Some).with_context(|| path.display().to_string()),
@@ -155,6 +156,11 @@ fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>> {
 
 /// Which boot this is (random(4), `boot_id`).
 fn boot() -> Option<String> {
-    let text = fs_err::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(text.trim().to_owned())
+    // A list asks for each container.
+    static READ: OnceLock<Option<String>> = OnceLock::new();
+    let read = || {
+        let text = fs_err::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(text.trim().to_owned())
+    };
+    READ.get_or_init(read).clone()
 }

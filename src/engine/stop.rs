@@ -30,11 +30,12 @@ pub fn kill(found: &Found, signal: i32) -> Result<()> {
     if signal == libc::SIGKILL || own_signal(found)? == signal {
         restart::stop(found)?;
     }
+    // Before its end.
+    events::container("kill", &Actor::container(&found.container).with("signal", signal));
     match process::send_signal(pidfd.as_fd(), signal) {
         Err(error) if error.errno == Errno::SRCH => bail!("container {} is not running", found.shown()),
         sent => sent?,
     }
-    events::container("kill", &Actor::container(&found.container).with("signal", signal));
     if signal == libc::SIGKILL {
         wait_until_gone(found, state.run.as_ref(), CLEANING, |_, _| Ok(()))?;
     }

@@ -3,6 +3,7 @@
 use super::container::{self, Found};
 use super::state::{self, Exit, Run, Status};
 use super::{health, restart};
+use crate::spec::health::{Check, OnFailure};
 use crate::spec::restart::Restart;
 use crate::sys::process;
 use anyhow::{Result, bail, ensure};
@@ -20,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(2);
 pub fn wait(found: &Found) -> Result<u8> {
     let last = announced(found);
     let state = state::of(found)?;
-    if found.is_held()? && state.status != Status::Exited {
+    if found.is_held()? {
         until_gone(found, state.run.as_ref())?;
     }
     if let Some(found) = container::read(&found.dir)?.filter(|there| there.container.id == found.container.id) {
@@ -54,13 +55,18 @@ fn until_gone(found: &Found, mut run: Option<&Run>) -> Result<()> {
         if !found.is_held()? {
             return Ok(());
         }
-        let now = state::of(found)?;
-        let has_ended = now.exit.is_some() && now.status != Status::Restarting;
-        if has_ended && (found.container.restart == Restart::No || restart::is_stopped(&found.dir)) {
+        // Until that is written nobody knows how; and one that may be started again has not ended for good.
+        let has_ended = state::of(found)?.exit.is_some();
+        if has_ended && (!may_restart(found) || restart::is_stopped(&found.dir)) {
             return Ok(());
         }
         std::thread::sleep(LOOK);
     }
+}
+
+fn may_restart(found: &Found) -> bool {
+    let check = Check::of(&found.container.config);
+    found.container.restart != Restart::No || check.is_some_and(|check| check.on_failure == OnFailure::Restart)
 }
 
 /// What else one may wait for, in podman's words.

@@ -62,6 +62,20 @@ pub struct Published {
     pub protocol: Protocol,
 }
 
+impl Published {
+    /// Where it is reached on the host: an address for each family, as docker has them.
+    pub fn places(&self) -> impl Iterator<Item = SocketAddr> {
+        let port = self.host_port;
+        let v4 = self.dual.then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        v4.into_iter().chain([self.host]).map(move |host| SocketAddr::new(host, port))
+    }
+
+    /// The container's side of it: `80/tcp`.
+    pub fn inner(&self) -> String {
+        format!("{}/{}", self.container_port, self.protocol)
+    }
+}
+
 /// Its socket, which listens if it is for connections.
 #[derive(Debug)]
 pub struct Door {

@@ -11,6 +11,11 @@ use std::str::FromStr;
 pub struct Mac([u8; 6]);
 
 impl Mac {
+    /// Of an interface that has these.
+    pub fn of(octets: [u8; 6]) -> Mac {
+        Mac(octets)
+    }
+
     /// The octets in the order of the wire.
     pub fn octets(self) -> [u8; 6] {
         self.0

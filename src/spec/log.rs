@@ -67,7 +67,10 @@ impl Log {
         let (key, value) = text.split_once('=').context("KEY=VALUE is wanted")?;
         match key {
             "max-size" if value == "-1" => self.max_size = 0,
-            "max-size" => self.max_size = size::parse(value)?,
+            "max-size" => {
+                self.max_size = size::parse(value)?;
+                ensure!(self.max_size > 0, "max-size must be a positive number, or -1 for no limit");
+            }
             "max-file" => {
                 self.max_file = value.parse().ok().filter(|count| (1..=1000).contains(count)).context("1 to 1000")?;
             }
@@ -98,7 +101,18 @@ mod tests {
         assert_eq!(log, Log { driver: Driver::JsonFile, max_size: 1024, max_file: 5 });
         log.set("max-size=-1").unwrap();
         assert_eq!(log.max_size, 0);
-        for text in ["max-size", "max-size=x", "max-file=0", "max-file=1001", "mode=non-blocking", "tag=x", ""] {
+        for text in [
+            "max-size",
+            "max-size=x",
+            "max-size=0",
+            "max-size=-2",
+            "max-size=0k",
+            "max-file=0",
+            "max-file=1001",
+            "mode=non-blocking",
+            "tag=x",
+            "",
+        ] {
             assert!(log.set(text).is_err(), "{text}");
         }
         assert!(Log { driver: Driver::None, ..Log::default() }.set("max-size=1k").is_err());

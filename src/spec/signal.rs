@@ -12,6 +12,12 @@ const NAMES: [&str; 31] = [
 /// the last one.
 const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
 
+/// The name of a signal, `SIGTERM`; of one without a name the number.
+pub fn name(number: i32) -> String {
+    let name = usize::try_from(number).ok().and_then(|number| NAMES.get(number.checked_sub(1)?));
+    name.map_or_else(|| number.to_string(), |name| format!("SIG{name}"))
+}
+
 /// Reads `TERM`, `SIGTERM`, `sigterm`, `15`, `RTMIN+3` or `SIGRTMAX-1`.
 pub fn parse(text: &str) -> Result<i32> {
     if let Ok(number) = text.parse::<i32>() {

@@ -77,6 +77,12 @@ impl<'a> Layers<'a> {
         dir.join(DIFF)
     }
 
+    /// How many bytes the files of a layer have that are there; `None` if that is the directory of no layer.
+    pub fn bytes(files: &Path) -> Option<u64> {
+        let dir = files.parent().filter(|_| files.file_name().is_some_and(|name| name == DIFF))?;
+        about(dir).ok().flatten().map(|about| about.unpacked.report.bytes)
+    }
+
     /// Where the owners of its files are written down.
     pub fn owners(dir: &Path) -> PathBuf {
         dir.join(OWNERS)

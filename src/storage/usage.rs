@@ -6,6 +6,7 @@ use crate::sys::Named;
 use crate::userns::idmap::IdMaps;
 use anyhow::Result;
 use rustix::fs::{AtFlags, Dir, FileType};
+use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,7 +33,11 @@ pub fn of_contents(directory: BorrowedFd<'_>) -> Result<u64> {
             open.pop();
             continue;
         };
-        let inner = open_directory(here.as_fd(), &name)?;
+        let inner = match open_directory(here.as_fd(), &name) {
+            // Somebody works in the tree.
+            Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => continue,
+            inner => inner?,
+        };
         let (found, names) = level(inner.as_fd(), &mut seen)?;
         bytes += found;
         if open.len() < 512 {
@@ -52,8 +57,10 @@ fn level(directory: BorrowedFd<'_>, seen: &mut HashSet<(u64, u64)>) -> Result<(u
         if name == "." || name == ".." {
             continue;
         }
-        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
-            .named(|| format!("stat({})", name.to_string_lossy()))?;
+        let stat = match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => continue,
+            stat => stat.named(|| format!("stat({})", name.to_string_lossy()))?,
+        };
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             directories.push(name.to_owned());
         } else if stat.st_nlink == 1 || seen.insert((stat.st_dev, stat.st_ino)) {

@@ -6,6 +6,7 @@ pub mod bed;
 pub mod image;
 pub mod pty;
 pub mod shared;
+pub mod verbs;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;

@@ -6,9 +6,10 @@
 //! order every time.
 
 mod table;
+mod template;
 
 pub use table::cell;
-mod template;
+pub use template::quote;
 
 use crate::error::Advise;
 use anyhow::{Context, Result};
@@ -37,6 +38,17 @@ pub struct Column {
 /// A template that cannot be read or executed: where, and what is wrong. A field that is in no row and is no column is an
 /// error, as in docker; a key that is missing deeper down is `<no value>`.
 pub fn list(rows: &[Value], columns: &[Column], format: Option<&str>, heading: bool) -> Result<String> {
+    labelled(rows, &[], columns, format, heading)
+}
+
+/// The same of things that have labels: one object of texts for each row, for `{{.Label "KEY"}}`.
+pub fn labelled(
+    rows: &[Value],
+    labels: &[&Value],
+    columns: &[Column],
+    format: Option<&str>,
+    heading: bool,
+) -> Result<String> {
     let format = format.unwrap_or_default().trim_matches(' ');
     if format == "json" || format == "jsonl" {
         return lines(rows, |row| Ok(serde_json::to_string(row)?));
@@ -47,7 +59,10 @@ pub fn list(rows: &[Value], columns: &[Column], format: Option<&str>, heading: b
     }
     let template = read(format, format.len() - own.map_or(format.len(), str::len))?;
     let known: Vec<&str> = columns.iter().map(|column| column.field).collect();
-    let body = lines(rows, |row| execute(&template, row, &Purpose::Row { known: &known, rows }))?;
+    let mut labels = labels.iter();
+    let body = lines(rows, |row| {
+        execute(&template, row, &Purpose::Row { known: &known, rows, labels: labels.next().copied() })
+    })?;
     if own.is_none() {
         return Ok(body);
     }
@@ -57,6 +72,13 @@ pub fn list(rows: &[Value], columns: &[Column], format: Option<&str>, heading: b
         text = template.headings(&Value::Object(headings)) + "\n";
     }
     Ok(table::align(&(text + &body)))
+}
+
+/// A table of texts. `least`: how wide its columns are at least, blanks included.
+pub fn table(titles: &[String], rows: &[Vec<String>], least: usize) -> String {
+    let line = |cells: &[String]| cells.iter().map(|text| cell(text)).collect::<Vec<_>>().join("\t") + "\n";
+    let lines: String = std::iter::once(line(titles)).chain(rows.iter().map(|row| line(row))).collect();
+    table::align_at_least(&lines, least)
 }
 
 /// The text of `inspect`. `format`: none is a JSON array indented by four blanks, as docker's; `json` is the same on one
@@ -98,7 +120,7 @@ fn located<T>(result: Result<T, template::Fault>, source: &str) -> Result<T> {
     })
 }
 
-fn lines(values: &[Value], one: impl Fn(&Value) -> Result<String>) -> Result<String> {
+fn lines(values: &[Value], mut one: impl FnMut(&Value) -> Result<String>) -> Result<String> {
     let mut text = String::new();
     for value in values {
         text += &one(value)?;

@@ -3,6 +3,7 @@
 //! A tab ends a cell. Cells of lines that follow each other are a column; what stands behind the last tab of a line is in no
 //! column. Widths are those of a terminal, where some characters take two places.
 
+use super::template::escaped;
 use unicode_width::UnicodeWidthStr;
 
 /// The smallest width of a column, blanks included.
@@ -12,6 +13,11 @@ const BETWEEN: usize = 3;
 
 /// Aligns lines of cells. Control characters are written as escapes: what an image says must not reach the terminal.
 pub fn align(text: &str) -> String {
+    align_at_least(text, LEAST)
+}
+
+/// The same with columns of another smallest width.
+pub fn align_at_least(text: &str, least: usize) -> String {
     let text = escape(text, &['\t', '\n']);
     let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
     let mut widths: Vec<Vec<usize>> = lines.iter().map(|line| Vec::with_capacity(line.len())).collect();
@@ -22,7 +28,7 @@ pub fn align(text: &str) -> String {
         while first < lines.len() {
             let block = lines[first..].iter().take_while(|line| ended(line)).count();
             let cells = lines[first..first + block].iter().map(|line| line[column].width() + BETWEEN);
-            let width = cells.max().unwrap_or_default().max(LEAST);
+            let width = cells.max().unwrap_or_default().max(least);
             widths[first..first + block].iter_mut().for_each(|line| line.push(width));
             first += block.max(1);
         }
@@ -45,8 +51,11 @@ pub fn cell(value: &str) -> String {
 }
 
 fn escape(text: &str, but: &[char]) -> String {
-    let escaped = |c: char| c.is_control() && !but.contains(&c);
-    text.chars().map(|c| if escaped(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+    if !text.chars().any(char::is_control) {
+        return text.to_owned();
+    }
+    let is_plain = |c: char| !c.is_control() || but.contains(&c);
+    text.chars().map(|c| if is_plain(c) { c.to_string() } else { escaped(c) }).collect()
 }
 
 #[cfg(test)]
@@ -77,7 +86,7 @@ mod tests {
             ),
             ("日本語日本語\tx\na\tb\n", "日本語日本語   x\na              b\n"),
             ("cafe\u{301}-longer\tx\na\tb\n", "cafe\u{301}-longer   x\na             b\n"),
-            ("\u{1b}[31m\tx\n", "\\u{1b}[31m   x\n"),
+            ("\u{1b}[31m\tx\n", "\\x1b[31m   x\n"),
         ];
         for (text, aligned) in table {
             assert_eq!(align(text), aligned, "{text:?}");
@@ -86,6 +95,6 @@ mod tests {
 
     #[test]
     fn a_cell_is_one_line() {
-        assert_eq!(cell("a\tb\nc\u{7f}"), "a\\tb\\nc\\u{7f}");
+        assert_eq!(cell("a\tb\nc\u{7f}\u{9b}"), "a\\tb\\nc\\x7f\\u009b");
     }
 }

@@ -39,7 +39,7 @@ fn the_default_table() {
 fn cells_are_text_on_one_line() {
     let row = json!({"Repository": "a\nb\tc\u{1b}[31m", "Tag": null, "ID": 7, "Size": ["x", 1]});
     let text = list(&[row], &COLUMNS, None, false).expect("valid");
-    assert_eq!(text, "a\\nb\\tc\\u{1b}[31m             7         [x 1]\n");
+    assert_eq!(text, "a\\nb\\tc\\x1b[31m             7         [x 1]\n");
 }
 
 #[test]

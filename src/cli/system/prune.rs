@@ -2,9 +2,9 @@
 
 use crate::cli::confirm::confirm;
 use crate::cli::filter::Filters;
-use crate::cli::{grammar, human, output};
+use crate::cli::{failure, grammar, human, output};
 use crate::engine::images::{self, prune};
-use crate::engine::{networks, remove, volumes};
+use crate::engine::{self, networks, volumes};
 use crate::spec::options::IdMode;
 use crate::time::Time;
 use anyhow::Result;
@@ -48,10 +48,11 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     }
     let until = filters.until(Time::now())?;
     let is_old = |created: Option<Time>| until.is_none_or(|until| created.is_some_and(|created| created < until));
-    let containers = remove::prune(|found| {
+    let containers = engine::prune::prune(|found| {
         let labels = &found.container.config["Labels"];
         is_old(Some(found.container.created)) && filters.labels(|key| labels[key].as_str())
     })?;
+    let status = failure::tell(&containers.failures);
     let networks = networks::prune(|network| {
         is_old(Some(network.created)) && filters.labels(|key| network.labels.get(key).map(String::as_str))
     })?;
@@ -66,13 +67,15 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
             text.push_str(&format!("{heading}:\n{}\n\n", lines.join("\n")));
         }
     };
-    section("Deleted Containers", containers);
+    section("Deleted Containers", containers.ids);
     section("Deleted Networks", networks);
     section("Deleted Volumes", volumes.0);
     section("Deleted Images", pruned.images.iter().map(|listed| format!("deleted: {}", listed.image.id())).collect());
     match pruned.freed {
-        Some(freed) => text.push_str(&format!("Total reclaimed space: {}\n", human::size(freed.bytes + volumes.1))),
+        Some(freed) => text
+            .push_str(&format!("Total reclaimed space: {}\n", human::size(freed.bytes + volumes.1 + containers.bytes))),
         None => output::error("rbox: note: the store is in use; the files go with the next image that is removed\n"),
     }
-    output::print(&text)
+    output::print(&text)?;
+    Ok(status)
 }

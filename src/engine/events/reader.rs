@@ -6,6 +6,7 @@ use crate::paths;
 use anyhow::Result;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::time::Duration;
 
 /// Reads events in their order.
 pub struct Reader {
@@ -21,7 +22,7 @@ impl Reader {
     pub fn open(follow: bool) -> Result<Reader> {
         let dir = paths::runtime_dir()?;
         // Before anything is read: nothing comes in between.
-        let watch = follow.then(|| Watch::on(&dir)).transpose()?;
+        let watch = follow.then(|| Watch::on([dir.as_path()].into_iter())).transpose()?;
         let mut file = None;
         for path in files()? {
             match File::open(path) {
@@ -66,6 +67,6 @@ impl Reader {
 
     /// Waits until there may be more, a second at most.
     pub fn wait(&self) -> Result<()> {
-        self.watch.as_ref().map_or(Ok(()), Watch::wait)
+        self.watch.as_ref().map_or(Ok(()), |watch| watch.wait(Duration::from_secs(1)))
     }
 }

@@ -2,15 +2,18 @@
 
 use super::entry::{self, Entry};
 use super::{FILE, file};
+use crate::sys::Named;
 use anyhow::Result;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::io::Errno;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// As much is read at once, bytes.
 const CHUNK: usize = 64 * 1024;
@@ -112,7 +115,13 @@ impl Reader {
         loop {
             let length = file.read(&mut chunk)?;
             if length == 0 {
-                return Ok(true);
+                if file.metadata()?.len() >= file.stream_position()? {
+                    return Ok(true);
+                }
+                // Somebody has shortened it: what is said now is at its beginning.
+                file.rewind()?;
+                self.rest.clear();
+                continue;
             }
             self.rest.extend(&chunk[..length]);
             let whole = self.rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -129,31 +138,50 @@ impl Reader {
     }
 }
 
-/// Waits for changes in a container's directory.
+/// Waits for changes in containers' directories. A user has only so many inotify(7) instances and watches; without one it is
+/// looked every now and then.
 #[derive(Debug)]
-pub struct Watch(OwnedFd);
+pub struct Watch(Option<OwnedFd>);
+
+/// How often it is looked without inotify.
+const EVERY: Duration = Duration::from_millis(100);
 
 impl Watch {
     /// From now on.
-    pub fn on(dir: &Path) -> Result<Watch> {
-        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(std::io::Error::from)?;
+    pub fn on<'a>(dirs: impl Iterator<Item = &'a Path>) -> Result<Watch> {
+        let used_up = |errno: Errno| matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOSPC | Errno::NOMEM);
+        let inotify = match inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK) {
+            Err(errno) if used_up(errno) => return Ok(Watch(None)),
+            inotify => inotify.named(|| "inotify_init".to_owned())?,
+        };
         let what = WatchFlags::MODIFY
             | WatchFlags::CREATE
             | WatchFlags::MOVED_TO
             | WatchFlags::DELETE
             | WatchFlags::DELETE_SELF
             | WatchFlags::MOVE_SELF;
-        inotify::add_watch(&inotify, dir, what).map_err(std::io::Error::from)?;
-        Ok(Watch(inotify))
+        for dir in dirs {
+            match inotify::add_watch(&inotify, dir, what) {
+                Err(errno) if used_up(errno) => return Ok(Watch(None)),
+                // It is gone already, which is seen when it is read.
+                Err(Errno::NOENT) => {}
+                added => _ = added.named(|| format!("inotify_add_watch({})", dir.display()))?,
+            }
+        }
+        Ok(Watch(Some(inotify)))
     }
 
-    /// Waits until something has changed, or for a second.
-    pub fn wait(&self) -> Result<()> {
-        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
-        rustix::io::retry_on_intr(|| poll(&mut fds, Some(&second))).map_err(std::io::Error::from)?;
+    /// Waits until something has changed, or for as long.
+    pub fn wait(&self, most: Duration) -> Result<()> {
+        let Some(inotify) = &self.0 else {
+            std::thread::sleep(EVERY.min(most));
+            return Ok(());
+        };
+        let most = Timespec { tv_sec: most.as_secs() as i64, tv_nsec: most.subsec_nanos().into() };
+        let mut fds = [PollFd::new(inotify, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut fds, Some(&most))).named(|| "poll".to_owned())?;
         let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut events = inotify::Reader::new(&self.0, &mut buffer);
+        let mut events = inotify::Reader::new(inotify, &mut buffer);
         while events.next().is_ok() {}
         Ok(())
     }
@@ -168,7 +196,6 @@ fn open(path: &Path) -> Result<Option<File>> {
 }
 
 fn seek(mut file: &File, to: u64) -> Result<()> {
-    use std::io::{Seek, SeekFrom};
     file.seek(SeekFrom::Start(to))?;
     Ok(())
 }
@@ -269,6 +296,21 @@ mod tests {
             let expected = &kept[kept.len().saturating_sub(count)..];
             assert_eq!(all(&mut Reader::open_at_tail(dir.path(), count).unwrap()), expected, "{count}");
         }
+    }
+
+    #[test]
+    fn a_file_that_somebody_shortens() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path(), &Log::default()).unwrap();
+        let mut reader = Reader::open(dir.path()).unwrap();
+        writer.take(Stream::Out, b"a long line\n");
+        assert_eq!(all(&mut reader), ["a long line"]);
+        // As logrotate does it with copytruncate.
+        fs_err::OpenOptions::new().write(true).truncate(true).open(file(dir.path(), 0)).unwrap();
+        assert!(all(&mut reader).is_empty());
+        writer.take(Stream::Out, b"x\n");
+        assert_eq!(all(&mut reader), ["x"]);
+        assert!(!reader.lost);
     }
 
     #[test]

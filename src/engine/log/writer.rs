@@ -1,4 +1,6 @@
 //! The writing side of a log.
+//!
+//! Somebody else may shorten a file or take it away, as logrotate(8) does: every write looks where it goes, and goes to the end.
 
 use super::{LONGEST, Stream, entry, file};
 use crate::spec::log::{Driver, Log};
@@ -6,8 +8,8 @@ use crate::time::Time;
 use anyhow::Result;
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::io::Write;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// As much is written at once, bytes, and an entry more.
@@ -20,12 +22,13 @@ pub struct Writer {
     log: Log,
     /// None if nothing is kept.
     file: Option<File>,
-    size: u64,
     /// The beginning of a line whose end is still to come, of each stream.
     begun: [Vec<u8>; 2],
     /// What goes to the file with the next write.
     ready: Vec<u8>,
-    /// Bytes that the disk has not taken.
+    /// How many bytes of the container's that are.
+    said: u64,
+    /// How many of them the disk has not taken.
     lost: u64,
 }
 
@@ -37,9 +40,9 @@ impl Writer {
             dir: dir.to_owned(),
             log: log.clone(),
             file: None,
-            size: 0,
             begun: Default::default(),
             ready: Vec::new(),
+            said: 0,
             lost: 0,
         };
         if is_kept {
@@ -59,7 +62,7 @@ impl Writer {
             if self.ready.len() >= CHUNK {
                 self.flush();
             }
-            let Writer { begun, ready, .. } = self;
+            let Writer { begun, ready, said, .. } = self;
             let begun = &mut begun[stream as usize];
             let room = LONGEST - begun.len();
             let line = bytes.iter().take(room).position(|byte| *byte == b'\n').map(|at| at + 1);
@@ -69,9 +72,11 @@ impl Writer {
             if line.is_none() && length < room {
                 begun.extend(part);
             } else if begun.is_empty() {
+                *said += part.len() as u64;
                 entry::write(ready, driver, stream, &time, part);
             } else {
                 begun.extend(part);
+                *said += begun.len() as u64;
                 entry::write(ready, driver, stream, &time, begun);
                 begun.clear();
             }
@@ -85,6 +90,7 @@ impl Writer {
         for stream in [Stream::Out, Stream::Err] {
             let begun = std::mem::take(&mut self.begun[stream as usize]);
             if !begun.is_empty() {
+                self.said += begun.len() as u64;
                 entry::write(&mut self.ready, self.log.driver, stream, &time, &begun);
             }
         }
@@ -95,7 +101,12 @@ impl Writer {
         if self.ready.is_empty() {
             return;
         }
-        if self.log.max_size > 0 && self.size > 0 && self.size + self.ready.len() as u64 > self.log.max_size {
+        let size = match self.size() {
+            Some(size) => size,
+            // If there can be none, the one without a name goes on.
+            None => self.begin().unwrap_or(0),
+        };
+        if self.log.max_size > 0 && size > 0 && size + self.ready.len() as u64 > self.log.max_size {
             // If it cannot be, this file goes on.
             let _ = self.rotate();
         }
@@ -109,8 +120,9 @@ impl Writer {
         }
         let ready = std::mem::take(&mut self.ready);
         if !self.put(&ready) {
-            self.lost += ready.len() as u64;
+            self.lost += self.said;
         }
+        self.said = 0;
         self.ready = ready;
         self.ready.clear();
     }
@@ -118,31 +130,41 @@ impl Writer {
     /// All of it, or nothing: half a line would spoil the next.
     fn put(&mut self, bytes: &[u8]) -> bool {
         let Some(file) = &mut self.file else { return true };
+        let before = file.metadata().map(|about| about.len());
         if file.write_all(bytes).is_ok() {
-            self.size += bytes.len() as u64;
             return true;
         }
-        let _ = file.set_len(self.size).and_then(|()| file.seek(SeekFrom::Start(self.size)));
+        if let Ok(before) = before {
+            // What was written of it takes room that somebody needs.
+            let _ = file.set_len(before);
+        }
         false
     }
 
-    fn begin(&mut self) -> Result<()> {
+    /// How long the file is, bytes; `None` if it is no longer the one that has the name.
+    fn size(&self) -> Option<u64> {
+        let own = self.file.as_ref()?.metadata().ok()?;
+        let there = fs_err::metadata(file(&self.dir, 0)).ok()?;
+        ((own.dev(), own.ino()) == (there.dev(), there.ino())).then_some(there.len())
+    }
+
+    /// Goes on with the file that has the name, or makes it. Returns its length.
+    fn begin(&mut self) -> Result<u64> {
         let path = file(&self.dir, 0);
-        let mut opened =
-            fs_err::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?.into_file();
-        self.size = opened.seek(SeekFrom::End(0))?;
+        let mut opened = fs_err::OpenOptions::new().create(true).append(true).read(true).open(path)?.into_file();
+        let mut size = opened.metadata()?.len();
         let mut last = [b'\n'];
-        if self.size > 0 && opened.read_at(&mut last, self.size - 1).is_ok() && last != *b"\n" {
+        if size > 0 && opened.read_at(&mut last, size - 1).is_ok() && last != *b"\n" {
             // Whoever wrote last was killed half-way.
             opened.write_all(b"\n")?;
-            self.size += 1;
+            size += 1;
         }
         self.file = Some(opened);
-        Ok(())
+        Ok(size)
     }
 
     /// Every file gets the next number, and the last one goes.
-    fn rotate(&mut self) -> Result<()> {
+    fn rotate(&mut self) -> Result<u64> {
         for number in (1..self.log.max_file).rev() {
             match rustix::fs::rename(file(&self.dir, number - 1), file(&self.dir, number)) {
                 Ok(()) | Err(Errno::NOENT) => {}
@@ -216,6 +238,54 @@ mod tests {
         assert_eq!(all.last().unwrap(), "line 99\n");
         let first: usize = all[0].trim_start_matches("line ").trim_end().parse().unwrap();
         assert_eq!(all.len(), 100 - first);
+    }
+
+    #[test]
+    fn what_somebody_else_shortens_or_takes_away_goes_on() {
+        for max_file in [1, 3] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = file(dir.path(), 0);
+            let log = Log { max_size: 1000, max_file, ..Log::default() };
+            let mut writer = Writer::open(dir.path(), &log).unwrap();
+            let written = || lines(&path).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+            writer.take(Stream::Out, b"one\n");
+            fs_err::OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
+            writer.take(Stream::Out, b"two\n");
+            assert_eq!(written(), ["two\n"], "shortened");
+            fs_err::remove_file(&path).unwrap();
+            writer.take(Stream::Out, b"three\n");
+            assert_eq!(written(), ["three\n"], "removed");
+            fs_err::rename(&path, dir.path().join("moved")).unwrap();
+            fs_err::write(&path, "{\"half a li").unwrap();
+            writer.take(Stream::Out, b"four\n");
+            assert_eq!(fs_err::read_to_string(&path).unwrap().lines().count(), 2, "another one");
+            // It counts what is there, not what was written.
+            (0..100).for_each(|_| {
+                fs_err::OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
+                writer.take(Stream::Out, b"five\n");
+            });
+            assert!(!file(dir.path(), 1).exists());
+        }
+    }
+
+    #[test]
+    fn what_is_lost_is_counted_as_it_was_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(dir.path(), &Log::default()).unwrap();
+        let full = || fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap().into_file();
+        let file = writer.file.replace(full());
+        // What it writes to has not the name, and there can be none.
+        fs_err::remove_file(super::file(dir.path(), 0)).unwrap();
+        fs_err::create_dir(super::file(dir.path(), 0)).unwrap();
+        writer.take(Stream::Out, b"\"quoted\" and \x01\nbegun");
+        assert_eq!(writer.lost, 15);
+        writer.finish();
+        assert_eq!(writer.lost, 20);
+        fs_err::remove_dir(super::file(dir.path(), 0)).unwrap();
+        writer.file = file;
+        writer.take(Stream::Err, b"again\n");
+        let all: Vec<String> = lines(&super::file(dir.path(), 0)).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(all, ["rbox: 20 bytes of output were lost: the disk was full\n", "again\n"]);
     }
 
     #[test]

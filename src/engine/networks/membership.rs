@@ -208,6 +208,11 @@ pub fn users(network: &Definition) -> Result<Vec<(Connected, Attached)>> {
     }
 }
 
+/// All containers that are connected to networks that containers share.
+pub fn connected() -> Result<Vec<Connected>> {
+    Keeper::running(&place()?)?.map_or(Ok(Vec::new()), |keeper| keeper.list())
+}
+
 fn users_by(keeper: &Keeper, network: &Definition) -> Result<Vec<(Connected, Attached)>> {
     let all = keeper.list()?.into_iter().filter_map(|connected| {
         let attached = connected.to.iter().find(|attached| attached.network == network.id)?.clone();

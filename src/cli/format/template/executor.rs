@@ -201,6 +201,11 @@ impl<'a> Executor<'a> {
         if let (Term::Function(name), []) = (&first.term, first.fields.as_slice()) {
             return self.call(first.at, name, rest, dot, last);
         }
+        if let (Term::Dot, [(at, name)], false) = (&first.term, first.fields.as_slice(), rest.is_empty()) {
+            if name == "Label" {
+                return self.label(*at, rest, dot, last);
+            }
+        }
         if !rest.is_empty() || last.is_some() {
             let what = first.fields.last().map_or("this".to_owned(), |(_, name)| name.clone());
             return Err(Fault::new(first.at, format!("{what} is no function and takes no arguments")));
@@ -263,7 +268,7 @@ impl<'a> Executor<'a> {
     }
 
     fn missing(&self, value: &Value<'a>, at: usize, name: &str) -> Result<Value<'a>, Fault> {
-        let Purpose::Row { known, rows } = self.purpose else {
+        let Purpose::Row { known, rows, .. } = self.purpose else {
             return Ok(Value::Missing);
         };
         let mut elsewhere = rows.iter().filter_map(Json::as_object).flat_map(|row| row.keys().map(String::as_str));
@@ -274,6 +279,32 @@ impl<'a> Executor<'a> {
         let mut fault = Fault::new(at, format!("can't evaluate field {name}: there is none of that name"));
         fault.hint = Some(format!("the fields are {}", known.join(", ")));
         Err(fault)
+    }
+
+    /// docker's `.Label "KEY"` of a row. The heading of its column is the last part of the key.
+    fn label(
+        &mut self,
+        at: usize,
+        words: &'a [Word],
+        dot: &Value<'a>,
+        last: Option<Value<'a>>,
+    ) -> Result<Value<'a>, Fault> {
+        let [word] = words else {
+            return Err(Fault::new(at, "Label: one key is wanted"));
+        };
+        let key = self.word(word, dot)?;
+        let (Some(key), None) = (key.json().as_str(), last) else {
+            return Err(Fault::new(at, "Label: one key is wanted"));
+        };
+        let is_row = std::ptr::eq(dot.json(), self.root);
+        match self.purpose {
+            Purpose::Headings if is_row => {
+                let part = key.rsplit('.').next().unwrap_or(key).replace(['-', '_'], " ");
+                Ok(Value::made(part))
+            }
+            Purpose::Row { labels: Some(labels), .. } if is_row => Ok(Value::made(labels[key].as_str().unwrap_or(""))),
+            _ => Err(Fault::new(at, "Label: nothing here has labels")),
+        }
     }
 
     fn call(

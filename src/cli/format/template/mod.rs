@@ -4,7 +4,7 @@
 //! - a field is also found if only the case of its letters differs: docker says `.ID`, podman `.Id`;
 //! - `\t` and `\n` in the text between actions are a tab and a newline, as typed to docker;
 //! - integers and other numbers may be compared with each other, since JSON knows one type;
-//! - there are no methods, no `call` and `js`, no complex numbers, and no hexadecimal floating point;
+//! - there are no methods but `.Label`, no `call` and `js`, no complex numbers, and no hexadecimal floating point;
 //! - nesting, work and widths have limits, so that no template ends the program or keeps it for long.
 //!
 //! Own code: the crate there is (gtmpl 0.7.1, "passively maintained") knows neither break nor continue nor null, and has
@@ -24,6 +24,7 @@ mod value;
 use serde_json::Value as Json;
 use tree::Node;
 
+pub use quote::{escaped, quote};
 pub use value::shown;
 
 /// A template that was read.
@@ -41,6 +42,8 @@ pub enum Purpose<'a> {
         known: &'a [&'a str],
         /// All rows.
         rows: &'a [Json],
+        /// What `.Label "KEY"` looks in: an object of texts. Without it there is no `.Label`.
+        labels: Option<&'a Json>,
     },
     /// A whole object. What is missing has no value.
     Object,

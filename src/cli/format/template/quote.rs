@@ -17,21 +17,28 @@ pub fn quote(text: &str, mark: char, ascii: bool) -> String {
     let mut quoted = String::from(mark);
     for c in text.chars() {
         match c {
-            '\u{7}' => quoted += "\\a",
-            '\u{8}' => quoted += "\\b",
-            '\u{c}' => quoted += "\\f",
-            '\n' => quoted += "\\n",
-            '\r' => quoted += "\\r",
-            '\t' => quoted += "\\t",
-            '\u{b}' => quoted += "\\v",
             '\\' => quoted += "\\\\",
             c if c == mark => quoted.extend(['\\', c]),
-            c if c.is_ascii_control() => quoted += &format!("\\x{:02x}", u32::from(c)),
-            c if c.is_ascii() || (!ascii && is_printable(c)) => quoted.push(c),
-            c if u32::from(c) < 0x10000 => quoted += &format!("\\u{:04x}", u32::from(c)),
-            c => quoted += &format!("\\U{:08x}", u32::from(c)),
+            c if !c.is_control() && (c.is_ascii() || (!ascii && is_printable(c))) => quoted.push(c),
+            c => quoted += &escaped(c),
         }
     }
     quoted.push(mark);
     quoted
+}
+
+/// The escape of a character that is not to be written as it is.
+pub fn escaped(c: char) -> String {
+    match c {
+        '\u{7}' => "\\a".to_owned(),
+        '\u{8}' => "\\b".to_owned(),
+        '\u{c}' => "\\f".to_owned(),
+        '\n' => "\\n".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '\t' => "\\t".to_owned(),
+        '\u{b}' => "\\v".to_owned(),
+        c if c.is_ascii() => format!("\\x{:02x}", u32::from(c)),
+        c if u32::from(c) < 0x10000 => format!("\\u{:04x}", u32::from(c)),
+        c => format!("\\U{:08x}", u32::from(c)),
+    }
 }

@@ -311,12 +311,38 @@ fn what_is_no_template() {
 }
 
 #[test]
+fn labels_of_rows() {
+    let rows = [json!({"ID": "1"})];
+    let labels = json!({"com.x-y": "v", "a": ""});
+    let row = |template: &str, labels| {
+        let template = Template::parse(template, 0).expect("valid");
+        template.execute(&rows[0], &Purpose::Row { known: &["ID"], rows: &rows, labels }).map_err(|fault| fault.what)
+    };
+    for (template, expected) in [
+        ("{{.Label \"com.x-y\"}}.", "v."),
+        ("{{.Label \"none\"}}{{.Label \"a\"}}.", "."),
+        ("{{if .Label \"com.x-y\"}}yes{{end}}", "yes"),
+    ] {
+        assert_eq!(row(template, Some(&labels)).as_deref(), Ok(expected), "{template}");
+    }
+    assert_eq!(
+        row("{{.Label}}", Some(&labels)),
+        Err("can't evaluate field Label: there is none of that name".to_owned())
+    );
+    assert_eq!(row("{{.Label 1}}", Some(&labels)), Err("Label: one key is wanted".to_owned()));
+    assert_eq!(row("{{.Label \"a\" \"b\"}}", Some(&labels)), Err("Label: one key is wanted".to_owned()));
+    assert_eq!(row("{{.Label \"a\"}}", None), Err("Label: nothing here has labels".to_owned()));
+    let template = Template::parse("{{.Label \"com.x-y\"}}|{{.ID}}", 0).expect("valid");
+    assert_eq!(template.headings(&json!({"ID": "CONTAINER ID"})), "x y|CONTAINER ID");
+}
+
+#[test]
 fn fields_of_rows() {
     let rows = [json!({"ID": "1", "Extra": "e", "Labels": {"k": "v"}}), json!({"ID": "2", "Names": "web"})];
     let known = ["ID", "Size"];
     let row = |template: &str| {
         let template = Template::parse(template, 0).expect("valid");
-        template.execute(&rows[0], &Purpose::Row { known: &known, rows: &rows })
+        template.execute(&rows[0], &Purpose::Row { known: &known, rows: &rows, labels: None })
     };
     for (template, expected) in [
         ("{{.id}} {{.Extra}}", "1 e"),
