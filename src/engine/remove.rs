@@ -93,6 +93,8 @@ fn gone(found: &Found) -> Result<()> {
         // One of `--rm` is gone with its end.
         return Ok(());
     }
+    // What somebody left who was killed while he removed another one; that is no reason not to remove this one.
+    let _ = scratch::sweep(&container::places()?[1]);
     let Some(_held) = scratch::hold(&found.dir)? else {
         return match found.dir.exists() {
             true => Err(anyhow!("container {}: is running", found.shown())),
