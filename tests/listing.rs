@@ -233,6 +233,13 @@ fn what_is_known_of_one_that_is_kept() {
     let template =
         "{{.State.Health.Status}} {{.State.Health.FailingStreak}}{{range .State.Health.Log}} {{.Output}}{{end}}";
     assert_eq!(formatted(&env, "a", template), "unhealthy 2 bad");
+    // Its files of /etc are its own.
+    made(&env, "create", &["--name=b", "--volumes-from=a:ro"], &["cat"]).ok();
+    assert_eq!(
+        formatted(&env, "b", "{{range .Mounts}}{{.Destination}} {{end}}{{.HostConfig.VolumesFrom}}"),
+        "/in [a:ro]"
+    );
+    rbox(&env, &["rm", "b"]).ok();
     let options = of_container(&env, &id, "options.json");
     std::fs::write(&options, "").unwrap();
     let done = rbox(&env, &["container", "inspect", "-f", "{{.Name}}", "a"]);

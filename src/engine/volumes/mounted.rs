@@ -1,7 +1,7 @@
 //! Volumes of containers: which one needs, which one has.
 
 use super::{Volume, Wanted, create, remove_unused, sweep};
-use crate::engine::record;
+use crate::engine::{etc, record};
 use crate::paths;
 use crate::runtime::mount_options::COPY_UP;
 use crate::spec::annotation;
@@ -193,7 +193,10 @@ fn in_spec(spec: &Spec) -> Result<Vec<Mount>> {
 /// What rbox binds by itself, and devices.
 fn is_own(source: &Path, target: &str) -> bool {
     let device = |kind: std::fs::FileType| kind.is_char_device() || kind.is_block_device();
-    matches!(target, "/proc" | "/sys" | "/sys/fs/cgroup" | "/dev/mqueue" | "/dev/shm")
+    let is_of_etc = etc::FILES.iter().any(|file| Path::new("/etc").join(file) == Path::new(target))
+        && paths::runtime_dir().is_ok_and(|runtime| source.starts_with(runtime.join("containers")));
+    is_of_etc
+        || matches!(target, "/proc" | "/sys" | "/sys/fs/cgroup" | "/dev/mqueue" | "/dev/shm")
         || (source.starts_with("/dev") && target.starts_with("/dev/"))
         || fs_err::metadata(source).is_ok_and(|about| device(about.file_type()))
 }
