@@ -38,7 +38,7 @@ pub fn process(name: &str, wanted: &Wanted) -> Result<(PathBuf, Process)> {
     let pid = run.process.pid;
     let (uid, home) = match &wanted.user {
         Some(text) => {
-            let Accounts { passwd, group } = root::accounts(Path::new(&format!("/proc/{pid}/root")), None)?;
+            let Accounts { passwd, group } = accounts(pid)?;
             let account = user::find(text, &passwd.unwrap_or_default(), &group.unwrap_or_default())
                 .with_context(|| format!("-u {text}"))?;
             let mut user = User::default();
@@ -77,4 +77,14 @@ pub fn process(name: &str, wanted: &Wanted) -> Result<(PathBuf, Process)> {
     // As in docker: it is another process's.
     process.set_oom_score_adj(None);
     Ok((dir, process))
+}
+
+/// The users that the container's first process sees. Where that is rbox's own, which nobody may look at, those of its child.
+fn accounts(pid: i32) -> Result<Accounts> {
+    let of = |pid: i32| root::accounts(Path::new(&format!("/proc/{pid}/root")), None);
+    of(pid).or_else(|error| {
+        let children = fs_err::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let child = children.split_whitespace().next().and_then(|child| child.parse().ok());
+        child.map_or(Err(error), of)
+    })
 }

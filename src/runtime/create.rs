@@ -67,6 +67,8 @@ pub struct Container {
     pub network: Option<Ends>,
     /// Who serves its overlays. To be dropped when the first process has ended.
     pub servers: Vec<Server>,
+    /// Its namespaces, with CLONE_NEW* of each, if the kernel does not show those of its first process.
+    pub namespaces: Vec<(u32, OwnedFd)>,
 }
 
 /// Kills a process and collects it at the end of this value: for the time in which an error must not leave it running.
@@ -170,6 +172,7 @@ pub fn create(
         outside_end.send(&Message::Start, None).or_else(|error| prefer_theirs(&outside_end, error))?;
     }
     let mut terminal = None;
+    let mut namespaces = Vec::new();
     let (mut namespace, mut unconnected) = (None, None);
     loop {
         let said = || servers.last().and_then(Server::last_words);
@@ -216,6 +219,11 @@ pub fn create(
             Message::Neighbour => {
                 unconnected = Some(fd.context("handshake: no network namespace")?);
             }
+            Message::Namespaces(flags) => {
+                fds.extend(fd);
+                ensure!(flags.len() == fds.len(), "handshake: namespaces are missing");
+                namespaces = flags.into_iter().zip(fds).collect();
+            }
             Message::Terminal => terminal = Some(fd.context("handshake: no terminal")?),
             Message::Refused { call, errno } => return Err(refused(call, errno)),
             Message::Ready => break,
@@ -232,7 +240,7 @@ pub fn create(
     let init = made.init.take().context("handshake: ended before there was a first process")?;
     let waiting = by_gate.then_some(outside_end);
     ensure!(network.is_some() == link.is_some(), "handshake: no network");
-    Ok(Container { init, identity, waiting, terminal, network, servers })
+    Ok(Container { init, identity, waiting, terminal, network, servers, namespaces })
 }
 
 /// Makes the interface.

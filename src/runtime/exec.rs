@@ -40,7 +40,7 @@ const SEALED: &str = "sealed";
 const MAX_MESSAGE: usize = 512 * 1024;
 
 /// What is to run.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Task {
     /// The namespaces to join, CLONE_NEW*.
     namespaces: u32,
@@ -50,6 +50,8 @@ pub struct Task {
     terminal: Option<(u16, u16)>,
     /// setgroups(2) is not denied.
     can_set_groups: bool,
+    /// The namespaces come one by one, of these kinds; otherwise as those of a process.
+    by_each: Vec<u32>,
 }
 
 /// What comes back.
@@ -87,7 +89,25 @@ impl Task {
         let can_set_groups = !maps.is_some_and(|maps| matches!(maps.as_slice(), [only] if only.size() == 1));
         let mut spec = spec.clone();
         spec.set_process(Some(process)).set_mounts(None).set_hooks(None);
-        Ok(Task { namespaces: joined, spec, terminal, can_set_groups })
+        Ok(Task { namespaces: joined, spec, terminal, can_set_groups, by_each: Vec::new() })
+    }
+}
+
+/// The way into a container.
+#[derive(Debug)]
+pub struct Door {
+    /// Its first process.
+    pub init: OwnedFd,
+    /// Its namespaces, with CLONE_NEW* of each, if the kernel does not show those of its first process.
+    pub namespaces: Vec<(u32, OwnedFd)>,
+}
+
+impl Door {
+    fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        match self.namespaces.as_slice() {
+            [] => vec![self.init.as_fd()],
+            all => all.iter().map(|(_, namespace)| namespace.as_fd()).collect(),
+        }
     }
 }
 
@@ -95,7 +115,7 @@ impl Task {
 #[derive(Debug)]
 pub struct Starting {
     task: Vec<u8>,
-    init: OwnedFd,
+    door: Vec<OwnedFd>,
     streams: Vec<OwnedFd>,
     joiner: process::Spawned,
     socket: OwnedFd,
@@ -107,17 +127,19 @@ pub struct Starting {
 }
 
 impl Starting {
-    /// Begins with a process in the container whose first process is behind `init`. Its standard streams are `streams`, unless
+    /// Begins with a process in a container. Its standard streams are `streams`, unless
     /// it gets a terminal.
     ///
     /// Runs in: the host's namespaces, the supervisor.
-    pub fn new(task: &Task, init: BorrowedFd<'_>, streams: Vec<OwnedFd>, program: &Program) -> Result<Starting> {
-        let task = serde_json::to_vec(task)?;
+    pub fn new(task: &Task, door: &Door, streams: Vec<OwnedFd>, program: &Program) -> Result<Starting> {
+        let task = Task { by_each: door.namespaces.iter().map(|(flag, _)| *flag).collect(), ..task.clone() };
+        let task = serde_json::to_vec(&task)?;
         ensure!(task.len() <= MAX_MESSAGE, "arguments and environment are too long");
-        let init = init.try_clone_to_owned().context("exec")?;
-        let (joiner, socket) = join_with(&task, &init, &streams, program)?;
+        let door =
+            door.fds().iter().map(BorrowedFd::try_clone_to_owned).collect::<Result<Vec<_>, _>>().context("exec")?;
+        let (joiner, socket) = join_with(&task, &door, &streams, program)?;
         let is_sealed = program.0.is_some();
-        Ok(Starting { task, init, streams, joiner, socket, child: None, terminal: None, failed: None, is_sealed })
+        Ok(Starting { task, door, streams, joiner, socket, child: None, terminal: None, failed: None, is_sealed })
     }
 
     /// Readable when there is something to hear.
@@ -137,7 +159,7 @@ impl Starting {
                 ensure!(!self.is_sealed, "exec: no read-only mount of rbox's own program");
                 *program = Program(Some(fd()?));
                 self.is_sealed = true;
-                (self.joiner, self.socket) = join_with(&self.task, &self.init, &self.streams, program)?;
+                (self.joiner, self.socket) = join_with(&self.task, &self.door, &self.streams, program)?;
             }
             Said::Made(pid) => self.child = Some(clone::Child { pid, pidfd: fd()? }),
             Said::Terminal => self.terminal = Some(fd()?),
@@ -170,7 +192,7 @@ impl Drop for Starting {
 /// A joiner that has got its task, and the socket on which it will say something.
 fn join_with(
     task: &[u8],
-    init: &OwnedFd,
+    door: &[OwnedFd],
     streams: &[OwnedFd],
     program: &Program,
 ) -> Result<(process::Spawned, OwnedFd)> {
@@ -183,8 +205,7 @@ fn join_with(
     // It holds the other end, too.
     drop(command);
     rustix::net::sockopt::set_socket_send_buffer_size(&ours, MAX_MESSAGE).named(|| "setsockopt".to_owned())?;
-    let mut fds = vec![init.as_fd()];
-    fds.extend(streams.iter().map(AsFd::as_fd));
+    let fds: Vec<_> = door.iter().chain(streams).map(AsFd::as_fd).collect();
     fd::send(ours.as_fd(), task, &fds)?;
     Ok((joiner, ours))
 }
@@ -215,13 +236,18 @@ fn join(socket: &OwnedFd, is_sealed: bool) -> Result<()> {
     let (task, fds) = fd::receive_whole(socket.as_fd(), MAX_MESSAGE)?;
     let task: Task = serde_json::from_slice(&task).context("exec: the task")?;
     let mut fds = fds.into_iter();
-    let init = fds.next().context("exec: no pidfd")?;
+    let whole = [task.namespaces];
+    let flags = if task.by_each.is_empty() { &whole[..] } else { &task.by_each };
+    let door: Vec<(u32, OwnedFd)> = flags.iter().copied().zip(fds.by_ref()).collect();
+    ensure!(door.len() == flags.len(), "exec: no way into the container");
     if !is_sealed && task.namespaces & CLONE_NEWUSER != 0 {
-        let program = seal(&alone, &init)?;
+        let program = seal(&alone, &door[0].1)?;
         return say(socket, &Said::Sealed, Some(program.as_fd()));
     }
     let payload = Payload::of(&task.spec, task.can_set_groups)?;
-    clone::setns(&alone, &init, task.namespaces, Path::new("container"))?;
+    for (flag, namespace) in &door {
+        clone::setns(&alone, namespace, *flag, Path::new("container"))?;
+    }
     match clone::clone(&alone, CLONE_PARENT)? {
         Side::Parent(child) => say(socket, &Said::Made(child.pid), Some(child.pidfd.as_fd())),
         Side::Child => {

@@ -72,6 +72,9 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
     outside.end_if_alone();
     make_rest(alone, later, outside)?;
     connect(bundle, connection, outside)?;
+    if wants_reaper(spec) {
+        reaper::show_namespaces(&bundle.namespaces, outside)?;
+    }
     rootfs::separate(spec)?;
     let root = rootfs::find(spec, &bundle.dir)?;
     let mut mounts = mounts::prepare(own_mounts(spec), as_root)?;

@@ -3,16 +3,49 @@
 //! Runs in: the container's namespaces and root, as pid 1. A program that is pid 1 itself gets no signal that it has
 //! no handler for and must reap strangers (pid_namespaces(7)); most programs do not expect that.
 
-use super::sync::Sync;
+use super::namespaces::Namespaces;
+use super::sync::{Message, Sync};
 use crate::seccomp::capability;
-use crate::sys::clone::{self, Child, Side};
+use crate::sys::clone::{
+    self, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER,
+    CLONE_NEWUTS, Child, Side,
+};
 use crate::sys::process::Never;
-use crate::sys::{Alone, caps, fd, process, signal};
+use crate::sys::{Alone, Named, caps, fd, process, signal};
 use anyhow::Result;
+use rustix::fs::{Mode, OFlags};
 use std::os::fd::AsFd;
 
 /// CAP_KILL: the payload may be of another user than pid 1.
 const CAP_KILL: caps::Mask = capability::bits(["KILL"]);
+
+/// Hands this process's namespaces out: whoever is to run one more process in them cannot ask the kernel for those of a reaper
+/// (setns(2) asks whether it could trace it).
+pub fn show_namespaces(namespaces: &Namespaces, outside: &Sync) -> Result<()> {
+    let all = namespaces.join.iter().fold(namespaces.new, |all, (flag, _)| all | flag);
+    let mut flags = Vec::new();
+    let mut open = Vec::new();
+    // The user namespace first, since the right to join the others comes with it.
+    for (flag, name) in [
+        (CLONE_NEWUSER, "user"),
+        (CLONE_NEWPID, "pid"),
+        (CLONE_NEWNET, "net"),
+        (CLONE_NEWIPC, "ipc"),
+        (CLONE_NEWUTS, "uts"),
+        (CLONE_NEWCGROUP, "cgroup"),
+        (CLONE_NEWTIME, "time"),
+        (CLONE_NEWNS, "mnt"),
+    ] {
+        if all & flag != 0 {
+            let path = format!("/proc/self/ns/{name}");
+            let flags_of = OFlags::RDONLY | OFlags::CLOEXEC;
+            open.push(rustix::fs::open(&path, flags_of, Mode::empty()).named(|| format!("open({path})"))?);
+            flags.push(flag);
+        }
+    }
+    let fds: Vec<_> = open.iter().map(AsFd::as_fd).collect();
+    outside.send_with(&Message::Namespaces(flags), &fds)
+}
 
 /// Splits this process: the copy returns and becomes the payload, this one stays as the reaper and does not return.
 ///

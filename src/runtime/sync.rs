@@ -65,6 +65,8 @@ pub enum Message {
     Neighbour,
     /// It is connected.
     Attached,
+    /// My namespaces of these kinds come along: nobody may look at me when I am the reaper.
+    Namespaces(Vec<u32>),
     /// The master side of the terminal comes along.
     Terminal,
     /// Nothing is left but to wait for the start.

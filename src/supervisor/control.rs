@@ -8,7 +8,7 @@ use super::execution::Execution;
 use super::message::{self, Request};
 use crate::engine::events::{self, Actor};
 use crate::engine::record::CONTROL;
-use crate::runtime::exec::Program;
+use crate::runtime::exec::{Door, Program};
 use crate::sys::{Named, named_socket};
 use anyhow::Result;
 use oci_spec::runtime::Spec;
@@ -63,11 +63,11 @@ impl Control {
         self.executions.iter().for_each(|execution| execution.wanted(all));
     }
 
-    /// Does what there is to do. `init`: the container's first process. Who wants to hear it comes back.
-    pub fn step(&mut self, source: Source, flags: PollFlags, spec: &Spec, init: &OwnedFd) -> Option<OwnedFd> {
+    /// Does what there is to do. Who wants to hear it comes back.
+    pub fn step(&mut self, source: Source, flags: PollFlags, spec: &Spec, door: &Door) -> Option<OwnedFd> {
         match source {
             Source::Listener => self.accept(),
-            Source::Stranger(id) => return self.hear(id, spec, init),
+            Source::Stranger(id) => return self.hear(id, spec, door),
             Source::Joiner(id) => {
                 if let Some(execution) = self.executions.iter_mut().find(|execution| execution.id == id) {
                     execution.hear(&mut self.program);
@@ -100,14 +100,14 @@ impl Control {
         }
     }
 
-    fn hear(&mut self, id: u32, spec: &Spec, init: &OwnedFd) -> Option<OwnedFd> {
+    fn hear(&mut self, id: u32, spec: &Spec, door: &Door) -> Option<OwnedFd> {
         let place = self.strangers.iter().position(|(known, _)| *known == id)?;
         let (_, socket) = self.strangers.swap_remove(place);
         // Whoever says nothing that can be understood is let go.
         match message::receive_message::<Request>(&socket) {
             Ok(Some((Request::Exec { process, terminal, detach }, streams))) => {
                 let request = (*process, terminal, detach);
-                let about = (spec, init, &self.program);
+                let about = (spec, door, &self.program);
                 self.executions.push(Execution::new(id, about, socket, request, streams, &self.actor));
                 None
             }

@@ -7,7 +7,7 @@ use super::session::{Session, Sink};
 use crate::engine::events::{self, Actor};
 use crate::engine::log::Stream;
 use crate::error::{FAILED, Failure};
-use crate::runtime::exec::{Program, Starting, Task};
+use crate::runtime::exec::{Door, Program, Starting, Task};
 use crate::sys::clone::Child;
 use crate::sys::{fd, process};
 use anyhow::Result;
@@ -42,7 +42,7 @@ impl Execution {
     /// Begins with it. What goes wrong already is told to whoever asks.
     pub fn new(
         id: u32,
-        (spec, init, program): (&Spec, &OwnedFd, &Program),
+        (spec, door, program): (&Spec, &Door, &Program),
         socket: OwnedFd,
         request: (Process, Option<(u16, u16)>, bool),
         streams: Vec<OwnedFd>,
@@ -56,7 +56,7 @@ impl Execution {
         let mut session = Session::new(Sink::None);
         session.attach(Client::first(socket));
         let started = Task::new(spec, process, terminal)
-            .and_then(|task| Starting::new(&task, init.as_fd(), streams, program))
+            .and_then(|task| Starting::new(&task, door, streams, program))
             .map(|starting| State::Starting(Box::new(starting)));
         let state = started.unwrap_or_else(|error| {
             session.tell(&failed(&error));
@@ -68,7 +68,7 @@ impl Execution {
     /// Begins with one that nobody has asked for. What it says is kept, `most` bytes of it.
     pub fn kept(
         id: u32,
-        (spec, init, program): (&Spec, &OwnedFd, &Program),
+        (spec, door, program): (&Spec, &Door, &Program),
         process: Process,
         most: usize,
         stream: Stream,
@@ -77,7 +77,7 @@ impl Execution {
         let mut start = || -> Result<Starting> {
             let output = session.listen(stream)?;
             let streams = vec![fd::null()?, output.try_clone()?, output];
-            Starting::new(&Task::new(spec, process.clone(), None)?, init.as_fd(), streams, program)
+            Starting::new(&Task::new(spec, process.clone(), None)?, door, streams, program)
         };
         let state = match start() {
             Ok(starting) => State::Starting(Box::new(starting)),

@@ -8,13 +8,12 @@ use crate::engine::events::{self, Actor};
 use crate::engine::health::{Checked, Health, Status};
 use crate::engine::log::Stream;
 use crate::engine::restart;
-use crate::runtime::exec::Program;
+use crate::runtime::exec::{Door, Program};
 use crate::spec::health::{Check, OnFailure};
 use crate::time::Time;
 use anyhow::Result;
 use oci_spec::runtime::Spec;
 use rustix::event::PollFlags;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -93,10 +92,10 @@ impl Monitor {
     }
 
     /// Does what is due. True if the container is found to be unhealthy now.
-    pub fn go_on(&mut self, spec: &Spec, init: &OwnedFd, program: &Program) -> Result<bool> {
+    pub fn go_on(&mut self, spec: &Spec, door: &Door, program: &Program) -> Result<bool> {
         let now = Instant::now();
         if self.running.is_none() && now >= self.next {
-            self.running = Some(self.begin(spec, init, program, now));
+            self.running = Some(self.begin(spec, door, program, now));
         }
         let Some(running) = &mut self.running else { return Ok(false) };
         if !running.is_late && now >= running.limit {
@@ -129,10 +128,10 @@ impl Monitor {
         Ok(changes && self.known.status == Status::Unhealthy)
     }
 
-    fn begin(&self, spec: &Spec, init: &OwnedFd, program: &Program, now: Instant) -> Running {
+    fn begin(&self, spec: &Spec, door: &Door, program: &Program, now: Instant) -> Running {
         let mut process = spec.process().clone().unwrap_or_default();
         process.set_args(Some(self.check.command.clone())).set_terminal(Some(false)).set_oom_score_adj(None);
-        let execution = Execution::kept(ID, (spec, init, program), process, MOST, Stream::Out);
+        let execution = Execution::kept(ID, (spec, door, program), process, MOST, Stream::Out);
         Running { execution, start: Time::now(), limit: now + self.check.timeout, is_late: false }
     }
 

@@ -23,6 +23,7 @@ use crate::engine::networks::membership::Shared;
 use crate::net::carrier::First;
 use crate::net::service::{Carried, Task};
 use crate::runtime::create::{self, Container, Leash, Start, Stdio};
+use crate::runtime::exec::Door;
 use crate::runtime::network::{Connection, Neighbours};
 use crate::spec::health::OnFailure;
 use crate::sys::clone::{CLONE_NEWPID, Child};
@@ -100,7 +101,8 @@ fn attend(
         (None, None) => Connection::None,
     };
     let container = create::create(&alone, &record.id, bundle, &stdio, Start::AtOnce, connection, write)?;
-    let Container { init, identity, terminal, network, servers, .. } = container;
+    let Container { init, identity, terminal, network, servers, namespaces, .. } = container;
+    let door = Door { init: init.pidfd.try_clone()?, namespaces };
     let leash = Leash::on(&init);
     let pidfile = created.started(&identity)?;
     created.record.prepare_end();
@@ -125,7 +127,7 @@ fn attend(
         (None, None) => None,
     };
     let mut network = Network::new(task, shared.map(|shared| shared.keeper), init.pid, alone);
-    let ended = until_end(&init, session.as_mut(), control, created, &signals, &mut network, tell);
+    let ended = until_end((&init, &door), session.as_mut(), control, created, &signals, &mut network, tell);
     network.end(tell);
     let status = ended.and_then(|Ended { forward, again }| {
         let status = process::wait(init.pidfd.as_fd())?;
@@ -145,7 +147,7 @@ fn attend(
 
 /// The loop: bytes, signals, the network, requests, checks, time limits, the end. The first process is still to be waited for.
 fn until_end<'a>(
-    init: &'a Child,
+    (init, door): (&'a Child, &Door),
     mut session: Option<&mut Session>,
     mut control: Option<Control>,
     created: &Created,
@@ -194,7 +196,7 @@ fn until_end<'a>(
                     match &mut health {
                         Some(health) if health::is_of(other) => health.step(other, flags, &mut control.program),
                         _ => {
-                            let guest = control.step(other, flags, spec, &init.pidfd);
+                            let guest = control.step(other, flags, spec, door);
                             guest.into_iter().for_each(|socket| control::attach(socket, session.as_deref_mut()));
                         }
                     }
@@ -204,7 +206,7 @@ fn until_end<'a>(
         session.iter_mut().for_each(|session| session.tidy());
         control.iter_mut().for_each(Control::tidy);
         if let Some((health, control)) = health.as_mut().zip(control.as_ref()).filter(|_| !has_ended) {
-            if health.go_on(spec, &init.pidfd, &control.program)? {
+            if health.go_on(spec, door, &control.program)? {
                 again |= health.action() == OnFailure::Restart;
                 let patience = health::end(health.action(), created, &mut forward)?;
                 limit = patience.and_then(|patience| Instant::now().checked_add(patience)).or(limit);

@@ -17,9 +17,9 @@ pub fn seqpacket_pair() -> Result<(OwnedFd, OwnedFd)> {
 }
 
 /// As many descriptors go with one message.
-const MOST: usize = 8;
+const MOST: usize = 16;
 
-/// Sends one message, with descriptors if there are some, at most 8.
+/// Sends one message, with descriptors if there are some, at most 16.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
