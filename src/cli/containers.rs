@@ -3,7 +3,7 @@
 use super::confirm::confirm;
 use super::each::partly;
 use super::filter::Filters;
-use super::{commit, diff, export, format, grammar, group, logs, output, port, ps, rm, run, start, stop, verb};
+use super::{commit, cp, diff, export, format, grammar, group, logs, output, port, ps, rm, run, start, stop, verb};
 use crate::engine::{container, inspect, remove};
 use crate::time::Time;
 use anyhow::Result;
@@ -43,6 +43,7 @@ pub fn options(command: Command) -> Command {
     let prune = |command| grammar::<PruneArgs>(command, "rbox container prune [OPTIONS]");
     group(command, "rbox container COMMAND")
         .subcommand(verb("commit", "Make an image of a container", commit::options))
+        .subcommand(verb("cp", "Copy files between a container and the host", cp::options))
         .subcommand(verb("create", "Create a new container", run::create_options))
         .subcommand(verb("diff", "Show what a container has changed", diff::options))
         .subcommand(verb("exists", "Tell by the exit status whether a container is here", exists))

@@ -5,6 +5,7 @@ pub mod completion;
 pub mod confirm;
 pub mod container;
 pub mod containers;
+pub mod cp;
 pub mod diff;
 pub mod each;
 pub mod exec;
@@ -42,7 +43,7 @@ pub mod volume;
 use crate::error::Advise;
 use crate::net::shared::keeper as networks;
 use crate::net::{keeper, relay};
-use crate::runtime::exec as joiner;
+use crate::runtime::{exec as joiner, visitor};
 use crate::storage::worker;
 use crate::sys::signal;
 use anyhow::{Context, Result, anyhow};
@@ -91,6 +92,7 @@ fn dispatch(args: Vec<String>) -> Result<u8> {
     match args.as_slice() {
         [_, role, program, arguments @ ..] if role == keeper::ROLE => return keeper::main(program, arguments),
         [_, role, rest @ ..] if role == joiner::ROLE => return joiner::main(rest),
+        [_, role] if role == visitor::ROLE => return visitor::main(),
         [_, role, start] if role == networks::ROLE => return networks::main(start),
         [_, role, pid, places] if role == relay::ROLE => return relay::main(pid, places),
         _ => {}
@@ -125,6 +127,7 @@ fn call(verb: &str, matches: ArgMatches) -> Result<u8> {
         "push" => push::main(matches),
         "inspect" => inspect::main(matches),
         "rm" => rm::main(matches),
+        "cp" => cp::main(matches),
         "diff" => diff::main(matches),
         "commit" => commit::main(matches),
         "export" => export::main(matches),
@@ -182,6 +185,7 @@ pub fn command() -> Command {
             inspect::options,
         ))
         .subcommand(verb("rm", "Remove containers", rm::options))
+        .subcommand(verb("cp", "Copy files between a container and the host", cp::options))
         .subcommand(verb("diff", "Show what a container has changed", diff::options))
         .subcommand(verb("commit", "Make an image of a container", commit::options))
         .subcommand(verb("export", "Write a container's files to an archive", export::options))
