@@ -11,10 +11,10 @@ use std::io::IsTerminal;
 #[derive(Debug, Args)]
 struct CpArgs {
     /// A path of a container (CONTAINER:PATH) or of the host; - is a tar archive on standard input
-    #[arg(value_name = "SRC", allow_hyphen_values = true)]
+    #[arg(value_name = "SRC")]
     source: String,
     /// Likewise; - is a tar archive on standard output
-    #[arg(value_name = "DEST", allow_hyphen_values = true)]
+    #[arg(value_name = "DEST")]
     target: String,
     /// Keep the owners of what is copied into a container; otherwise it is root's
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]

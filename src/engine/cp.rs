@@ -4,7 +4,7 @@
 //! are looked at, sent and received by a process that enters it (`runtime/visitor.rs`), those of the host by this one; in
 //! between is a pipe.
 
-use super::container::{self, Found};
+use super::container;
 use super::mounted::Mounted;
 use super::{record, scratch, state};
 use crate::runtime::namespaces::Namespaces;
@@ -261,7 +261,7 @@ enum Init {
     /// Its first process.
     Running(OwnedFd),
     /// One that was made for its mounts.
-    Made(Mounted),
+    Made(Box<Mounted>),
 }
 
 impl Entered {
@@ -295,13 +295,16 @@ impl Entered {
                 let namespaces = CLONE_NEWNS | if has_users { CLONE_NEWUSER } else { 0 };
                 return Ok(Entered { init: Init::Running(init), namespaces, owners });
             }
-            match mounted(&found)? {
+            // Trying takes a moment.
+            match if found.live { None } else { Mounted::of(&found)? } {
                 Some(mounted) => {
                     let namespaces = CLONE_NEWNS | CLONE_NEWUSER;
-                    return Ok(Entered { init: Init::Made(mounted), namespaces, owners });
+                    return Ok(Entered { init: Init::Made(Box::new(mounted)), namespaces, owners });
                 }
-                None if start.elapsed() < PATIENCE => drop(scratch::wait(&found.dir, Duration::from_millis(100))?),
-                None => bail!("somebody else is at its files, for more than {} s", PATIENCE.as_secs()),
+                None if start.elapsed() > PATIENCE => {
+                    bail!("somebody else is at its files, for more than {} s", PATIENCE.as_secs())
+                }
+                None => drop(scratch::wait(&found.dir, Duration::from_millis(100))?),
             }
         }
     }
@@ -318,18 +321,5 @@ impl Entered {
 impl All {
     fn of(&self, name: &str) -> Result<&Entered> {
         self.ids.get(name).and_then(|id| self.entered.get(id)).context("no such container")
-    }
-}
-
-/// The mounts of a container that does not run; `None` if somebody is responsible for it.
-fn mounted(found: &Found) -> Result<Option<Mounted>> {
-    if found.live {
-        return Ok(None);
-    }
-    match Mounted::of(found) {
-        Ok(mounted) => Ok(Some(mounted)),
-        // Somebody was faster.
-        Err(_) if scratch::is_locked(&found.dir)? => Ok(None),
-        Err(error) => Err(error),
     }
 }

@@ -8,8 +8,10 @@ use super::again;
 use super::container::{Container, Found, SPEC};
 use super::overlay;
 use super::record::Record;
+use super::state::{self, Status};
 use crate::runtime::bundle::Bundle;
 use crate::runtime::create::{self, Start, Stdio};
+use crate::runtime::mount_options::COPY_UP;
 use crate::runtime::network::Connection;
 use crate::runtime::overlay::is_overlay;
 use crate::spec::build;
@@ -39,15 +41,24 @@ impl Drop for Mounted {
 }
 
 impl Mounted {
-    /// Mounts what a container has. Fails if somebody is responsible for it.
-    pub fn of(found: &Found) -> Result<Mounted> {
+    /// Mounts what a container has; `None` if somebody is responsible for it, or has it mounted.
+    pub fn of(found: &Found) -> Result<Option<Mounted>> {
         let file = found.dir.join(SPEC);
-        let spec: Spec = serde_json::from_slice(&fs_err::read(&file)?).with_context(|| file.display().to_string())?;
+        let mut spec: Spec =
+            serde_json::from_slice(&fs_err::read(&file)?).with_context(|| file.display().to_string())?;
+        if state::of(found)?.status != Status::Created {
+            // What its volumes had from its image was theirs at the beginning.
+            let words = spec.mounts_mut().iter_mut().flatten().filter_map(|mount| mount.options_mut().as_mut());
+            words.for_each(|words| words.retain(|word| word != COPY_UP));
+        }
         let way = again::read(found)?.0.overlays;
-        let record = Record::open(found)?;
+        let Some(record) = Record::open_if_free(found)? else { return Ok(None) };
+        if !record.share()? {
+            return Ok(None);
+        }
         let place = record.mount_point()?;
         let container = mount(&spec, found, &record, &place, way)?;
-        Ok(Mounted { container, _record: record })
+        Ok(Some(Mounted { container, _record: record }))
     }
 
     /// The process that has them.

@@ -16,7 +16,7 @@ use crate::runtime::state::Identity;
 use crate::sys::Named;
 use crate::time::Time;
 use anyhow::{Context, Result, anyhow, bail};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -70,11 +70,16 @@ impl Record {
 
     /// Takes over a container that was made before: nobody else is responsible for it.
     pub fn open(found: &Found) -> Result<Record> {
+        let in_use = || anyhow!("container {}: is running, or somebody is about to change it", found.shown());
+        Record::open_if_free(found)?.with_context(in_use)
+    }
+
+    /// The same; `None` if somebody is.
+    pub fn open_if_free(found: &Found) -> Result<Option<Record>> {
         let id = found.container.id.clone();
         let runtime = paths::runtime_dir()?;
         sweep(&runtime)?;
-        let in_use = || anyhow!("container {}: is running, or somebody is about to change it", found.shown());
-        let held = scratch::hold(&found.dir)?.with_context(in_use)?;
+        let Some(held) = scratch::hold(&found.dir)? else { return Ok(None) };
         let path = lock_file(&runtime, &id);
         let mut looks = 0;
         let lock = loop {
@@ -88,7 +93,7 @@ impl Record {
                     looks += 1;
                     std::thread::sleep(std::time::Duration::from_millis(1));
                 }
-                Ok(None) => return Err(in_use()),
+                Ok(None) => return Ok(None),
                 Err(error) => return Err(error),
             }
         };
@@ -106,7 +111,18 @@ impl Record {
         }
         let scratch = Some((found.dir.clone(), held));
         let stays = AtomicBool::new(true);
-        Ok(Record { id, dir, keep: true, stays, runtime, names, scratch, overlays: 0, _lock: lock })
+        Ok(Some(Record { id, dir, keep: true, stays, runtime, names, scratch, overlays: 0, _lock: lock }))
+    }
+
+    /// From here on nobody else can become responsible for it, as before, and it does not look as if it ran. False if
+    /// somebody was faster.
+    pub fn share(&self) -> Result<bool> {
+        let Some((dir, held)) = &self.scratch else { return Ok(true) };
+        match rustix::fs::flock(held, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(errno) => Err(errno).named(|| format!("flock({})", dir.display())).map_err(Into::into),
+        }
     }
 
     /// It stays when this value goes, started or not.

@@ -17,6 +17,9 @@ pub mod find;
 pub mod receive;
 pub mod send;
 
+#[cfg(test)]
+mod tests;
+
 use super::compression::{self, BUFFER};
 use anyhow::Result;
 use find::{Source, Target};

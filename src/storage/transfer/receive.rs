@@ -109,12 +109,26 @@ pub fn receive(source: impl Read, goal: Goal, rules: Rules) -> Result<Report> {
     while let Some(entry) = reader.next_entry()? {
         receiver.report.entries += 1;
         ensure!(receiver.report.entries <= MAX_ENTRIES, "more than {MAX_ENTRIES} entries");
-        receiver.one(&entry, &mut reader).with_context(|| shown(&entry.path))?;
+        let made = receiver.one(&entry, &mut reader);
+        if_read_only(match clean(&entry.path) {
+            // It is called otherwise here.
+            Ok(path) if path.as_os_str().is_empty() => made,
+            _ => made.with_context(|| shown(&entry.path)),
+        })?;
     }
-    receiver.finish()?;
+    if_read_only(receiver.finish())?;
     // Whoever writes the stream may have more to say than its end.
     std::io::copy(&mut reader.into_inner(), &mut std::io::sink())?;
     Ok(receiver.report)
+}
+
+fn if_read_only(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if crate::sys::errno(&error) == Some(Errno::ROFS) => {
+            Err(error).hint(|| "what is mounted there is read-only; volumes of a container may not be".to_owned())
+        }
+        result => result,
+    }
 }
 
 struct Receiver {

@@ -154,7 +154,7 @@ impl<W: Write> Sender<'_, W> {
         match kind(&stat) {
             FileType::RegularFile => return self.file(parent, name, path),
             FileType::Symlink => match rustix::fs::readlinkat(parent, name, Vec::new()) {
-                Ok(target) if !self.is_another_name(path, &stat)? => {
+                Ok(target) if !self.is_another_name(path, &stat, None)? => {
                     let (owner, _) = self.described(&stat, None)?;
                     let link = target.into_bytes();
                     return self.begin(&Entry { link, ..self.of(Kind::Symlink, path, &stat, owner) });
@@ -162,7 +162,7 @@ impl<W: Write> Sender<'_, W> {
                 Ok(_) | Err(Errno::NOENT | Errno::INVAL) => {}
                 Err(errno) => return Err(errno).named(|| "readlink".to_owned())?,
             },
-            FileType::Fifo if !self.is_another_name(path, &stat)? => {
+            FileType::Fifo if !self.is_another_name(path, &stat, None)? => {
                 let (owner, _) = self.described(&stat, None)?;
                 return self.begin(&self.of(Kind::Fifo, path, &stat, owner));
             }
@@ -188,7 +188,7 @@ impl<W: Write> Sender<'_, W> {
             Err(errno) => return Err(errno).named(|| "open".to_owned())?,
         };
         let stat = stat_of(file.as_fd())?;
-        if kind(&stat) != FileType::RegularFile || self.is_another_name(path, &stat)? {
+        if kind(&stat) != FileType::RegularFile || self.is_another_name(path, &stat, Some(&file))? {
             return Ok(());
         }
         let (owner, xattrs) = self.described(&stat, Some(&file))?;
@@ -220,7 +220,7 @@ impl<W: Write> Sender<'_, W> {
     }
 
     /// Writes a hard link if the file has been sent under another name; else remembers this one.
-    fn is_another_name(&mut self, path: &Path, stat: &Stat) -> Result<bool> {
+    fn is_another_name(&mut self, path: &Path, stat: &Stat, file: Option<&OwnedFd>) -> Result<bool> {
         if stat.st_nlink < 2 {
             return Ok(false);
         }
@@ -229,7 +229,7 @@ impl<W: Write> Sender<'_, W> {
             return Ok(false);
         };
         let link = self.named(first);
-        let (owner, _) = self.described(stat, None)?;
+        let (owner, _) = self.described(stat, file)?;
         self.begin(&Entry { link, ..self.of(Kind::Hardlink, path, stat, owner) })?;
         Ok(true)
     }
