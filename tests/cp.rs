@@ -133,11 +133,8 @@ impl Drop for World {
         if !std::thread::panicking() {
             let mut left = self.env.leftovers();
             // The store and the volumes' directory stay.
-            left.retain(|path| {
-                !["images", "layers", "locks", "tmp", "volumes"]
-                    .iter()
-                    .any(|own| path.contains(&format!("/rbox/{own}")))
-            });
+            let stays = ["images", "layers", "locks", "overlays", "tmp", "volumes"];
+            left.retain(|path| !stays.iter().any(|own| path.contains(&format!("/rbox/{own}"))));
             assert_eq!(left, Vec::<String>::new());
         }
     }
@@ -274,6 +271,32 @@ fn there_and_back() {
         // So that the directory of the root filesystem can be removed.
         world.guest(&["chmod", "/copy/closed", "755"]);
         open_up(&world.env, &["tree", "back"]);
+    }
+}
+
+/// Where the root is no overlay of the kernel's.
+#[test]
+fn other_roots() {
+    let has_fuse = Path::new("/usr/bin/fuse-overlayfs").exists()
+        && std::fs::File::options().read(true).write(true).open("/dev/fuse").is_ok();
+    for way in ["copies", "fuse"] {
+        if way == "fuse" && !has_fuse {
+            env::skip("fuse_overlayfs_where_there_is_no_overlay", "no fuse-overlayfs");
+            continue;
+        }
+        for state in [State::Created, State::Running, State::Ended] {
+            let world = World::new();
+            // As if this session had found it out (`engine/overlay.rs`).
+            world.write("run/rbox/overlays", &format!("{way} {}", world.env.path("data/rbox").display()));
+            world.make("a", Root::Image, state, &[]);
+            world.write("file", "x");
+            world.cp(&["file", "a:/etc"]).ok();
+            world.cp(&["a:/etc", "back"]).ok();
+            assert_eq!(world.read("back/file"), "x", "{way} {state:?}");
+            assert_eq!(world.guest(&["read", "/etc/file"]).stdout, "x", "{way} {state:?}");
+            let mounts = world.guest(&["read", "/proc/self/mountinfo"]).stdout;
+            assert_eq!(mounts.contains(" / / ") && mounts.contains("fuse.fuse-overlayfs"), way == "fuse", "{mounts}");
+        }
     }
 }
 
@@ -743,6 +766,24 @@ fn killed_half_way() {
         world.cp(&["a:/guest", "guest"]).ok();
         assert_eq!(world.guest(&["ls", "/tmp"]).stdout, "half\n");
     }
+}
+
+/// Where the container sees the host's processes it sees a visitor, and no more of it.
+#[test]
+fn nobody_looks_into_a_visitor() {
+    let world = World::running(&["--pid=host", "--privileged"]);
+    let (mut child, _stdin, children) = half_way(&world);
+    let visitor = children[0].as_raw_nonzero();
+    assert!(world.guest(&["read", &format!("/proc/{visitor}/cmdline")]).stdout.starts_with("cp-visitor"));
+    for file in ["environ", "maps", "exe"] {
+        let done = world.guest(&["read", &format!("/proc/{visitor}/{file}")]).stdout;
+        assert!(done.starts_with("error="), "{file}: {done}");
+    }
+    assert_eq!(world.guest(&["ls", &format!("/proc/{visitor}/fd")]).stdout, "\n");
+    // Of its own processes it sees all.
+    assert_ne!(world.guest(&["ls", "/proc/self/fd"]).stdout, "\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

@@ -71,8 +71,8 @@ struct Sender<'a, W> {
     /// Before all paths.
     prefix: PathBuf,
     tar: Writer<W>,
-    /// The first name of files that have several.
-    links: HashMap<find::Identity, PathBuf>,
+    /// The first name of files that have several, and how many may still come.
+    links: HashMap<find::Identity, (PathBuf, u32)>,
     report: Report,
     buffer: Vec<u8>,
 }
@@ -224,11 +224,16 @@ impl<W: Write> Sender<'_, W> {
         if stat.st_nlink < 2 {
             return Ok(false);
         }
-        let Some(first) = self.links.get(&find::identity(stat)) else {
-            self.links.insert(find::identity(stat), path.to_owned());
+        let Some((first, left)) = self.links.get_mut(&find::identity(stat)) else {
+            self.links.insert(find::identity(stat), (path.to_owned(), stat.st_nlink as u32 - 1));
             return Ok(false);
         };
-        let link = self.named(first);
+        *left -= 1;
+        let (first, is_last) = (first.clone(), *left == 0);
+        let link = self.named(&first);
+        if is_last {
+            self.links.remove(&find::identity(stat));
+        }
         let (owner, _) = self.described(stat, file)?;
         self.begin(&Entry { link, ..self.of(Kind::Hardlink, path, stat, owner) })?;
         Ok(true)
