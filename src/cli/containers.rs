@@ -4,8 +4,8 @@ use super::confirm::confirm;
 use super::each::partly;
 use super::filter::Filters;
 use super::{
-    attach, commit, diff, export, failure, format, grammar, group, human, logs, output, port, ps, rm, run, start, stop,
-    top, verb,
+    attach, commit, cp, diff, export, failure, format, grammar, group, human, logs, output, port, ps, rm, run, start,
+    stop, top, verb,
 };
 use crate::engine::{container, inspect, prune};
 use crate::time::Time;
@@ -50,6 +50,7 @@ pub fn options(command: Command) -> Command {
     group(command, "rbox container COMMAND")
         .subcommand(verb("attach", "Attach to what a container that runs says and reads", attach::options))
         .subcommand(verb("commit", "Make an image of a container", commit::options))
+        .subcommand(verb("cp", "Copy files between a container and the host", cp::options))
         .subcommand(verb("create", "Create a new container", run::create_options))
         .subcommand(verb("diff", "Show what a container has changed", diff::options))
         .subcommand(verb("exists", "Tell by the exit status whether a container is here", exists))

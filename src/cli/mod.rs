@@ -6,6 +6,7 @@ pub mod completion;
 pub mod confirm;
 pub mod container;
 pub mod containers;
+pub mod cp;
 pub mod diff;
 pub mod each;
 pub mod events;
@@ -47,7 +48,7 @@ pub mod volume;
 use crate::error::Advise;
 use crate::net::shared::keeper as networks;
 use crate::net::{keeper, relay};
-use crate::runtime::exec as joiner;
+use crate::runtime::{exec as joiner, visitor};
 use crate::storage::worker;
 use crate::supervisor::again;
 use crate::sys::signal;
@@ -113,6 +114,7 @@ fn role(args: &[String]) -> Option<Result<u8>> {
         [_, role, task] if role == worker::ROLE => Some(worker::main(task)),
         [_, role, program, arguments @ ..] if role == keeper::ROLE => Some(keeper::main(program, arguments)),
         [_, role, rest @ ..] if role == joiner::ROLE => Some(joiner::main(rest)),
+        [_, role] if role == visitor::ROLE => Some(visitor::main()),
         [_, role, id, lock, held] if role == again::ROLE => Some(again::main(id, [lock, held], start::tell)),
         [_, role, start] if role == networks::ROLE => Some(networks::main(start)),
         [_, role, pid, places] if role == relay::ROLE => Some(relay::main(pid, places)),
@@ -173,6 +175,7 @@ const VERBS: &[Verb] = &[
         inspect::main,
     ),
     Verb::new("rm", "Remove containers", rm::options, rm::main),
+    Verb::new("cp", "Copy files between a container and the host", cp::options, cp::main),
     Verb::new("diff", "Show what a container has changed", diff::options, diff::main),
     Verb::new("commit", "Make an image of a container", commit::options, commit::main),
     Verb::new("export", "Write a container's files to an archive", export::options, export::main),

@@ -17,7 +17,7 @@ use crate::runtime::state::Identity;
 use crate::sys::{Named, fd};
 use crate::time::Time;
 use anyhow::{Context, Result, anyhow, bail};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -73,11 +73,18 @@ impl Record {
 
     /// Takes over a container that was made before: nobody else is responsible for it.
     pub fn open(found: &Found) -> Result<Record> {
+        let in_use = || anyhow!("container {}: is running, or somebody is about to change it", found.shown());
+        let record = Record::open_if_free(found)?.with_context(in_use)?;
+        restart::forget(&found.dir)?;
+        Ok(record)
+    }
+
+    /// The same; `None` if somebody is.
+    pub fn open_if_free(found: &Found) -> Result<Option<Record>> {
         let id = found.container.id.clone();
         let runtime = paths::runtime_dir()?;
         sweep(&runtime)?;
-        let in_use = || anyhow!("container {}: is running, or somebody is about to change it", found.shown());
-        let held = scratch::hold(&found.dir)?.with_context(in_use)?;
+        let Some(held) = scratch::hold(&found.dir)? else { return Ok(None) };
         let path = lock_file(&runtime, &id);
         let mut looks = 0;
         let lock = loop {
@@ -91,12 +98,11 @@ impl Record {
                     looks += 1;
                     std::thread::sleep(std::time::Duration::from_millis(1));
                 }
-                Ok(None) => return Err(in_use()),
+                Ok(None) => return Ok(None),
                 Err(error) => return Err(error),
             }
         };
-        restart::forget(&found.dir)?;
-        Record::held(found, runtime, lock, held)
+        Record::held(found, runtime, lock, held).map(Some)
     }
 
     /// Takes over a container whose locks this process has from the one before: its runtime directory is made anew.
@@ -164,6 +170,17 @@ impl Record {
     /// The same of one that is kept.
     pub fn kept(&self) -> Option<&Path> {
         self.disk().filter(|_| self.keep)
+    }
+
+    /// From here on nobody else can become responsible for it, as before, and it does not look as if it ran. False if
+    /// somebody was faster.
+    pub fn share(&self) -> Result<bool> {
+        let Some((dir, held)) = &self.scratch else { return Ok(true) };
+        match rustix::fs::flock(held, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(errno) => Err(errno).named(|| format!("flock({})", dir.display())).map_err(Into::into),
+        }
     }
 
     /// It stays when this value goes, started or not.

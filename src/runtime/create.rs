@@ -39,6 +39,9 @@ pub enum Start {
     AtOnce,
     /// When somebody says so. The maker may end before.
     OnGate(Gate),
+    /// Never: its root and its mounts are wanted, for others to enter. The first process waits until it is killed, or its
+    /// maker ends.
+    Never,
 }
 
 /// Where a container waits for its start: two FIFOs that are open for reading and writing. Whoever starts it writes a
@@ -131,7 +134,7 @@ pub fn create(
         _ => bundle.namespaces.new,
     };
     let later = if by_joiner { 0 } else { bundle.namespaces.new & !flags };
-    let by_gate = matches!(start, Start::OnGate(_));
+    let (by_gate, at_once) = (matches!(start, Start::OnGate(_)), matches!(start, Start::AtOnce));
     let inside = Inside::plan(id, bundle, maps, later, stdio, start, connection)?;
     let (outside_end, inside_end) = sync::pair()?;
     let first = match clone::clone(alone, flags).map_err(|error| (error.errno, error)) {
@@ -167,7 +170,7 @@ pub fn create(
         }
     }
     meanwhile()?;
-    if !by_gate {
+    if at_once {
         // If it has given up, the reason comes next.
         outside_end.send(&Message::Start, None).or_else(|error| prefer_theirs(&outside_end, error))?;
     }
@@ -238,7 +241,7 @@ pub fn create(
     }
     let identity = identity.context("handshake: ended before there was a first process")??;
     let init = made.init.take().context("handshake: ended before there was a first process")?;
-    let waiting = by_gate.then_some(outside_end);
+    let waiting = (!at_once).then_some(outside_end);
     ensure!(network.is_some() == link.is_some(), "handshake: no network");
     Ok(Container { init, identity, waiting, terminal, network, servers, namespaces })
 }

@@ -95,6 +95,9 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
     rootfs::seal(spec, root.as_fd())?;
     rootfs::pivot(spec, root.as_fd())?;
     drop(root);
+    if matches!(start, Start::Never) {
+        return wait_for_visitors(outside);
+    }
     if let Some((master, _)) = &terminal {
         outside.send(&Message::Terminal, Some(master.as_fd()))?;
     }
@@ -286,6 +289,18 @@ fn wait_for_start<'a>(start: &'a Start, outside: &Sync) -> Result<Option<&'a Gat
     outside.send(&Message::Released, None)?;
     rustix::io::retry_on_intr(|| rustix::io::read(&gate.start, &mut [0])).named(|| "read(start)".to_owned())?;
     Ok(Some(gate))
+}
+
+/// Its mounts are all that is wanted. Nobody is here but those whom the maker sends.
+fn wait_for_visitors(outside: &Sync) -> Result<Never> {
+    // setns(2) asks whether it may be traced; a change of ids has taken that away, and no program that is executed gives it
+    // back.
+    process::set_dumpable(true)?;
+    outside.send(&Message::Ready, None)?;
+    loop {
+        // Ends this process when the other end is closed.
+        outside.expect(&Message::Start)?;
+    }
 }
 
 /// Says why there will be no execve.

@@ -26,4 +26,5 @@ pub mod signal;
 pub mod state;
 pub mod sync;
 pub mod sysctl;
+pub mod visitor;
 pub mod volume;

@@ -119,7 +119,8 @@ fn namespace(kind: LinuxNamespaceType, path: Option<PathBuf>) -> LinuxNamespace 
     namespace
 }
 
-fn mappings(map: &IdMap) -> Result<Vec<LinuxIdMapping>> {
+/// An id map as the Spec has it.
+pub fn mappings(map: &IdMap) -> Result<Vec<LinuxIdMapping>> {
     map.ranges()
         .iter()
         .map(|range| {

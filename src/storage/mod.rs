@@ -22,6 +22,7 @@ pub mod stack;
 pub mod store;
 pub mod tar;
 pub mod temporary;
+pub mod transfer;
 pub mod tree;
 pub mod unpack;
 pub mod usage;

@@ -43,6 +43,12 @@ pub fn open_in_mount(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result
         .named(|| format!("openat2({})", path.display()))
 }
 
+/// The same as [`open_in`], and whatever leads out of `root`, an absolute symlink among that, is an error (EXDEV).
+pub fn open_beneath(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd> {
+    open_with(root, path, flags, ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
+        .named(|| format!("openat2({})", path.display()))
+}
+
 fn open_with(
     root: BorrowedFd<'_>,
     path: &Path,

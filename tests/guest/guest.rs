@@ -104,6 +104,7 @@ fn main() {
             std::fs::write(path, format!("exe={exe} fd={fd}")).expect("writable");
         }
         ["orphan-forever"] => orphan_forever(),
+        ["swap", a, b] => swap(a, b),
         ["log-state", path, name] => log_state(path, name),
         ["without", call, rest @ ..] => without(call, rest),
         other => panic!("guest: what is {other:?}?"),
@@ -244,6 +245,17 @@ fn log_state(path: &str, name: &str) {
     std::io::stdin().read_to_string(&mut state).expect("readable");
     let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).expect("a log");
     writeln!(file, "{name} {}", state.replace('\n', " ")).expect("writable");
+}
+
+/// Lets two names change places for ever.
+fn swap(a: &str, b: &str) {
+    let [a, b] = [a, b].map(|text| std::ffi::CString::new(text).expect("no NUL"));
+    say("ready");
+    loop {
+        let flags = libc::RENAME_EXCHANGE;
+        let (from, to, here) = (a.as_ptr(), b.as_ptr(), libc::AT_FDCWD);
+        assert_eq!(unsafe { libc::syscall(libc::SYS_renameat2, here, from, here, to, flags) }, 0);
+    }
 }
 
 fn stat(path: &str) {
