@@ -90,6 +90,9 @@ struct General {
     /// Seconds between that signal and a kill; -1 is for ever [default: 10]
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
     stop_timeout: Option<String>,
+    /// Pass so many further descriptors on, from 3 on
+    #[arg(long, value_name = "N")]
+    preserve_fds: Option<String>,
     /// Start it again when it has ended: no, on-failure[:COUNT], always, unless-stopped [default: no]
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,

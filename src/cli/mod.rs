@@ -6,6 +6,7 @@ pub mod completion;
 pub mod confirm;
 pub mod container;
 pub mod containers;
+pub mod descriptors;
 pub mod diff;
 pub mod each;
 pub mod exec;

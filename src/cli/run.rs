@@ -2,7 +2,7 @@
 
 use super::container::ContainerArgs;
 use super::progress::Shown;
-use super::{grammar, output, start};
+use super::{descriptors, grammar, output, start};
 use crate::engine::images::Remote;
 use crate::engine::{self, said};
 use crate::error::Failure;
@@ -26,13 +26,14 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = ContainerArgs::from_arg_matches_mut(&mut matches)?;
     let cwd = std::env::current_dir().context("current directory")?;
     let remote = args.remote.remote(&cwd)?;
-    let (options, dropped) = args.options(&cwd)?;
+    let (mut options, dropped) = args.options(&cwd)?;
     if let Some(text) = dropped {
         output::say(Failure { message: text, ..Failure::default() });
     }
+    descriptors::pass_on(&mut options)?;
     if options.detach {
         // What the caller has open would be as long as the container is.
-        fd::close_range(3, u32::MAX)?;
+        fd::close_range(3 + options.extra.descriptors, u32::MAX)?;
     }
     match run(&options, &remote) {
         // The range is there and newuidmap cannot write it: on a nosuid mount, in an outer container, under a tracer.
@@ -96,6 +97,10 @@ pub fn create(mut matches: ArgMatches) -> Result<u8> {
     ensure!(
         !options.detach,
         "--detach: a container is not run when it is made; `rbox start` runs it in the background"
+    );
+    ensure!(
+        options.extra.descriptors == 0,
+        "--preserve-fds: a container is not run when it is made; `rbox run` gives it descriptors"
     );
     ensure!(!options.remove, "--rm: is not there yet for a container that is started later");
     if let Some(text) = dropped {

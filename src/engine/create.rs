@@ -12,6 +12,7 @@ use super::{again, etc, generated, names, overlay, root, said, skeleton};
 use crate::error::Failure;
 use crate::image::pull::Progress;
 use crate::runtime::bundle::Bundle;
+use crate::runtime::extra::Extra;
 use crate::runtime::state::Identity;
 use crate::seccomp::capability;
 use crate::spec::health::{Check, OnFailure};
@@ -44,6 +45,8 @@ pub struct Created {
     pub tty: bool,
     /// `-i`.
     pub interactive: bool,
+    /// What the payload has beyond its Spec, this once.
+    pub extra: Extra,
     /// `--timeout`, seconds, 0 is none.
     pub timeout: u64,
     /// What the host has of its network, if it has a way out.
@@ -279,6 +282,7 @@ fn assemble(
         bundle,
         tty,
         interactive,
+        extra: options.extra.clone(),
         timeout,
         network,
         shared,

@@ -11,6 +11,7 @@ use super::network::Network;
 use super::port::{Exposed, Publish};
 use super::resolver::Resolver;
 use super::restart::Restart;
+use crate::runtime::extra::Extra;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -136,6 +137,9 @@ pub struct Options {
     /// `--cidfile`: where to write the id.
     #[serde(skip)]
     pub cidfile: Option<PathBuf>,
+    /// `--preserve-fds`, and what a service manager hands over: with this start only.
+    #[serde(skip)]
+    pub extra: Extra,
     /// What whoever starts it has of it.
     #[serde(skip)]
     pub foreground: Foreground,

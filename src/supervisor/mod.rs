@@ -27,7 +27,7 @@ use crate::runtime::network::{Connection, Neighbours};
 use crate::spec::health::OnFailure;
 use crate::sys::clone::{CLONE_NEWPID, Child};
 use crate::sys::signal::Blocked;
-use crate::sys::{Alone, process};
+use crate::sys::{Alone, fd, process};
 use anyhow::Result;
 use control::Control;
 use event::{Owner, Source, Wanted};
@@ -97,9 +97,12 @@ fn attend(
         (None, Some(neighbours)) => Connection::Neighbours(neighbours),
         (None, None) => Connection::None,
     };
-    let container = create::create(&alone, &record.id, bundle, &stdio, Start::AtOnce, connection, write)?;
+    let container =
+        create::create(&alone, &record.id, bundle, (&stdio, &created.extra), Start::AtOnce, connection, write)?;
     let Container { init, identity, terminal, network, servers, .. } = container;
     let leash = Leash::on(&init);
+    // They are the payload's alone.
+    fd::close_range(3, 2 + created.extra.descriptors)?;
     let pidfile = created.started(&identity)?;
     created.record.prepare_end();
     if let Some((session, master)) = session.as_mut().zip(terminal) {
