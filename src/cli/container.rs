@@ -93,6 +93,10 @@ struct General {
     /// Pass so many further descriptors on, from 3 on
     #[arg(long, value_name = "N")]
     preserve_fds: Option<String>,
+    /// Who tells the service manager of NOTIFY_SOCKET that it is ready: container, conmon, healthy, ignore
+    /// [default: container]
+    #[arg(long, value_name = "WHO")]
+    sdnotify: Option<String>,
     /// Start it again when it has ended: no, on-failure[:COUNT], always, unless-stopped [default: no]
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,

@@ -5,6 +5,7 @@ use super::ids::{self, Caller};
 use super::images::{self, Chosen, Remote};
 use super::network::{self, Outside};
 use super::networks::membership::{self, Shared};
+use super::notify::{self, Notify};
 use super::record::{self, Record};
 use super::root::Accounts;
 use super::volumes::{self, Held};
@@ -20,6 +21,7 @@ use crate::spec::host::{Etc, Host, Joins, Overlay};
 use crate::spec::log::Log;
 use crate::spec::options::{IdMode, Mount, Namespace, Options, Overlays, Root, Userns};
 use crate::spec::restart::Restart;
+use crate::spec::sdnotify::{self, SdNotify};
 use crate::spec::{build, merged, signal};
 use crate::sys::{Named, process};
 use crate::time::Time;
@@ -53,6 +55,10 @@ pub struct Created {
     pub network: Option<Outside>,
     /// Or of the networks that it shares with others.
     pub shared: Option<Shared>,
+    /// The service manager that is told of it.
+    pub notify: Option<Notify>,
+    /// Why there is nobody to be told, though somebody was named.
+    pub unheard: Option<anyhow::Error>,
     /// Why the container has one id, for a user who did not ask for that and was not told yet.
     pub note: Option<Failure>,
     /// What becomes of its output, if nobody is there.
@@ -120,7 +126,7 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let layers = parts.layers.clone();
     let (mut created, host) = assemble(options, config, joins, parts, record)?;
     let about = described(options, chosen.as_ref(), layers, &host, &created.bundle.spec)?;
-    created.learn(&about)?;
+    created.learn(&about, options)?;
     let mut about = Some(about);
     if chosen.is_some() || !options.remove || options.detach {
         let dir = created.record.on_disk()?;
@@ -210,7 +216,7 @@ fn remade(found: &Found, overlays: Option<Overlays>, record: impl FnOnce() -> Re
     let parts = parts(&options, maps, None, found.container.layers.clone())?;
     let record = record()?;
     let mut created = assemble(&options, config.as_ref(), joins, parts, record)?.0;
-    created.learn(&found.container)?;
+    created.learn(&found.container, &options)?;
     Ok(created)
 }
 
@@ -245,6 +251,10 @@ fn assemble(
     let (volumes, held) = volumes::hold(options, &record.id)?;
     let network = network::prepare(options, config)?;
     let mut shared = membership::prepare(options, config, maps.as_ref(), &record.id)?;
+    let (notify, unheard) = match notify::prepare(options, &record.dir) {
+        Ok(notify) => (notify, None),
+        Err(error) => (None, Some(error)),
+    };
     let system = rustix::system::uname();
     let mut host = Host {
         id: record.id.clone(),
@@ -258,6 +268,7 @@ fn assemble(
         layers: with_skeleton(&layers)?,
         overlays,
         volumes,
+        notify: notify.as_ref().and_then(|notify| notify.dir.clone()),
         etc: Etc::default(),
         v6: network.as_ref().is_some_and(|outside| outside.link.v6.is_some())
             || shared.as_ref().is_some_and(Shared::has_v6),
@@ -275,6 +286,10 @@ fn assemble(
     overlay::adapt(&mut spec, options.overlays, host.ids.as_ref())?;
     let bundle = Bundle::new(&record.dir, spec)?;
     let Options { tty, interactive, timeout, .. } = *options;
+    let mut extra = options.extra.clone();
+    extra
+        .env
+        .extend(host.notify.is_some().then(|| format!("NOTIFY_SOCKET={}/{}", sdnotify::DIRECTORY, sdnotify::SOCKET)));
     let note = missing.filter(|_| said::first_time(said::ONE_ID)).map(|error| Failure::from(&error));
     let (unwritten, pidfile, log) = (Unwritten::default(), options.pidfile.clone(), options.log.clone());
     let created = Created {
@@ -282,10 +297,12 @@ fn assemble(
         bundle,
         tty,
         interactive,
-        extra: options.extra.clone(),
+        extra,
         timeout,
         network,
         shared,
+        notify,
+        unheard,
         note,
         log,
         restart: options.restart,
@@ -306,8 +323,12 @@ impl Created {
     }
 
     /// What its configuration says to its supervisor.
-    fn learn(&mut self, about: &Container) -> Result<()> {
+    fn learn(&mut self, about: &Container, options: &Options) -> Result<()> {
         self.health = Check::of(&about.config);
+        ensure!(
+            self.health.is_some() || options.sdnotify != Some(SdNotify::Healthy),
+            "--sdnotify healthy: the container has no health check"
+        );
         let signal = about.config["StopSignal"].as_str().filter(|text| !text.is_empty());
         self.stop = (signal.map(signal::parse).transpose()?, about.config["StopTimeout"].as_i64());
         Ok(())

@@ -19,6 +19,7 @@ pub mod logs;
 pub mod names;
 pub mod network;
 pub mod networks;
+pub mod notify;
 pub mod overlay;
 pub mod port;
 pub mod push;

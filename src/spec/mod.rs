@@ -33,6 +33,7 @@ pub mod port;
 pub mod process;
 pub mod resolver;
 pub mod restart;
+pub mod sdnotify;
 pub mod seccomp;
 pub mod security;
 pub mod signal;

@@ -11,6 +11,7 @@ use super::network::Network;
 use super::port::{Exposed, Publish};
 use super::resolver::Resolver;
 use super::restart::Restart;
+use super::sdnotify::SdNotify;
 use crate::runtime::extra::Extra;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -129,6 +130,8 @@ pub struct Options {
     pub log: Log,
     /// `--restart`.
     pub restart: Restart,
+    /// `--sdnotify`.
+    pub sdnotify: Option<SdNotify>,
     /// `--health-*`.
     pub health: health::Asked,
     /// `-d`: nobody waits for it.
