@@ -103,10 +103,12 @@ struct General {
     /// Write the container's id to a file, which must not be there
     #[arg(long, value_name = "FILE")]
     cidfile: Option<String>,
-    /// What becomes of a detached container's output: json-file, k8s-file, none, passthrough [default: json-file]
+    /// What becomes of a detached container's output: json-file, k8s-file, journald, none,
+    /// passthrough [default: json-file]
     #[arg(long, value_name = "DRIVER")]
     log_driver: Option<String>,
-    /// Option of the log driver: max-size=SIZE of a file [default: 10m], max-file=COUNT [default: 3]
+    /// Option of the log driver: max-size=SIZE of a file [default: 10m], max-file=COUNT [default: 3];
+    /// tag=TEXT of the journal [default: {{.ID}}]
     #[arg(long, value_name = "KEY=VALUE")]
     log_opt: Vec<String>,
 }

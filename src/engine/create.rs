@@ -3,6 +3,7 @@
 use super::container::{Container, Found, OfImage};
 use super::ids::{self, Caller};
 use super::images::{self, Chosen, Remote};
+use super::log::journal;
 use super::network::{self, Outside};
 use super::networks::membership::{self, Shared};
 use super::notify::{self, Notify};
@@ -18,7 +19,7 @@ use crate::runtime::state::Identity;
 use crate::seccomp::capability;
 use crate::spec::health::{Check, OnFailure};
 use crate::spec::host::{Etc, Host, Joins, Overlay};
-use crate::spec::log::Log;
+use crate::spec::log::{Driver, Log};
 use crate::spec::options::{IdMode, Mount, Namespace, Options, Overlays, Root, Userns};
 use crate::spec::restart::Restart;
 use crate::spec::sdnotify::{self, SdNotify};
@@ -63,6 +64,8 @@ pub struct Created {
     pub note: Option<Failure>,
     /// What becomes of its output, if nobody is there.
     pub log: Log,
+    /// What its entries in the journal say of it, if they go there.
+    pub journal: Vec<u8>,
     /// Whether it is started again when it has ended.
     pub restart: Restart,
     /// How one finds out whether it does what it is for.
@@ -305,6 +308,7 @@ fn assemble(
         unheard,
         note,
         log,
+        journal: Vec::new(),
         restart: options.restart,
         health: None,
         stop: (None, None),
@@ -329,6 +333,9 @@ impl Created {
             self.health.is_some() || options.sdnotify != Some(SdNotify::Healthy),
             "--sdnotify healthy: the container has no health check"
         );
+        if self.log.driver == Driver::Journald {
+            self.journal = journal::fields(about, &self.log);
+        }
         let signal = about.config["StopSignal"].as_str().filter(|text| !text.is_empty());
         self.stop = (signal.map(signal::parse).transpose()?, about.config["StopTimeout"].as_i64());
         Ok(())
@@ -462,6 +469,7 @@ fn described(
         layers,
         root: matches!(options.root, Root::Directory { overlay: false, .. }).then(|| host.root.clone()),
         restart: options.restart,
+        log: options.log.driver,
     })
 }
 

@@ -6,6 +6,7 @@ use super::log::reader::{Reader, Watch};
 use super::log::{self, Stream};
 use super::state::{self, Status};
 use crate::error::Advise;
+use crate::spec::log::Driver;
 use crate::time::Time;
 use anyhow::{Result, anyhow};
 
@@ -32,6 +33,10 @@ pub trait Sink {
 
 /// Gives the entries of a container's log away. True if some of it was removed before it was read.
 pub fn logs(found: &Found, wanted: &Wanted, sink: &mut dyn Sink) -> Result<bool> {
+    if found.container.log == Driver::Journald {
+        log::journalctl::read(&found.container.id, wanted, sink, &|| runs(found))?;
+        return Ok(false);
+    }
     if log::reader::numbers(&found.dir).is_empty() && state::of(found)?.status != Status::Created {
         return Err(anyhow!("container {} has no log", found.shown())).hint(|| {
             "what a container in the foreground says goes to where it was run; with -d it goes to the log".to_owned()

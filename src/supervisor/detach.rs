@@ -9,6 +9,7 @@ use super::session::{self, Session, Sink};
 use super::{again, attend};
 use crate::engine::create::Created;
 use crate::engine::log::Stream;
+use crate::engine::log::journal::Journal;
 use crate::engine::log::writer::Writer;
 use crate::engine::restart;
 use crate::error::Failure;
@@ -170,6 +171,7 @@ pub fn supervise(mut created: Created, starter: Option<(Starter, &OwnedFd)>, tel
 fn session_of(created: &mut Created) -> Result<(Session, Vec<OwnedFd>)> {
     let sink = match created.log.driver {
         Driver::None | Driver::Passthrough => Sink::None,
+        Driver::Journald => Sink::Journal(Journal::open(created.journal.clone())?),
         _ => Sink::Log(Writer::open(&created.record.on_disk()?, &created.log)?),
     };
     let mut session = Session::new(sink);

@@ -49,6 +49,8 @@ pub enum End {
     Input,
     /// What is said, without a terminal.
     Pipe(Stream),
+    /// The journal, which has not taken everything yet.
+    Journal,
     /// Somebody who is attached; counted from 0.
     Client(usize),
 }
