@@ -38,6 +38,7 @@ pub mod search;
 pub mod start;
 pub mod stop;
 pub mod system;
+pub mod systemd;
 pub mod unshare;
 pub mod usage;
 pub mod volume;

@@ -42,6 +42,7 @@ pub mod subnet;
 pub mod sysctl;
 pub mod tmpfs;
 pub mod ulimit;
+pub mod unit;
 pub mod uplink;
 pub mod user;
 pub mod userns;
