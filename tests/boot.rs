@@ -150,6 +150,102 @@ fn verified(env: &Env, name: &str, text: &str) {
 }
 
 #[test]
+fn a_unit_for_one() {
+    let env = Env::new();
+    let create = |name: &str, options: &[&str]| {
+        let mut words = env.rbox();
+        words.args(["create", "--network=none", "--name", name]).args(options).arg("--rootfs").arg(env.rootfs());
+        Done::from(words.args(["/guest", "sleep"]).output().unwrap()).ok().stdout.trim_end().to_owned()
+    };
+    let generated = |words: &[&str]| rbox(&env, &[&["generate"], words].concat());
+    let id = create("web.1", &["--stop-timeout=7"]);
+    let text = generated(&["unit", "web.1"]).ok().stdout;
+    let own = program("rbox").display().to_string();
+    for line in [
+        "Type=exec".to_owned(),
+        "Restart=on-failure".to_owned(),
+        format!("ExecStart={own} start -a {id}"),
+        format!("ExecStop={own} stop -t 7 {id}"),
+        "TimeoutStopSec=67".to_owned(),
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line} in {text}");
+    }
+    verified(&env, &format!("container-{id}.service"), &text);
+    // podman's word for it, and its options.
+    let words = ["systemd", "--files", "--name", "--restart-policy=always", "--restart-sec=3", "-t", "-1", "web.1"];
+    let path = env.path("container-web.1.service");
+    assert_eq!(generated(&words).ok().stdout, format!("{}\n", std::fs::canonicalize(&path).unwrap().display()));
+    let text = std::fs::read_to_string(path).unwrap();
+    for line in
+        ["Restart=always", "RestartSec=3", "TimeoutStopSec=infinity", &format!("ExecStart={own} start -a web.1")]
+    {
+        assert!(text.lines().any(|known| known == line), "{line} in {text}");
+    }
+    verified(&env, "container-web.1.service", &text);
+    create("told", &["--sdnotify=conmon"]);
+    assert!(generated(&["unit", "told"]).ok().stdout.contains("\nType=notify\n"));
+    create("own", &["--restart=always"]);
+    generated(&["unit", "own"]).fails(125, "container own: is started again by itself (--restart always)");
+    generated(&["unit", "--new", "told"]).fails(125, "--new: what a container was made with");
+    generated(&["unit", "--restart-policy=perhaps", "told"]).fails(125, "--restart-policy perhaps: not one of");
+    generated(&["unit", "nobody"]).fails(125, "no such container: nobody");
+    rbox(&env, &["rm", "-a"]).ok();
+}
+
+/// What the unit says to systemd is what it does: its main process tells, ends with the container's status, and is stopped.
+#[test]
+fn the_main_process_of_a_unit() {
+    let env = Env::new();
+    let manager = std::os::unix::net::UnixDatagram::bind(env.path("manager.sock")).unwrap();
+    manager.set_read_timeout(Some(env::LONG)).unwrap();
+    let mut words = env.rbox();
+    words.args(["create", "--network=none", "--name=a", "--sdnotify=conmon", "--rootfs"]).arg(env.rootfs());
+    Done::from(words.args(["/guest", "sleep"]).output().unwrap()).ok();
+    let text = rbox(&env, &["generate", "unit", "--name", "a"]).ok().stdout;
+    let line = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned();
+    let mut started = env.command("sh");
+    started.args(["-c", &format!("exec {}", line("ExecStart="))]).env("NOTIFY_SOCKET", env.path("manager.sock"));
+    let mut started = started.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut buffer = [0; 1024];
+    let length = manager.recv(&mut buffer).unwrap();
+    assert_eq!(buffer[..length], *format!("MAINPID={}\nREADY=1", started.id()).as_bytes());
+    let stopped: Done = env.command("sh").args(["-c", &line("ExecStop=")]).output().unwrap().into();
+    stopped.ok();
+    let status = started.wait().unwrap().code().unwrap();
+    assert!(line("SuccessExitStatus=").split(' ').any(|known| known == status.to_string()), "{status}");
+    rbox(&env, &["rm", "a"]).ok();
+}
+
+#[test]
+fn without_lingering() {
+    let unshares = Command::new("unshare").args(["-rm", "true"]).output().is_ok_and(|done| done.status.success());
+    requires!("without_lingering", unshares, "no unshare");
+    let env = Env::new();
+    // What a machine with systemd has, and a user who is logged in.
+    let script = "set -e
+        mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /var/lib && mkdir -p /var/lib/systemd/linger
+        run() { $rbox run --rm -d --network none --rootfs rootfs /guest exit 0 2>$1 >id; }
+        run none
+        mkdir -p /run/systemd/system
+        run no-session
+        export XDG_SESSION_ID=3
+        touch /var/lib/systemd/linger/root
+        run lingers
+        rm /var/lib/systemd/linger/root
+        run first
+        run second";
+    let mut command = env.command("unshare");
+    command.args(["-r", "-m", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script]);
+    Done::from(command.env_remove("XDG_SESSION_ID").env("rbox", program("rbox")).output().unwrap()).ok();
+    let said = |name: &str| std::fs::read_to_string(env.path(name)).unwrap();
+    for name in ["none", "no-session", "lingers", "second"] {
+        assert_eq!(said(name), "", "{name}");
+    }
+    assert!(said("first").starts_with("rbox: note: with your last logout"), "{}", said("first"));
+    assert!(said("first").contains("\nhint: `loginctl enable-linger`"), "{}", said("first"));
+}
+
+#[test]
 fn a_unit_for_all() {
     let env = Env::new();
     let text = rbox(&env, &["system", "boot", "--unit"]).ok().stdout;

@@ -4,7 +4,7 @@ use super::container::ContainerArgs;
 use super::progress::Shown;
 use super::{descriptors, grammar, output, start};
 use crate::engine::images::Remote;
-use crate::engine::{self, said};
+use crate::engine::{self, linger, said};
 use crate::error::Failure;
 use crate::spec::options::{IdMode, Options};
 use crate::supervisor::detach::Starter;
@@ -72,6 +72,12 @@ fn run_once(options: &Options, remote: &Remote) -> Result<u8> {
     match options.detach {
         true => {
             detach::start(created, Starter::Goes, start::tell)?;
+            if linger::is_to_be_told() {
+                let message =
+                    "with your last logout systemd takes away what containers need, and may end them".to_owned();
+                let hints = vec!["`loginctl enable-linger` lets them run from boot to shutdown".to_owned()];
+                output::say(Failure { message, hints, ..Failure::default() });
+            }
             output::print(&format!("{id}\n"))
         }
         // What it says passes through nobody's hands.
