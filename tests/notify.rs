@@ -113,6 +113,9 @@ fn the_payload_tells() {
     assert!(!rbox(&env, &["exec", "a", "/guest", "env"]).ok().stdout.contains("NOTIFY_SOCKET"));
     assert!(manager.hears().starts_with("MAINPID="));
     end(&env);
+    // It is a socket, and no place for files: that would be the host's memory.
+    let written = manager.run(&env, &["--rm"], &["write", "/run/notify/file", "x"]).ok();
+    assert_eq!((written.stdout.as_str(), manager.hears().starts_with("MAINPID=")), ("errno=30\n", true));
     // What it says last is heard, too.
     assert_eq!(manager.run(&env, &[], &["notify", "STOPPING=1"]).ok().stdout, "notified\n");
     assert!(manager.hears().starts_with("MAINPID="));

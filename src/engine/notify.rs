@@ -31,7 +31,7 @@ pub fn prepare(options: &Options, dir: &Path) -> Result<Option<Notify>> {
     if mode == SdNotify::Ignore {
         return Ok(None);
     }
-    let named = || format!("{VARIABLE}={}", address.display());
+    let named = || format!("{VARIABLE}={}", Path::new(&address).display());
     let manager = named_socket::datagrams_to(&address).with_context(named)?;
     let dir = (mode == SdNotify::Container).then(|| dir.join(DIRECTORY));
     if let Some(dir) = &dir {

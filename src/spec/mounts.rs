@@ -150,8 +150,9 @@ fn asked<'a>(
             mounts.push(bind(&device.target, &device.source, &["rbind", "nosuid", "noexec", "rprivate"]));
         }
     }
-    // Not one of rbox's own: those are below what the user mounts.
-    mounts.extend(host.notify.as_deref().map(|dir| bind(sdnotify::DIRECTORY, dir, &["bind", "rprivate"])));
+    // Not one of rbox's own: those are below what the user mounts. A socket is heard on a read-only mount, too.
+    let words = ["bind", "ro", "nosuid", "nodev", "noexec", "rprivate"];
+    mounts.extend(host.notify.as_deref().map(|dir| bind(sdnotify::DIRECTORY, dir, &words)));
     let mut seen = HashSet::new();
     if let Some(twice) = mounts.iter().find(|mount| !seen.insert(mount.destination())) {
         bail!("duplicate mount point: {}", twice.destination().display());

@@ -48,8 +48,8 @@ pub fn hear_datagrams(dir: &Path, name: &str) -> Result<OwnedFd> {
 /// A socket for datagrams to an address: a path, or a name of no directory behind an @ (unix(7), "abstract").
 pub fn datagrams_to(address: &OsStr) -> Result<OwnedFd> {
     let socket = datagrams()?;
-    let call = || format!("connect({})", address.display());
     let path = Path::new(address);
+    let call = || format!("connect({})", path.display());
     match (address.as_bytes(), path.parent(), path.file_name().and_then(OsStr::to_str)) {
         ([b'@', name @ ..], ..) => {
             let address = SocketAddrUnix::new_abstract_name(name).named(call)?;
