@@ -93,16 +93,25 @@ struct General {
     /// Seconds between that signal and a kill; -1 is for ever [default: 10]
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
     stop_timeout: Option<String>,
+    /// Pass so many further descriptors on, from 3 on
+    #[arg(long, value_name = "N")]
+    preserve_fds: Option<String>,
+    /// Who tells the service manager of NOTIFY_SOCKET that it is ready: container, conmon, healthy, ignore
+    /// [default: container]
+    #[arg(long, value_name = "WHO")]
+    sdnotify: Option<String>,
     /// Start it again when it has ended: no, on-failure[:COUNT], always, unless-stopped [default: no]
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
     /// Write the container's id to a file, which must not be there
     #[arg(long, value_name = "FILE")]
     cidfile: Option<String>,
-    /// What becomes of a detached container's output: json-file, k8s-file, none, passthrough [default: json-file]
+    /// What becomes of a detached container's output: json-file, k8s-file, journald, none,
+    /// passthrough [default: json-file]
     #[arg(long, value_name = "DRIVER")]
     log_driver: Option<String>,
-    /// Option of the log driver: max-size=SIZE of a file [default: 10m], max-file=COUNT [default: 3]
+    /// Option of the log driver: max-size=SIZE of a file [default: 10m], max-file=COUNT [default: 3];
+    /// tag=TEXT of the journal [default: {{.ID}}]
     #[arg(long, value_name = "KEY=VALUE")]
     log_opt: Vec<String>,
 }

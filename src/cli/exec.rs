@@ -1,6 +1,6 @@
 //! `rbox exec`.
 
-use super::{boolean, grammar, selection};
+use super::{boolean, descriptors, grammar, selection};
 use crate::engine::exec::{self, Wanted};
 use crate::spec::{env, keys};
 use crate::supervisor::attach::{self, How};
@@ -30,6 +30,9 @@ struct ExecArgs {
     /// Give it every capability over the container's namespaces
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     privileged: Option<bool>,
+    /// Pass so many further descriptors on, from 3 on
+    #[arg(long, value_name = "N")]
+    preserve_fds: Option<String>,
     /// Allocate a pseudo-TTY
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     tty: Option<bool>,
@@ -49,6 +52,7 @@ pub fn options(command: Command) -> Command {
 /// Runs one more program in a container; the exit status is the program's.
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = ExecArgs::from_arg_matches_mut(&mut matches)?;
+    let more = descriptors::take(args.preserve_fds.as_deref())?;
     let of_caller = |name: &str| Ok(std::env::var(name).ok());
     let env = args.env.iter().map(|text| env::parse(text, of_caller).with_context(|| format!("-e {text}")));
     let mut words = args.words;
@@ -74,5 +78,5 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         keys: keys.unwrap_or_else(|| keys::DEFAULT.to_vec()),
         proxy: true,
     };
-    attach::exec(&container, &dir, process, &how, args.detach.unwrap_or(false)).map(attach::Ending::status)
+    attach::exec(&container, &dir, process, &how, more, args.detach.unwrap_or(false)).map(attach::Ending::status)
 }

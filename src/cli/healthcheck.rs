@@ -30,6 +30,6 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let wanted = exec::Wanted { command: check.command, ..exec::Wanted::default() };
     let (dir, process) = exec::process(name, &wanted)?;
     let how = How { tty: false, input: false, prints: [true; 2], keys: Vec::new(), proxy: true };
-    let status = attach::exec(name, &dir, process, &how, false)?.status();
+    let status = attach::exec(name, &dir, process, &how, Vec::new(), false)?.status();
     Ok(u8::from(status != 0))
 }

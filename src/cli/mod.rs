@@ -7,6 +7,7 @@ pub mod confirm;
 pub mod container;
 pub mod containers;
 pub mod cp;
+pub mod descriptors;
 pub mod diff;
 pub mod each;
 pub mod events;
@@ -16,6 +17,7 @@ pub mod failure;
 pub mod file;
 pub mod filter;
 pub mod format;
+pub mod generate;
 pub mod healthcheck;
 pub mod human;
 pub mod image;
@@ -40,6 +42,7 @@ pub mod selection;
 pub mod start;
 pub mod stop;
 pub mod system;
+pub mod systemd;
 pub mod top;
 pub mod unshare;
 pub mod usage;
@@ -188,6 +191,7 @@ const VERBS: &[Verb] = &[
     Verb::new("load", "Load images from an archive", image::load::options, image::load::main),
     Verb::new("import", "Make an image of an archive of files", image::import::options, image::import::main),
     Verb::new("image", "Manage images", image::options, image::main),
+    Verb::new("generate", "Print units that run containers", generate::options, generate::main),
     Verb::new("system", "Manage the store as a whole", system::options, system::main),
     Verb::new("login", "Log in to a registry", login::options, login::main),
     Verb::new("logout", "Log out of a registry", logout::options, logout::main),

@@ -2,9 +2,9 @@
 
 use super::container::ContainerArgs;
 use super::progress::Shown;
-use super::{grammar, output, start};
+use super::{descriptors, grammar, output, start};
 use crate::engine::images::Remote;
-use crate::engine::{self, said};
+use crate::engine::{self, linger, said};
 use crate::error::Failure;
 use crate::spec::options::{IdMode, Options};
 use crate::supervisor::detach::Starter;
@@ -26,13 +26,14 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let args = ContainerArgs::from_arg_matches_mut(&mut matches)?;
     let cwd = std::env::current_dir().context("current directory")?;
     let remote = args.remote.remote(&cwd)?;
-    let (options, dropped) = args.options(&cwd)?;
+    let (mut options, dropped) = args.options(&cwd)?;
     if let Some(text) = dropped {
         output::say(Failure { message: text, ..Failure::default() });
     }
+    descriptors::pass_on(&mut options)?;
     if options.detach {
         // What the caller has open would be as long as the container is.
-        fd::close_range(3, u32::MAX)?;
+        fd::close_range(3 + options.extra.descriptors, u32::MAX)?;
     }
     match run(&options, &remote) {
         // The range is there and newuidmap cannot write it: on a nosuid mount, in an outer container, under a tracer.
@@ -71,6 +72,12 @@ fn run_once(options: &Options, remote: &Remote) -> Result<u8> {
     match options.detach {
         true => {
             detach::start(created, Starter::Goes, start::tell)?;
+            if linger::is_to_be_told() {
+                let message =
+                    "with your last logout systemd takes away what containers need, and may end them".to_owned();
+                let hints = vec!["`loginctl enable-linger` lets them run from boot to shutdown".to_owned()];
+                output::say(Failure { message, hints, ..Failure::default() });
+            }
             output::print(&format!("{id}\n"))
         }
         // What it says passes through nobody's hands.
@@ -96,6 +103,10 @@ pub fn create(mut matches: ArgMatches) -> Result<u8> {
     ensure!(
         !options.detach,
         "--detach: a container is not run when it is made; `rbox start` runs it in the background"
+    );
+    ensure!(
+        options.extra.descriptors == 0,
+        "--preserve-fds: a container is not run when it is made; `rbox run` gives it descriptors"
     );
     if let Some(text) = dropped {
         output::say(Failure { message: text, ..Failure::default() });

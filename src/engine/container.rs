@@ -6,6 +6,7 @@
 use super::{damage, names, record, remove, scratch};
 use crate::error::{Advise, Failure};
 use crate::paths;
+use crate::spec::log::Driver;
 use crate::spec::restart::Restart;
 use crate::storage::digest::Digest;
 use crate::storage::unpack::Owners;
@@ -52,6 +53,13 @@ pub struct Container {
     /// `--restart`.
     #[serde(default, skip_serializing_if = "is_no")]
     pub restart: Restart,
+    /// `--log-driver`.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub log: Driver,
+}
+
+fn is_usual(driver: &Driver) -> bool {
+    *driver == Driver::default()
 }
 
 fn is_no(restart: &Restart) -> bool {

@@ -4,8 +4,10 @@ use super::container::{self, Container, Found, OfImage};
 use super::events::{self, Actor, Event, Kind};
 use super::ids::{self, Caller};
 use super::images::{self, Chosen, Remote};
+use super::log::journal;
 use super::network::{self, Outside};
 use super::networks::membership::{self, Shared};
+use super::notify::{self, Notify};
 use super::record::{self, Record};
 use super::root::Accounts;
 use super::volumes::{self, Held};
@@ -13,13 +15,15 @@ use super::{again, etc, generated, names, overlay, remove, root, said, skeleton}
 use crate::error::Failure;
 use crate::image::pull::Progress;
 use crate::runtime::bundle::Bundle;
+use crate::runtime::extra::Extra;
 use crate::runtime::state::Identity;
 use crate::seccomp::capability;
 use crate::spec::health::{Check, OnFailure};
 use crate::spec::host::{Etc, Host, Joins, Overlay};
-use crate::spec::log::Log;
+use crate::spec::log::{Driver, Log};
 use crate::spec::options::{IdMode, Mount, Namespace, Options, Overlays, Root, Userns};
 use crate::spec::restart::Restart;
+use crate::spec::sdnotify::{self, SdNotify};
 use crate::spec::{build, merged, signal};
 use crate::sys::{Named, process};
 use crate::time::Time;
@@ -45,12 +49,18 @@ pub struct Created {
     pub tty: bool,
     /// `-i`.
     pub interactive: bool,
+    /// What the payload has beyond its Spec, this once.
+    pub extra: Extra,
     /// `--timeout`, seconds, 0 is none.
     pub timeout: u64,
     /// What the host has of its network, if it has a way out.
     pub network: Option<Outside>,
     /// Or of the networks that it shares with others.
     pub shared: Option<Shared>,
+    /// The service manager that is told of it.
+    pub notify: Option<Notify>,
+    /// Why there is nobody to be told, though somebody was named.
+    pub unheard: Option<anyhow::Error>,
     /// Why the container has one id, for a user who did not ask for that and was not told yet.
     pub note: Option<Failure>,
     /// What becomes of its output, if nobody is there.
@@ -61,6 +71,8 @@ pub struct Created {
     is_new: bool,
     /// It goes when it has ended, though it was kept until now.
     once: bool,
+    /// What its entries in the journal say of it, if they go there.
+    pub journal: Vec<u8>,
     /// Whether it is started again when it has ended.
     pub restart: Restart,
     /// How one finds out whether it does what it is for.
@@ -125,7 +137,7 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let layers = parts.layers.clone();
     let (mut created, host) = assemble(options, config, joins, parts, record)?;
     let about = described(options, chosen.as_ref(), layers, &host, &created.bundle.spec)?;
-    created.learn(&about)?;
+    created.learn(&about, options)?;
     created.is_new = true;
     let mut about = Some(about);
     let is_kept = created.record.is_kept();
@@ -225,7 +237,7 @@ fn remade(found: &Found, overlays: Option<Overlays>, record: impl FnOnce() -> Re
     let parts = parts(&options, maps, None, found.container.layers.clone())?;
     let record = record()?;
     let mut created = assemble(&options, config.as_ref(), joins, parts, record)?.0;
-    created.learn(&found.container)?;
+    created.learn(&found.container, &options)?;
     Ok(created)
 }
 
@@ -260,6 +272,10 @@ fn assemble(
     let (volumes, held) = volumes::hold(options, &record.id)?;
     let network = network::prepare(options, config)?;
     let mut shared = membership::prepare(options, config, maps.as_ref(), &record.id)?;
+    let (notify, unheard) = match notify::prepare(options, &record.dir) {
+        Ok(notify) => (notify, None),
+        Err(error) => (None, Some(error)),
+    };
     let system = rustix::system::uname();
     let mut host = Host {
         id: record.id.clone(),
@@ -273,6 +289,7 @@ fn assemble(
         layers: with_skeleton(&layers)?,
         overlays,
         volumes,
+        notify: notify.as_ref().and_then(|notify| notify.dir.clone()),
         etc: Etc::default(),
         v6: network.as_ref().is_some_and(|outside| outside.link.v6.is_some())
             || shared.as_ref().is_some_and(Shared::has_v6),
@@ -290,6 +307,10 @@ fn assemble(
     overlay::adapt(&mut spec, options.overlays, host.ids.as_ref())?;
     let bundle = Bundle::new(&record.dir, spec)?;
     let Options { tty, interactive, timeout, .. } = *options;
+    let mut extra = options.extra.clone();
+    extra
+        .env
+        .extend(host.notify.is_some().then(|| format!("NOTIFY_SOCKET={}/{}", sdnotify::DIRECTORY, sdnotify::SOCKET)));
     let note = missing.filter(|_| said::first_time(said::ONE_ID)).map(|error| Failure::from(&error));
     let (unwritten, pidfile, log) = (Unwritten::default(), options.pidfile.clone(), options.log.clone());
     let created = Created {
@@ -297,11 +318,15 @@ fn assemble(
         bundle,
         tty,
         interactive,
+        extra,
         timeout,
         network,
         shared,
+        notify,
+        unheard,
         note,
         log,
+        journal: Vec::new(),
         restart: options.restart,
         actor: Actor::default(),
         is_new: false,
@@ -323,10 +348,17 @@ impl Created {
     }
 
     /// What its configuration says to its supervisor.
-    fn learn(&mut self, about: &Container) -> Result<()> {
+    fn learn(&mut self, about: &Container, options: &Options) -> Result<()> {
         self.actor = Actor::container(about);
         self.once = about.once;
         self.health = Check::of(&about.config);
+        ensure!(
+            self.health.is_some() || options.sdnotify != Some(SdNotify::Healthy),
+            "--sdnotify healthy: the container has no health check"
+        );
+        if self.log.driver == Driver::Journald {
+            self.journal = journal::fields(about, &self.log);
+        }
         let signal = about.config["StopSignal"].as_str().filter(|text| !text.is_empty());
         self.stop = (signal.map(signal::parse).transpose()?, about.config["StopTimeout"].as_i64());
         Ok(())
@@ -491,6 +523,7 @@ fn described(
         root: matches!(options.root, Root::Directory { overlay: false, .. }).then(|| host.root.clone()),
         restart: options.restart,
         once: options.remove && options.later,
+        log: options.log.driver,
     })
 }
 

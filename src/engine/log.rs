@@ -4,6 +4,8 @@
 //! entry; of a line that is longer than 16 KiB each part is one, as in docker.
 
 pub mod entry;
+pub mod journal;
+pub mod journalctl;
 pub mod reader;
 pub mod writer;
 

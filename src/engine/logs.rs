@@ -9,7 +9,7 @@ use super::state::{self, Status};
 use crate::error::Advise;
 use crate::spec::log::Driver;
 use crate::time::Time;
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use std::time::Duration;
 
 /// Which of it.
@@ -37,7 +37,8 @@ pub trait Sink {
 #[derive(Debug)]
 pub struct Source {
     found: Found,
-    reader: Reader,
+    /// None if it is in systemd's journal.
+    reader: Option<Reader>,
     /// When the last entry was said that has a time.
     last: Option<Time>,
     done: bool,
@@ -48,6 +49,9 @@ const OFTEN: Duration = Duration::from_secs(1);
 
 /// Opens the log of a container.
 pub fn open(found: Found, tail: Option<usize>) -> Result<Source> {
+    if found.container.log == Driver::Journald {
+        return Ok(Source { found, reader: None, last: None, done: false });
+    }
     if log::reader::numbers(&found.dir).is_empty() {
         refuse(&found)?;
     }
@@ -55,7 +59,7 @@ pub fn open(found: Found, tail: Option<usize>) -> Result<Source> {
         Some(count) => Reader::open_at_tail(&found.dir, count)?,
         None => Reader::open(&found.dir)?,
     };
-    Ok(Source { found, reader, last: None, done: false })
+    Ok(Source { found, reader: Some(reader), last: None, done: false })
 }
 
 /// Says why there is none; nothing if there may be one later.
@@ -78,6 +82,17 @@ fn refuse(found: &Found) -> Result<()> {
 /// Gives the entries of logs away, of one after the other, and what comes as it comes. True if some of it was removed before
 /// it was read.
 pub fn logs(sources: &mut [Source], wanted: &Wanted, sink: &mut dyn Sink) -> Result<bool> {
+    let several = sources.len() > 1;
+    for (which, source) in sources.iter_mut().enumerate().filter(|(_, source)| source.reader.is_none()) {
+        ensure!(
+            !(several && wanted.follow),
+            "container {}: what it says is in the journal, which can be followed for one container only",
+            source.found.shown()
+        );
+        let Source { found, done, .. } = source;
+        log::journalctl::read((which, &found.container.id), wanted, sink, &|| runs(found))?;
+        *done = true;
+    }
     // Before anything is read: nothing comes in between.
     let watch =
         wanted.follow.then(|| Watch::on(sources.iter().map(|source| source.found.dir.as_path()))).transpose()?;
@@ -92,7 +107,7 @@ pub fn logs(sources: &mut [Source], wanted: &Wanted, sink: &mut dyn Sink) -> Res
             source.done = !all || !goes_on;
         }
         let Some(watch) = watch.as_ref().filter(|_| sources.iter().any(|source| !source.done)) else {
-            return Ok(sources.iter().any(|source| source.reader.lost));
+            return Ok(sources.iter().any(|source| source.reader.as_ref().is_some_and(|reader| reader.lost)));
         };
         let left = wanted.until.map(|until| until.since(now)).and_then(|nanos| u64::try_from(nanos).ok());
         watch.wait(left.map_or(OFTEN, |nanos| OFTEN.min(Duration::from_nanos(nanos.saturating_add(1)))))?;
@@ -102,7 +117,7 @@ pub fn logs(sources: &mut [Source], wanted: &Wanted, sink: &mut dyn Sink) -> Res
 impl Source {
     /// Gives away what there is; false if the rest is not wanted.
     fn read(&mut self, which: usize, wanted: &Wanted, sink: &mut dyn Sink) -> Result<bool> {
-        let Source { reader, last, .. } = self;
+        let Source { reader: Some(reader), last, .. } = self else { return Ok(true) };
         reader.read(&mut |entry: &Entry<'_>| {
             if wanted.since.is_some() || wanted.until.is_some() {
                 // What has an odd time was said after what is before it.

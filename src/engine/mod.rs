@@ -1,6 +1,7 @@
 //! One verb a file: what can be done with containers. Returns data and prints nothing.
 
 mod again;
+pub mod boot;
 pub mod changed;
 pub mod config;
 pub mod container;
@@ -10,11 +11,13 @@ pub mod damage;
 pub mod etc;
 pub mod events;
 pub mod exec;
+pub mod generate;
 mod generated;
 pub mod health;
 pub mod ids;
 pub mod images;
 pub mod inspect;
+pub mod linger;
 pub mod list;
 pub mod log;
 pub mod login;
@@ -23,6 +26,7 @@ mod mounted;
 pub mod names;
 pub mod network;
 pub mod networks;
+pub mod notify;
 pub mod overlay;
 pub mod port;
 pub mod prune;

@@ -11,6 +11,7 @@ use super::record::Record;
 use super::state::{self, Status};
 use crate::runtime::bundle::Bundle;
 use crate::runtime::create::{self, Start, Stdio};
+use crate::runtime::extra::Extra;
 use crate::runtime::mount_options::COPY_UP;
 use crate::runtime::network::Connection;
 use crate::runtime::overlay::is_overlay;
@@ -76,8 +77,8 @@ fn mount(
     way: Option<Overlays>,
 ) -> Result<create::Container> {
     let bundle = Bundle::new(&record.dir, only_files(spec, &found.container, place, way)?)?;
-    let stdio = Stdio::Inherit { stdin: false };
-    match create::create(&Alone::check()?, &record.id, &bundle, &stdio, Start::Never, Connection::None, || Ok(())) {
+    let streams = (&Stdio::Inherit { stdin: false }, &Extra::default());
+    match create::create(&Alone::check()?, &record.id, &bundle, streams, Start::Never, Connection::None, || Ok(())) {
         Err(error) => match overlay::next(&error, way)? {
             Some((way, _)) => mount(spec, found, record, place, Some(way)),
             None => Err(error),

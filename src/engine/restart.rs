@@ -12,6 +12,8 @@ use std::time::Duration;
 
 const FILE: &str = "restart.json";
 const STOPPED: &str = "stopped";
+/// What is in it if that ends with the next boot.
+const FOR_NOW: &str = "until the next boot\n";
 
 /// How often it was started again since somebody has started it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +65,16 @@ pub fn stop(found: &Found) -> Result<()> {
 /// The same of a container in this directory.
 pub fn mark_stopped(dir: &Path) -> Result<()> {
     Ok(fs_err::write(dir.join(STOPPED), "")?)
+}
+
+/// The same until the next boot, unless somebody has stopped it for good.
+pub fn mark_stopped_for_now(dir: &Path) -> Result<()> {
+    if is_stopped(dir) { Ok(()) } else { Ok(fs_err::write(dir.join(STOPPED), FOR_NOW)?) }
+}
+
+/// True if somebody has stopped it, and not for a shutdown.
+pub fn is_stopped_for_good(dir: &Path) -> bool {
+    fs_err::read(dir.join(STOPPED)).is_ok_and(|text| text != FOR_NOW.as_bytes())
 }
 
 /// Has whoever waits to start it look whether it still is to. If nobody does, nothing happens.

@@ -47,13 +47,18 @@ pub fn kill(found: &Found, signal: i32) -> Result<()> {
 /// start is stopped when it has.
 pub fn stop(found: &Found, signal: Option<i32>, seconds: Option<i64>) -> Result<()> {
     restart::stop(found)?;
+    end(found, signal, seconds)
+}
+
+/// The same where it is known already that it is not to be started again.
+pub fn end(found: &Found, signal: Option<i32>, seconds: Option<i64>) -> Result<()> {
     let signal = signal.map_or_else(|| own_signal(found), Ok)?;
     let seconds = seconds.or_else(|| found.container.config["StopTimeout"].as_i64()).unwrap_or(PATIENCE);
     let runs = state::of(found)?.pid().is_some();
     let actor = Actor::container(&found.container);
     wait_until_gone(found, None, CLEANING, |run, pidfd| {
         events::container("kill", &actor.with("signal", signal));
-        end(run, pidfd, signal, seconds)
+        end_run(run, pidfd, signal, seconds)
     })?;
     if runs {
         events::container("stop", &actor);
@@ -68,7 +73,7 @@ fn own_signal(found: &Found) -> Result<i32> {
 }
 
 /// Sends the signal and, if that does not help in time, SIGKILL.
-fn end(run: &Run, pidfd: BorrowedFd<'_>, signal: i32, seconds: i64) -> Result<()> {
+fn end_run(run: &Run, pidfd: BorrowedFd<'_>, signal: i32, seconds: i64) -> Result<()> {
     // There is no waiting for somebody who does not hear it.
     let hears = !is_dropped(run.process.pid, signal);
     if hears {

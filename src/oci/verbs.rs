@@ -5,6 +5,7 @@ use super::container::{Container, SAID_FIFO, START_FIFO, Stored};
 use crate::error::Failure;
 use crate::runtime::bundle::Bundle;
 use crate::runtime::create::{self, Leash, Start, Stdio};
+use crate::runtime::extra::Extra;
 use crate::runtime::hooks;
 use crate::runtime::network::Connection;
 use crate::sys::clone::CLONE_NEWPID;
@@ -80,7 +81,7 @@ fn make(container: &Container, bundle: &Bundle, options: &Create) -> Result<crea
         &alone,
         &container.id,
         bundle,
-        &stdio,
+        (&stdio, &Extra::default()),
         Start::OnGate(container.gate()?),
         Connection::None,
         || Ok(()),

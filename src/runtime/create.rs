@@ -3,6 +3,7 @@
 //! Runs in: the host's namespaces, with the caller's own ids and no privilege.
 
 use super::bundle::Bundle;
+use super::extra::Extra;
 use super::fuse::{self, Server};
 use super::init::{self, Inside};
 use super::network::{self, Connection, Neighbours};
@@ -117,7 +118,7 @@ pub fn create(
     alone: &Alone,
     id: &str,
     bundle: &Bundle,
-    stdio: &Stdio,
+    (stdio, extra): (&Stdio, &Extra),
     start: Start,
     connection: Connection<'_>,
     meanwhile: impl FnOnce() -> Result<()>,
@@ -135,7 +136,7 @@ pub fn create(
     };
     let later = if by_joiner { 0 } else { bundle.namespaces.new & !flags };
     let (by_gate, at_once) = (matches!(start, Start::OnGate(_)), matches!(start, Start::AtOnce));
-    let inside = Inside::plan(id, bundle, maps, later, stdio, start, connection)?;
+    let inside = Inside::plan(id, bundle, maps, later, (stdio, extra), start, connection)?;
     let (outside_end, inside_end) = sync::pair()?;
     let first = match clone::clone(alone, flags).map_err(|error| (error.errno, error)) {
         Ok(Side::Parent(child)) => child,

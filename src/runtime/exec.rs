@@ -17,6 +17,7 @@
 //!
 //! Runs in: a program of its own (`rbox exec-joiner`), the host's namespaces, then the container's.
 
+use super::extra::Extra;
 use super::namespaces::Namespaces;
 use super::payload::Payload;
 use crate::error::{FAILED, Failure};
@@ -127,8 +128,8 @@ pub struct Starting {
 }
 
 impl Starting {
-    /// Begins with a process in a container. Its standard streams are `streams`, unless
-    /// it gets a terminal.
+    /// Begins with a process in a container. Its descriptors are `streams`: the standard ones, unless it gets a terminal, then those
+    /// from 3 on.
     ///
     /// Runs in: the host's namespaces, the supervisor.
     pub fn new(task: &Task, door: &Door, streams: Vec<OwnedFd>, program: &Program) -> Result<Starting> {
@@ -244,14 +245,19 @@ fn join(socket: &OwnedFd, is_sealed: bool) -> Result<()> {
         let program = seal(&alone, &door[0].1)?;
         return say(socket, &Said::Sealed, Some(program.as_fd()));
     }
-    let payload = Payload::of(&task.spec, task.can_set_groups)?;
+    let mut streams: Vec<OwnedFd> = fds.collect();
+    let more = streams.split_off(if task.terminal.is_some() { 0 } else { streams.len().min(3) });
+    let extra = Extra { descriptors: more.len() as u32, ..Extra::default() };
+    // Away from the numbers that are the process's.
+    let socket = &fd::at_least(socket.as_fd(), 3 + extra.descriptors)?;
+    let payload = Payload::of(&task.spec, task.can_set_groups, extra)?;
     for (flag, namespace) in &door {
         clone::setns(&alone, namespace, *flag, Path::new("container"))?;
     }
     match clone::clone(&alone, CLONE_PARENT)? {
         Side::Parent(child) => say(socket, &Said::Made(child.pid), Some(child.pidfd.as_fd())),
         Side::Child => {
-            let error = become_process(&task, &payload, fds.collect(), socket);
+            let error = become_process(&task, &payload, streams, more, socket);
             let failure = short(&error);
             let _ = say(socket, &Said::Failed(failure.clone()), None);
             process::exit_now(if failure.exit == 0 { FAILED } else { failure.exit });
@@ -271,7 +277,13 @@ fn seal(alone: &Alone, init: &OwnedFd) -> Result<OwnedFd> {
 }
 
 /// Ends in the program, or with why not.
-fn become_process(task: &Task, payload: &Payload, streams: Vec<OwnedFd>, socket: &OwnedFd) -> anyhow::Error {
+fn become_process(
+    task: &Task,
+    payload: &Payload,
+    streams: Vec<OwnedFd>,
+    more: Vec<OwnedFd>,
+    socket: &OwnedFd,
+) -> anyhow::Error {
     let steps = || -> Result<process::Never> {
         process::die_with_parent()?;
         ensure!(!fd::hung_up(socket), "exec: the supervisor has ended");
@@ -295,6 +307,7 @@ fn become_process(task: &Task, payload: &Payload, streams: Vec<OwnedFd>, socket:
             }
             payload.give_streams(None)?;
         }
+        place_from_three(streams, more)?;
         fd::close_on_exec_from(3)?;
         let program = payload.prepare()?;
         process::die_with_parent()?;
@@ -304,6 +317,21 @@ fn become_process(task: &Task, payload: &Payload, streams: Vec<OwnedFd>, socket:
         Err(error) => error,
         Ok(never) => match never {},
     }
+}
+
+/// Gives descriptors the numbers from 3 on. Others have those, `done` among them: from here on nobody uses any but these and the
+/// socket, and nobody closes one.
+fn place_from_three(done: Vec<OwnedFd>, more: Vec<OwnedFd>) -> Result<()> {
+    if more.is_empty() {
+        return Ok(());
+    }
+    let free = 3 + more.len() as u32;
+    let aside = more.iter().map(|fd| fd::at_least(fd.as_fd(), free)).collect::<Result<Vec<_>, _>>()?;
+    std::mem::forget((done, more));
+    for (number, fd) in (3..).zip(&aside) {
+        fd::put(fd.as_fd(), number)?;
+    }
+    Ok(())
 }
 
 /// A pseudo-terminal of the container's own devpts, whose master side goes to the supervisor.

@@ -5,6 +5,7 @@
 
 use super::bundle::Bundle;
 use super::create::{Gate, Start, Stdio};
+use super::extra::Extra;
 use super::network::Connection;
 use super::payload::Payload;
 use super::sync::{Message, Sync};
@@ -47,7 +48,7 @@ impl<'a> Inside<'a> {
         bundle: &'a Bundle,
         maps: Option<(&'a IdMaps, Writer)>,
         later: u32,
-        stdio: &'a Stdio,
+        (stdio, extra): (&'a Stdio, &Extra),
         start: Start,
         connection: Connection<'a>,
     ) -> Result<Inside<'a>> {
@@ -55,7 +56,7 @@ impl<'a> Inside<'a> {
         let has_one = |maps: &IdMaps| matches!(maps.gid.ranges(), [range] if range.count == 1);
         let is_alone = |maps| connection.neighbours().is_some() && has_one(maps);
         let can_set_groups = !maps.is_some_and(|(maps, writer)| writer == Writer::Itself || is_alone(maps));
-        let payload = Payload::of(&bundle.spec, can_set_groups)?;
+        let payload = Payload::of(&bundle.spec, can_set_groups, extra.clone())?;
         let as_root = maps.is_some_and(|(maps, _)| {
             maps.uid.outside(0) == Some(ids::uid()) && maps.gid.outside(0) == Some(ids::gid())
         });

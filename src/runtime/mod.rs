@@ -8,6 +8,7 @@ pub mod capability;
 pub mod create;
 pub mod devices;
 pub mod exec;
+pub mod extra;
 pub mod fuse;
 pub mod hooks;
 pub mod init;

@@ -2,6 +2,7 @@
 //!
 //! Runs in: the container's namespaces and root, as the container's first process (or the reaper's child).
 
+use super::extra::Extra;
 use super::seccomp::Filter;
 use super::{capability, rlimit};
 use crate::error::{Advise, NOT_EXECUTABLE, NOT_FOUND};
@@ -30,6 +31,7 @@ pub struct Payload {
     no_new_privileges: bool,
     rlimits: Vec<PosixRlimit>,
     filter: Filter,
+    extra: Extra,
 }
 
 /// crun's annotation for podman's `--group-add keep-groups`.
@@ -38,7 +40,7 @@ pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 impl Payload {
     /// Reads the Spec's process. `can_set_groups` is false where only one id is mapped: the kernel denies setgroups(2)
     /// there (CVE-2014-8989).
-    pub fn of(spec: &Spec, can_set_groups: bool) -> Result<Payload> {
+    pub fn of(spec: &Spec, can_set_groups: bool, extra: Extra) -> Result<Payload> {
         let process = spec.process().as_ref().context("process: missing")?;
         let user = process.user();
         let keep = spec.annotations().as_ref().is_some_and(|all| all.get(KEEP_GROUPS).is_some_and(|v| v == "1"));
@@ -65,6 +67,7 @@ impl Payload {
             no_new_privileges: process.no_new_privileges() == Some(true),
             rlimits: process.rlimits().clone().unwrap_or_default(),
             filter: Filter::of(spec)?,
+            extra,
         })
     }
 
@@ -123,7 +126,9 @@ impl Payload {
     /// Ends in the program.
     pub fn run(&self, program: &CString) -> Result<Never> {
         sys::signal::unblock_all()?;
-        let errno = process::exec(program, &self.args, &self.env);
+        let env = self.extra.complete(&self.env)?;
+        self.extra.keep()?;
+        let errno = process::exec(program, &self.args, &env);
         Err(not_executed(program, errno))
     }
 

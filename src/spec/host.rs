@@ -29,6 +29,8 @@ pub struct Host {
     pub overlays: Vec<Overlay>,
     /// One for each [`Mount::Volume`](super::options::Mount::Volume) in the order of the options.
     pub volumes: Vec<Volume>,
+    /// The directory with the payload's way to a service manager.
+    pub notify: Option<PathBuf>,
     /// Files of the container's /etc.
     pub etc: Etc,
     /// Whether a network of the container's own has IPv6.

@@ -1,9 +1,9 @@
 //! The Spec's mounts: docker's own ones, then the user's by the depth of their targets.
 
-use super::host::{Content, Etc, Host, Overlay, Volume};
+use super::host::{Content, Etc, Host, Overlay};
 use super::network::Network;
 use super::options::{self, Mount, Namespace, Options, Propagation};
-use super::{defaults, tmpfs};
+use super::{defaults, sdnotify, tmpfs};
 use crate::runtime::mount_options::COPY_UP;
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::Mount as SpecMount;
@@ -20,7 +20,7 @@ pub fn build(options: &Options, host: &Host) -> Result<Vec<SpecMount>> {
         let scratch = overlays.next().context("root: no directory for its changes")?;
         mounts.push(overlay("/", &host.layers, scratch, volatile)?);
     }
-    let users = asked(options, overlays, &host.volumes)?;
+    let users = asked(options, overlays, host)?;
     let taken: HashSet<&Path> = users.iter().map(|mount| mount.destination().as_path()).collect();
     // What the user puts on /dev, /sys or /proc brings along or leaves out what is below.
     let hidden = |place: &Path| place.ancestors().any(|above| taken.contains(above));
@@ -113,9 +113,9 @@ fn shm(options: &Options, host: &Host) -> Result<Option<SpecMount>> {
 fn asked<'a>(
     options: &Options,
     mut overlays: impl Iterator<Item = &'a Overlay>,
-    volumes: &[Volume],
+    host: &Host,
 ) -> Result<Vec<SpecMount>> {
-    let mut volumes = volumes.iter();
+    let mut volumes = host.volumes.iter();
     let mut mounts = Vec::new();
     for wanted in &options.mounts {
         mounts.push(match wanted {
@@ -150,6 +150,9 @@ fn asked<'a>(
             mounts.push(bind(&device.target, &device.source, &["rbind", "nosuid", "noexec", "rprivate"]));
         }
     }
+    // Not one of rbox's own: those are below what the user mounts. A socket is heard on a read-only mount, too.
+    let words = ["bind", "ro", "nosuid", "nodev", "noexec", "rprivate"];
+    mounts.extend(host.notify.as_deref().map(|dir| bind(sdnotify::DIRECTORY, dir, &words)));
     let mut seen = HashSet::new();
     if let Some(twice) = mounts.iter().find(|mount| !seen.insert(mount.destination())) {
         bail!("duplicate mount point: {}", twice.destination().display());

@@ -11,6 +11,8 @@ use super::network::Network;
 use super::port::{Exposed, Publish};
 use super::resolver::Resolver;
 use super::restart::Restart;
+use super::sdnotify::SdNotify;
+use crate::runtime::extra::Extra;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -128,6 +130,8 @@ pub struct Options {
     pub log: Log,
     /// `--restart`.
     pub restart: Restart,
+    /// `--sdnotify`.
+    pub sdnotify: Option<SdNotify>,
     /// `--health-*`.
     pub health: health::Asked,
     /// `-d`: nobody waits for it.
@@ -142,6 +146,9 @@ pub struct Options {
     /// `--replace`: one of its name is removed first.
     #[serde(skip)]
     pub replace: bool,
+    /// `--preserve-fds`, and what a service manager hands over: with this start only.
+    #[serde(skip)]
+    pub extra: Extra,
     /// What whoever starts it has of it.
     #[serde(skip)]
     pub foreground: Foreground,

@@ -73,7 +73,7 @@ fn begin(record: &Record) -> anyhow::Error {
 pub fn main(id: &str, locks: [&str; 2], tell: fn(anyhow::Error)) -> Result<u8> {
     process::set_plain_umask();
     let number = |text: &str| text.parse().context("descriptor of a lock");
-    let locks = [fd::take_over(number(locks[0])?)?, fd::take_over(number(locks[1])?)?];
+    let locks = [fd::take_over(number(locks[0])?, 3)?, fd::take_over(number(locks[1])?, 3)?];
     let [kept, _] = container::places()?;
     let found = container::read(&kept.join(id))?.with_context(|| format!("no such container: {id}"))?;
     let again = [locks[0].try_clone()?, locks[1].try_clone()?];

@@ -53,12 +53,14 @@ impl Ending {
 /// As many packets wait for a supervisor that takes none.
 const INWARD: usize = 16;
 
-/// Runs one more process in the container of this directory: its exit status, or 0 if nobody waits for it.
-pub fn exec(name: &str, dir: &Path, process: Process, how: &How, detach: bool) -> Result<Ending> {
+/// Runs one more process in the container of this directory: its exit status, or 0 if nobody waits for it. `more`: its descriptors
+/// from 3 on.
+pub fn exec(name: &str, dir: &Path, process: Process, how: &How, more: Vec<OwnedFd>, detach: bool) -> Result<Ending> {
     let signals = Blocked::all()?;
     let socket = control::connect(dir)?.with_context(|| format!("container {name} is not running"))?;
     let terminal = how.tty.then(|| pty::size_of_stdio().unwrap_or((0, 0)));
-    let streams = if how.tty { Vec::new() } else { own_streams(how.input && !detach, !detach)? };
+    let mut streams = if how.tty { Vec::new() } else { own_streams(how.input && !detach, !detach)? };
+    streams.extend(more);
     let request = Request::Exec { process: Box::new(process), terminal, detach };
     message::send(&socket, &request, &streams.iter().collect::<Vec<_>>())?;
     drop(streams);

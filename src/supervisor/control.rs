@@ -75,7 +75,12 @@ impl Control {
             }
             Source::Child(id) => self.execution(id, Execution::end),
             Source::Session(Owner::Execution(id), end) => self.execution(id, |execution| step(execution, end, flags)),
-            Source::Init | Source::Signal | Source::Network | Source::Session(Owner::Container, _) => {}
+            Source::Init
+            | Source::Signal
+            | Source::Network
+            | Source::Notification
+            | Source::Manager
+            | Source::Session(Owner::Container, _) => {}
         }
         None
     }

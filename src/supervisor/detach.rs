@@ -9,6 +9,7 @@ use super::session::{self, Session, Sink};
 use super::{again, attend};
 use crate::engine::create::Created;
 use crate::engine::log::Stream;
+use crate::engine::log::journal::Journal;
 use crate::engine::log::writer::Writer;
 use crate::engine::restart;
 use crate::error::Failure;
@@ -52,6 +53,8 @@ enum Report {
 /// `tell` gets what goes wrong later, in the supervisor: its standard error goes to the container's log.
 pub fn start(created: Created, starter: Starter, tell: fn(anyhow::Error)) -> Result<OwnedFd> {
     let alone = Alone::check()?;
+    // Those that the payload is to get: another attempt may follow.
+    let kept = 3 + created.extra.descriptors;
     let (ours, theirs) = fd::seqpacket_pair()?;
     message::make_room(&ours)?;
     message::make_room(&theirs)?;
@@ -77,13 +80,16 @@ pub fn start(created: Created, starter: Starter, tell: fn(anyhow::Error)) -> Res
             };
             // Its locks, pipes and sockets are open in this process, too, which may start another one.
             std::mem::forget(child);
-            fd::close_all_but(&ours)?;
+            fd::close_all_but(&ours, kept)?;
             let (report, _) = received?;
             if report.is_empty() {
                 bail!("the supervisor has ended before its container has started: status {}", status?);
             }
             match serde_json::from_slice(&report).context("the supervisor's report")? {
-                Report::Started => Ok(ours),
+                Report::Started => {
+                    fd::close_range(3, kept - 1)?;
+                    Ok(ours)
+                }
                 Report::Failed(failure) => Err(failure.into()),
                 Report::NoOverlay(said) => Err(Refused { said }.into()),
                 Report::NoIds(said) => Err(HelperFailed::new("ids", said).into()),
@@ -165,6 +171,7 @@ pub fn supervise(mut created: Created, starter: Option<(Starter, &OwnedFd)>, tel
 fn session_of(created: &mut Created) -> Result<(Session, Vec<OwnedFd>)> {
     let sink = match created.log.driver {
         Driver::None | Driver::Passthrough => Sink::None,
+        Driver::Journald => Sink::Journal(Journal::open(created.journal.clone())?),
         _ => Sink::Log(Writer::open(&created.record.on_disk()?, &created.log)?),
     };
     let mut session = Session::new(sink);

@@ -15,6 +15,10 @@ pub enum Source {
     Signal,
     /// The container needs its network, or somebody has something to say of it.
     Network,
+    /// The payload has something to say to the service manager.
+    Notification,
+    /// That one takes something.
+    Manager,
     /// Somebody connects.
     Listener,
     /// Somebody who has connected says what is wanted.
@@ -45,6 +49,8 @@ pub enum End {
     Input,
     /// What is said, without a terminal.
     Pipe(Stream),
+    /// The journal, which has not taken everything yet.
+    Journal,
     /// Somebody who is attached; counted from 0.
     Client(usize),
 }

@@ -70,6 +70,11 @@ impl Monitor {
         }
     }
 
+    /// True if the last check went well.
+    pub fn is_healthy(&self) -> bool {
+        self.known.status == Status::Healthy
+    }
+
     /// What to wait for.
     pub fn wanted<'a>(&'a self, all: &mut Wanted<'a>) {
         self.running.iter().for_each(|running| running.execution.wanted(all));

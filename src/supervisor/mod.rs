@@ -13,6 +13,7 @@ pub mod execution;
 pub mod health;
 pub mod message;
 pub mod network;
+pub mod notify;
 pub mod session;
 pub mod signals;
 pub mod terminal;
@@ -28,13 +29,14 @@ use crate::runtime::network::{Connection, Neighbours};
 use crate::spec::health::OnFailure;
 use crate::sys::clone::{CLONE_NEWPID, Child};
 use crate::sys::signal::Blocked;
-use crate::sys::{Alone, process};
+use crate::sys::{Alone, fd, process};
 use anyhow::Result;
 use control::Control;
 use event::{Owner, Source, Wanted};
 use health::Monitor;
 use message::Request;
 use network::Network;
+use notify::Notifier;
 use rustix::event::PollFlags;
 use session::Session;
 use signals::Forward;
@@ -100,15 +102,22 @@ fn attend(
         (None, Some(neighbours)) => Connection::Neighbours(neighbours),
         (None, None) => Connection::None,
     };
-    let container = create::create(&alone, &record.id, bundle, &stdio, Start::AtOnce, connection, write)?;
+    let mut notifier = created.notify.take().map(Notifier::new).transpose()?;
+    created.unheard.take().into_iter().for_each(tell);
+    let container =
+        create::create(&alone, &record.id, bundle, (&stdio, &created.extra), Start::AtOnce, connection, write)?;
     let Container { init, identity, terminal, network, servers, namespaces, .. } = container;
     let door = Door { init: init.pidfd.try_clone()?, namespaces };
     let leash = Leash::on(&init);
+    // They are the payload's alone.
+    fd::close_range(3, 2 + created.extra.descriptors)?;
     let pidfile = created.started(&identity)?;
     created.record.prepare_end();
     if let Some((session, master)) = session.as_mut().zip(terminal) {
         session.take_terminal(master)?;
     }
+    // Before a command that is waited for may end.
+    notifier.iter_mut().for_each(Notifier::started);
     started(session)?;
     let begin = Instant::now();
     let task = match (network.zip(created.network.take()), &shared) {
@@ -127,7 +136,8 @@ fn attend(
         (None, None) => None,
     };
     let mut network = Network::new(task, shared.map(|shared| shared.keeper), init.pid, alone);
-    let ended = until_end((&init, &door), session.as_mut(), control, created, &signals, &mut network, tell);
+    let around = (&mut network, &mut notifier);
+    let ended = until_end((&init, &door), session.as_mut(), control, created, &signals, around, tell);
     network.end(tell);
     let status = ended.and_then(|Ended { forward, again }| {
         let status = process::wait(init.pidfd.as_fd())?;
@@ -152,7 +162,7 @@ fn until_end<'a>(
     mut control: Option<Control>,
     created: &Created,
     signals: &Blocked,
-    network: &mut Network,
+    (network, notifier): (&mut Network, &mut Option<Notifier>),
     tell: fn(anyhow::Error),
 ) -> Result<Ended<'a>> {
     let spec = &created.bundle.spec;
@@ -173,11 +183,13 @@ fn until_end<'a>(
         session.iter().for_each(|session| session.wanted(Owner::Container, &mut wanted));
         health.iter().for_each(|health| health.wanted(&mut wanted));
         control.iter().for_each(|control| control.wanted(&mut wanted));
+        notifier.iter().for_each(|notifier| notifier.wanted(&mut wanted));
         let due = limit.into_iter().chain(health.as_ref().map(Monitor::deadline)).min();
         for (source, flags) in event::wait(&wanted, due)? {
             match source {
                 Source::Init => has_ended = true,
                 Source::Network => network.go_on(tell),
+                Source::Notification | Source::Manager => notifier.iter_mut().for_each(Notifier::step),
                 Source::Signal => {
                     while let Some((signal, _)) = signals.next()? {
                         forward.pass(signal)?;
@@ -211,6 +223,7 @@ fn until_end<'a>(
                 let patience = health::end(health.action(), created, &mut forward)?;
                 limit = patience.and_then(|patience| Instant::now().checked_add(patience)).or(limit);
             }
+            notifier.iter_mut().filter(|_| health.is_healthy()).for_each(Notifier::healthy);
         }
         if limit.is_some_and(|limit| Instant::now() >= limit) {
             process::send_signal(init.pidfd.as_fd(), libc::SIGKILL)?;
@@ -218,6 +231,7 @@ fn until_end<'a>(
         }
     }
     session.into_iter().for_each(Session::finish);
+    notifier.iter_mut().for_each(Notifier::finish);
     Ok(Ended { forward, again })
 }
 

@@ -5,6 +5,7 @@ use super::client::Client;
 use super::event::{End, Owner, Source, Wanted};
 use super::message::{CHUNK, Packet, Reply, Request, Way};
 use crate::engine::log::Stream;
+use crate::engine::log::journal::Journal;
 use crate::engine::log::writer::Writer;
 use crate::sys::{Named, fd, pty};
 use anyhow::Result;
@@ -26,6 +27,8 @@ pub enum Sink {
     None,
     /// In a container's log.
     Log(Writer),
+    /// In systemd's journal.
+    Journal(Journal),
     /// Here, at most so many bytes.
     Kept(Vec<u8>, usize),
 }
@@ -123,7 +126,7 @@ impl Session {
     pub fn kept(&self) -> &[u8] {
         match &self.sink {
             Sink::Kept(bytes, _) => bytes,
-            Sink::None | Sink::Log(_) => &[],
+            Sink::None | Sink::Log(_) | Sink::Journal(_) => &[],
         }
     }
 
@@ -148,6 +151,11 @@ impl Session {
         if let Some(input) = self.input.as_ref().filter(|_| !self.inward.is_empty()) {
             want(End::Input, input.as_fd(), PollFlags::OUT);
         }
+        if let Sink::Journal(journal) = &self.sink {
+            if journal.is_behind() {
+                want(End::Journal, journal.socket(), PollFlags::OUT);
+            }
+        }
         for (number, client) in self.clients.iter().enumerate() {
             if let Some((fd, flags)) = client.wanted(self.inward.len() < INWARD) {
                 want(End::Client(number), fd, flags);
@@ -168,6 +176,11 @@ impl Session {
                 }
             }
             End::Input => self.write(),
+            End::Journal => {
+                if let Sink::Journal(journal) = &mut self.sink {
+                    journal.flush();
+                }
+            }
             End::Client(number) => return self.hear(number, flags),
         }
         None
@@ -249,6 +262,7 @@ impl Session {
             match &mut self.sink {
                 Sink::None => {}
                 Sink::Log(writer) => writer.take(stream, &packet[1..]),
+                Sink::Journal(journal) => journal.take(stream, &packet[1..]),
                 Sink::Kept(bytes, most) => bytes.extend(packet[1..].iter().take(*most - bytes.len().min(*most))),
             }
             self.clients.iter_mut().for_each(|client| client.give(packet));
@@ -269,8 +283,10 @@ impl Session {
             left -= 1;
         }
         (self.pipes, self.terminal, self.input) = ([None, None], None, None);
-        if let Sink::Log(writer) = &mut self.sink {
-            writer.finish();
+        match &mut self.sink {
+            Sink::Log(writer) => writer.finish(),
+            Sink::Journal(journal) => journal.finish(),
+            Sink::None | Sink::Kept(..) => {}
         }
     }
 

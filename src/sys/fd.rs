@@ -16,10 +16,11 @@ pub fn seqpacket_pair() -> Result<(OwnedFd, OwnedFd)> {
         .named(|| "socketpair(SEQPACKET)".to_owned())
 }
 
-/// As many descriptors go with one message.
-const MOST: usize = 16;
+/// As many descriptors go with one message: what a process and its first one have to say, and those of `exec --preserve-fds`. The
+/// kernel takes 253 (unix(7), SCM_RIGHTS).
+pub const MOST: usize = 64;
 
-/// Sends one message, with descriptors if there are some, at most 16.
+/// Sends one message, with descriptors if there are some, at most [`MOST`].
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -97,15 +98,32 @@ pub fn close_on_exec_from(first: u32) -> Result<()> {
     range(first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
 }
 
+/// The next program has the descriptor with this number, too.
+pub fn keep_number_on_exec(number: u32) -> Result<()> {
+    let number = number as i32;
+    // SAFETY: fcntl(F_SETFD) has no memory arguments, and closes nothing.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }.into()).named(|| format!("fcntl({number}, SETFD)"))?;
+    Ok(())
+}
+
+/// True if a descriptor with this number is open.
+pub fn is_open(number: u32) -> bool {
+    // SAFETY: fcntl(F_GETFD) has no memory arguments; a closed number makes it fail and nothing else.
+    check(unsafe { libc::fcntl(number as i32, libc::F_GETFD) }.into()).is_ok()
+}
+
 /// The next program has this one, too.
 pub fn keep_on_exec(fd: &OwnedFd) -> Result<()> {
     rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).named(|| "fcntl(SETFD)".to_owned())
 }
 
-/// Takes over a descriptor that the program before has left open, from 3 on: nobody else may own it. It is closed on exec.
-pub fn take_over(number: i32) -> Result<OwnedFd> {
-    let own = inherited(number).ok_or(Errno::BADF).named(|| format!("descriptor {number}"))?;
-    close_range(number as u32, number as u32)?;
+/// Takes over a descriptor that the program before has left open, from 3 on: nobody else may own it. It gets another number, at
+/// least `least`, and is closed on exec.
+pub fn take_over(number: u32, least: u32) -> Result<OwnedFd> {
+    // SAFETY: the borrow ends with this statement; a closed number makes the call fail and nothing else.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number as i32) };
+    let own = rustix::io::fcntl_dupfd_cloexec(borrowed, least as i32).named(|| format!("descriptor {number}"))?;
+    close_range(number, number)?;
     Ok(own)
 }
 
@@ -115,11 +133,25 @@ pub fn close_range(first: u32, last: u32) -> Result<()> {
     if first > last { Ok(()) } else { range(first, last, 0) }
 }
 
-/// Closes every descriptor from 3 on but one, likewise.
-pub fn close_all_but(kept: &OwnedFd) -> Result<()> {
+/// Closes every descriptor from `first` on, at least 3, but one, likewise.
+pub fn close_all_but(kept: &OwnedFd, first: u32) -> Result<()> {
     let number = kept.as_raw_fd() as u32;
-    close_range(3, number.saturating_sub(1))?;
-    close_range(number.max(2) + 1, u32::MAX)
+    close_range(first, number.saturating_sub(1))?;
+    close_range((number + 1).max(first), u32::MAX)
+}
+
+/// The same descriptor under another number, at least `least`; closed on exec.
+pub fn at_least(fd: BorrowedFd<'_>, least: u32) -> Result<OwnedFd> {
+    rustix::io::fcntl_dupfd_cloexec(fd, least as i32).named(|| "fcntl(DUPFD)".to_owned())
+}
+
+/// Makes `number` refer to what `fd` refers to, whoever thinks to own the number: likewise only for a process that goes on with
+/// nothing but what it knows to lie elsewhere. It is closed on exec.
+pub fn put(fd: BorrowedFd<'_>, number: u32) -> Result<()> {
+    // SAFETY: dup3 has no memory arguments; values that own the number are leaked by the callers.
+    check(unsafe { libc::dup3(fd.as_raw_fd(), number as i32, libc::O_CLOEXEC) }.into())
+        .named(|| format!("dup3({number})"))?;
+    Ok(())
 }
 
 fn range(first: u32, last: u32, flags: libc::c_uint) -> Result<()> {

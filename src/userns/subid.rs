@@ -49,6 +49,11 @@ pub fn find(uid: u32) -> Result<SubIds> {
     Ok(ids)
 }
 
+/// The name of a user, from /etc/passwd or a directory service.
+pub fn user_name(uid: u32) -> Option<String> {
+    read("/etc/passwd").ok().and_then(|passwd| name_in(&passwd, uid)).or_else(|| name_of(uid))
+}
+
 /// The contents of a file of the host; one that is missing is empty.
 fn read(path: &str) -> Result<String> {
     match fs_err::read(path) {

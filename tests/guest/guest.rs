@@ -48,6 +48,24 @@ fn main() {
             copy_input();
         }
         ["read", path] => print!("{}", std::fs::read_to_string(path).unwrap_or_else(|e| format!("error={e}\n"))),
+        // What there is to be read from a descriptor that it was started with.
+        ["descriptor", number] => {
+            let number = number.parse().expect("a number");
+            let mut file: std::fs::File = unsafe { std::os::fd::FromRawFd::from_raw_fd(number) };
+            std::io::copy(&mut file, &mut std::io::stdout()).expect("readable");
+        }
+        // Lines for a service manager; then it goes on.
+        ["notify", lines @ ..] => {
+            let address = std::env::var_os("NOTIFY_SOCKET").expect("NOTIFY_SOCKET");
+            let socket = std::os::unix::net::UnixDatagram::unbound().expect("a socket");
+            socket.send_to(lines.join("\n").as_bytes(), address).expect("heard");
+            say("notified");
+            copy_input();
+        }
+        ["let-go", number] => {
+            assert_eq!(unsafe { libc::close(number.parse().expect("a number")) }, 0);
+            wait_for_ever();
+        }
         ["write", path, text] => outcome(std::fs::write(path, text)),
         ["stat", path] => stat(path),
         ["chmod", path, mode] => {

@@ -1,11 +1,12 @@
 //! From text to [`Options`]: each option by the grammar in `spec` that is its own.
 
 use super::ContainerArgs;
+use crate::cli::descriptors;
 use crate::image::find;
 use crate::spec::options::{IdMode, IdOverflow, Mount, Options, Pull, Root};
 use crate::spec::{
     annotation, capability, conflicts, device, env, foreground, health, idmapping, keys, log, mount, name, namespace,
-    path, restart, security, signal, size, sysctl, tmpfs, ulimit, userns, volume,
+    path, restart, sdnotify, security, signal, size, sysctl, tmpfs, ulimit, userns, volume,
 };
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -85,6 +86,8 @@ impl ContainerArgs {
         }
         options.foreground.proxy = args.sig_proxy.unwrap_or(true);
         options.restart = one("--restart", &args.restart, restart::parse)?.unwrap_or_default();
+        options.sdnotify = one("--sdnotify", &args.sdnotify, sdnotify::parse)?;
+        options.extra.descriptors = one("--preserve-fds", &args.preserve_fds, descriptors::parse)?.unwrap_or(0);
         options.log.driver = one("--log-driver", &args.log_driver, log::driver)?.unwrap_or_default();
         for text in &args.log_opt {
             options.log.set(text).with_context(|| format!("--log-opt {text}"))?;

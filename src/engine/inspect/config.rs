@@ -88,6 +88,7 @@ mod tests {
             root: None,
             once: false,
             restart: Default::default(),
+            log: Default::default(),
         }
     }
 

@@ -22,6 +22,7 @@ fn container() -> Container {
         root: None,
         once: false,
         restart: Default::default(),
+        log: Default::default(),
     }
 }
 
@@ -104,7 +105,7 @@ fn all_asked() {
         oom_score_adj: Some(500),
         labels: vec![pair("l", "1")],
         annotations: vec![pair("l", "1"), pair("own", "2")],
-        log: Log { driver: Driver::K8sFile, max_size: 2048, max_file: 1 },
+        log: Log { driver: Driver::K8sFile, max_size: 2048, max_file: 1, ..Log::default() },
         ..Options::default()
     };
     let config = of(&container(), &options);
