@@ -198,6 +198,18 @@ fn an_empty_volume_is_filled_once() {
     for nocopy in [&["-v", "no:/seed:nocopy"][..], &["--mount", "type=volume,src=no,dst=/seed,volume-nocopy"]] {
         assert_eq!(env.guest(nocopy, &["ls", "/seed"]).ok().stdout, "\n");
     }
+    // One that is made first and started later fills it with its first start, and not again.
+    let mut create = env.rbox();
+    create.args(["create", "--network=none", "--name", "later", "-v", "late:/seed", "--rootfs"]).arg(env.rootfs());
+    Done::from(create.args(["/guest", "ls", "/seed"]).output().unwrap()).ok();
+    let start = || -> Done { env.rbox().args(["start", "-a", "later"]).output().unwrap().into() };
+    assert_eq!(start().ok().stdout, "hard link sub\n");
+    for name in ["hard", "link", "sub/file"] {
+        std::fs::remove_file(data(&env, "late").join(name)).unwrap();
+    }
+    std::fs::remove_dir(data(&env, "late").join("sub")).unwrap();
+    assert_eq!(start().ok().stdout, "\n");
+    Done::from(env.rbox().args(["rm", "later"]).output().unwrap()).ok();
     assert_eq!(env.guest(&["-v", "ro:/seed:ro"], &["ls", "/seed"]).ok().stdout, "hard link sub\n");
     let done = env.guest(&["-v", "data:/etc/passwd"], &["exit", "0"]);
     done.fails(125, "a directory, and what is there in the root filesystem is none");

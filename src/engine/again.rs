@@ -3,6 +3,7 @@
 //! It holds the options and not the Spec, which names files and directories of one session.
 
 use super::container::Found;
+use super::record::PROCESS;
 use crate::spec::host::Host;
 use crate::spec::options::{Mount, Options};
 use anyhow::{Context, Result};
@@ -29,8 +30,6 @@ pub fn write(dir: &Path, options: &Options, image: Option<&ImageConfiguration>, 
     });
     for (volume, found) in volumes.zip(&host.volumes) {
         volume.name = Some(found.name.clone());
-        // What is filled is only a new container's.
-        volume.nocopy = true;
     }
     let again = Again { options, image: image.cloned() };
     Ok(fs_err::write(dir.join(OPTIONS), serde_json::to_vec(&again)?)?)
@@ -39,7 +38,14 @@ pub fn write(dir: &Path, options: &Options, image: Option<&ImageConfiguration>, 
 /// Reads it.
 pub fn read(found: &Found) -> Result<(Options, Option<ImageConfiguration>)> {
     let path = found.dir.join(OPTIONS);
-    let Again { options, image } =
+    let Again { mut options, image } =
         serde_json::from_slice(&fs_err::read(&path)?).with_context(|| path.display().to_string())?;
+    // What is filled is only a new container's.
+    let has_run = found.dir.join(PROCESS).exists();
+    for mount in options.mounts.iter_mut().filter(|_| has_run) {
+        if let Mount::Volume(volume) = mount {
+            volume.nocopy = true;
+        }
+    }
     Ok((options, image))
 }

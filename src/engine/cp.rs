@@ -59,6 +59,10 @@ const PIPE: usize = 1 << 20;
 
 /// Copies. At least one of the two has to be a container.
 pub fn copy(from: &End, to: &End, options: Options) -> Result<Report> {
+    ensure!(
+        [from, to].iter().any(|end| matches!(end, End::Container { .. })),
+        "one of the two has to be a path of a container: CONTAINER:PATH"
+    );
     let entered = Entered::all(&[from, to])?;
     let cwd = std::env::current_dir().context("current directory")?;
     let typed = |end: &End| match end {
@@ -68,17 +72,17 @@ pub fn copy(from: &End, to: &End, options: Options) -> Result<Report> {
     };
     let (source, target) = (typed(from), typed(to));
     let (sending, about) = sending(from, source.as_ref(), &entered, options).with_context(|| shown(from))?;
-    let (receiving, there) = receiving(to, target.as_ref(), &entered, about.as_ref()).with_context(|| shown(to))?;
-    let place = || place(source.as_ref().zip(about), target.as_ref().zip(there), options).with_context(|| shown(to));
+    let known = source.as_ref().zip(about);
+    let receiving = receiving(to, target.as_ref(), &entered, known, options).with_context(|| shown(to))?;
     let container = |end: &End| match end {
         End::Container { name, .. } => entered.of(name).ok(),
         _ => None,
     };
-    let name =
-        matches!(receiving, Receiving::Stream).then(|| match source.as_ref().filter(|typed| !typed.is_contents) {
-            Some(typed) => typed.name().unwrap_or_default().to_string_lossy().into_owned(),
-            None => ".".to_owned(),
-        });
+    // Others read it as any archive.
+    let name = (*to == End::Stream).then(|| match source.as_ref().filter(|typed| !typed.is_contents) {
+        Some(typed) => typed.name().unwrap_or_default().to_string_lossy().into_owned(),
+        None => ".".to_owned(),
+    });
     let form = Form {
         nanoseconds: name.is_none(),
         name,
@@ -89,30 +93,43 @@ pub fn copy(from: &End, to: &End, options: Options) -> Result<Report> {
         Some(container) if options.archive => Whose::Kept(container.owners),
         Some(_) => Whose::Root,
     };
-    let rules = Rules { whose, overwrite: options.overwrite };
-    let (sent, received) = match (sending, receiving) {
+    let (sent, received) = carry(sending, receiving, form, Rules { whose, overwrite: options.overwrite })?;
+    // If the one side breaks off, so does the other: the one that does not say so knows why.
+    match (sent.with_context(|| shown(from))?, received.with_context(|| shown(to))?) {
+        (Ended::Done(sent), Some(received)) => Ok(sent.with(received)),
+        (Ended::Done(sent), None) => Ok(sent),
+        // Whoever reads standard output has had enough.
+        (Ended::Closed, None) => Ok(Report::default()),
+        (Ended::Closed, Some(_)) => bail!("{}: more came than was taken", shown(to)),
+    }
+}
+
+/// Has both sides do their work, and waits for them. What nobody of rbox receives is standard output's.
+fn carry(
+    sending: Sending,
+    receiving: Receiving,
+    form: Form,
+    rules: Rules,
+) -> Result<(Result<Ended>, Result<Option<Report>>)> {
+    Ok(match (sending, receiving) {
         (Sending::There(sender), Receiving::Stream) => {
             sender.go(&Go::Send(form), rustix::stdio::stdout())?;
-            return match sender.end().with_context(|| shown(from))? {
-                Ended::Done(report) => Ok(report),
-                // Whoever reads has had enough.
-                Ended::Closed => Ok(Report::default()),
-            };
+            (sender.end(), Ok(None))
         }
-        (Sending::Stream, Receiving::There(receiver)) => {
-            receiver.go(&Go::Receive(place()?, rules), rustix::stdio::stdin())?;
+        (Sending::Stream, Receiving::There(receiver, place)) => {
+            receiver.go(&Go::Receive(place, rules), rustix::stdio::stdin())?;
             (Ok(Ended::Done(Report::default())), done(receiver))
         }
-        (Sending::There(sender), Receiving::There(receiver)) => {
+        (Sending::There(sender), Receiving::There(receiver, place)) => {
             let (reader, writer) = pipe()?;
-            receiver.go(&Go::Receive(place()?, rules), reader.as_fd())?;
+            receiver.go(&Go::Receive(place, rules), reader.as_fd())?;
             sender.go(&Go::Send(form), writer.as_fd())?;
             drop((reader, writer));
             (sender.end(), done(receiver))
         }
-        (Sending::Here(source), Receiving::There(receiver)) => {
+        (Sending::Here(source), Receiving::There(receiver, place)) => {
             let (reader, writer) = pipe()?;
-            receiver.go(&Go::Receive(place()?, rules), reader.as_fd())?;
+            receiver.go(&Go::Receive(place, rules), reader.as_fd())?;
             drop(reader);
             let sent = match transfer::send(&source, &form, writer) {
                 Ok(report) => Ok(Ended::Done(report)),
@@ -121,32 +138,24 @@ pub fn copy(from: &End, to: &End, options: Options) -> Result<Report> {
             };
             (sent, done(receiver))
         }
-        (Sending::There(sender), Receiving::Here(target)) => {
-            let (place, (reader, writer)) = (place()?, pipe()?);
+        (Sending::There(sender), Receiving::Here(target, place)) => {
+            let (reader, writer) = pipe()?;
             sender.go(&Go::Send(form), writer.as_fd())?;
             drop(writer);
             // Modes are those of what is copied.
             rustix::process::umask(Mode::empty());
             let received = transfer::receive(target, &place, rules, reader);
-            (sender.end(), received)
+            (sender.end(), received.map(Some))
         }
-        (Sending::Here(_) | Sending::Stream, Receiving::Here(_) | Receiving::Stream) => {
-            bail!("one of the two has to be a path of a container: CONTAINER:PATH")
+        (Sending::Here(_) | Sending::Stream, Receiving::Here(..) | Receiving::Stream) => {
+            bail!("neither side is a container's")
         }
-    };
-    // If the one side breaks off, so does the other: the one that does not say so knows why.
-    match sent.with_context(|| shown(from))? {
-        Ended::Done(report) => Ok(report.with(received.with_context(|| shown(to))?)),
-        Ended::Closed => {
-            received.with_context(|| shown(to))?;
-            bail!("{}: more came than was taken", shown(to))
-        }
-    }
+    })
 }
 
-fn done(receiver: Visitor) -> Result<Report> {
+fn done(receiver: Visitor) -> Result<Option<Report>> {
     match receiver.end()? {
-        Ended::Done(report) => Ok(report),
+        Ended::Done(report) => Ok(Some(report)),
         Ended::Closed => bail!("broke off"),
     }
 }
@@ -168,8 +177,8 @@ enum Sending {
 
 /// Who receives.
 enum Receiving {
-    Here(Target),
-    There(Visitor),
+    Here(Target, Place),
+    There(Visitor, Place),
     Stream,
 }
 
@@ -195,16 +204,20 @@ fn receiving(
     end: &End,
     typed: Option<&Typed>,
     entered: &All,
-    source: Option<&AboutSource>,
-) -> Result<(Receiving, Option<AboutTarget>)> {
-    let Some(typed) = typed else { return Ok((Receiving::Stream, None)) };
+    source: Option<(&Typed, AboutSource)>,
+    options: Options,
+) -> Result<Receiving> {
+    let Some(typed) = typed else { return Ok(Receiving::Stream) };
+    let about = source.map(|(_, about)| about);
     let End::Container { name, .. } = end else {
-        let target = find::target(&View::Own, typed, source)?;
-        let about = target.about;
-        return Ok((Receiving::Here(target), Some(about)));
+        let target = find::target(&View::Own, typed, about.as_ref())?;
+        let place = place(source, (typed, target.about), options)?;
+        return Ok(Receiving::Here(target, place));
     };
-    match entered.of(name)?.visit(Look::Target(typed.clone(), source.copied()))? {
-        (visitor, visitor::Found::Target(about)) => Ok((Receiving::There(visitor), Some(about))),
+    match entered.of(name)?.visit(Look::Target(typed.clone(), about))? {
+        (visitor, visitor::Found::Target(there)) => {
+            Ok(Receiving::There(visitor, place(source, (typed, there), options)?))
+        }
         (_, found) => bail!("visitor: {found:?}"),
     }
 }
@@ -212,10 +225,9 @@ fn receiving(
 /// What goes where (docker, `docker container cp`, "Extended description"; moby, `archive.PrepareArchiveCopy`).
 fn place(
     source: Option<(&Typed, AboutSource)>,
-    target: Option<(&Typed, AboutTarget)>,
+    (target, there): (&Typed, AboutTarget),
     options: Options,
 ) -> Result<Place> {
-    let (target, there) = target.context("nowhere")?;
     let Some((typed, source)) = source else {
         ensure!(there == AboutTarget::Directory, "an archive goes into a directory, and this is none");
         return Ok(Place::Inside);

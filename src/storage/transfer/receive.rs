@@ -282,6 +282,8 @@ impl Receiver {
 
     fn content<R: Read>(&mut self, entry: &Entry, file: &OwnedFd, reader: &mut Reader<R>) -> Result<()> {
         let whole = [Piece { offset: 0, length: entry.size }];
+        // What is zero at the end is not.
+        let mut written = 0;
         for piece in entry.pieces.as_deref().unwrap_or(&whole) {
             let (mut offset, mut left) = (piece.offset, piece.length);
             while left > 0 {
@@ -293,14 +295,15 @@ impl Receiver {
                     ensure!(length > 0, "ends before its size");
                     filled += length;
                 }
-                write_all(file, &self.buffer[..limit], offset)?;
+                written = write_all(file, &self.buffer[..limit], offset)?.max(written);
                 offset += limit as u64;
                 left -= limit as u64;
                 self.report.bytes += limit as u64;
             }
         }
-        // What is zero at the end was not written.
-        rustix::fs::ftruncate(file, entry.size).named(|| format!("ftruncate({})", entry.size))?;
+        if written < entry.size {
+            rustix::fs::ftruncate(file, entry.size).named(|| format!("ftruncate({})", entry.size))?;
+        }
         Ok(())
     }
 
@@ -391,6 +394,8 @@ impl Receiver {
         };
         match self.rules.whose {
             Whose::Caller => Ok(()),
+            // It is, but for the group of what is in some directories (set-group-id).
+            Whose::Root if file.is_some_and(is_roots) => Ok(()),
             Whose::Root => set(0, 0).named(|| "chown(0:0)".to_owned()).hint(|| "the container has no root".to_owned()),
             Whose::Kept(Owners::Record) => {
                 let (uid, gid) = ids()?;
@@ -466,6 +471,10 @@ impl Receiver {
     }
 }
 
+fn is_roots(file: &OwnedFd) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|stat| (stat.st_uid, stat.st_gid) == (0, 0))
+}
+
 /// A directory at a path that leads nowhere else.
 fn beneath(top: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd> {
     let place = if path.as_os_str().is_empty() { Path::new(".") } else { path };
@@ -507,8 +516,9 @@ fn times((seconds, nanos): (i64, u32)) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-/// Writes what is not zero: the file is new, or was emptied.
-fn write_all(file: &OwnedFd, bytes: &[u8], mut offset: u64) -> Result<()> {
+/// Writes what is not zero: the file is new, or was emptied. Returns how far it reaches then.
+fn write_all(file: &OwnedFd, bytes: &[u8], mut offset: u64) -> Result<u64> {
+    let mut end = 0;
     for part in bytes.chunks(HOLE) {
         if part.len() == HOLE && is_zero(part) {
             offset += HOLE as u64;
@@ -521,8 +531,9 @@ fn write_all(file: &OwnedFd, bytes: &[u8], mut offset: u64) -> Result<()> {
             rest = &rest[written..];
             offset += written as u64;
         }
+        end = offset;
     }
-    Ok(())
+    Ok(end)
 }
 
 fn is_zero(bytes: &[u8]) -> bool {

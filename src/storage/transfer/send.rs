@@ -124,6 +124,8 @@ impl<W: Write> Sender<'_, W> {
     /// One name of a directory; what is in it, if it is one itself.
     fn one(&mut self, parent: BorrowedFd<'_>, name: &OsStr, path: &Path, device: u64) -> Result<Option<Level>> {
         ensure!(path.as_os_str().len() <= MAX_PATH, "a path of {} bytes", path.as_os_str().len());
+        // Not what the directory says of it, which knows nothing of a device that is mounted on a file, as in /dev: whoever
+        // opens one may have it do something.
         let Some(stat) = find::stat(parent, name)? else { return Ok(None) };
         if kind(&stat) != FileType::Directory {
             return self.entry(parent, name, path).map(|()| None);
