@@ -10,6 +10,7 @@ use super::networks::membership::{self, Shared};
 use super::notify::{self, Notify};
 use super::record::{self, Record};
 use super::root::Accounts;
+use super::told::{CidFile, PidFile};
 use super::volumes::{self, Held};
 use super::{again, etc, generated, names, overlay, remove, root, said, skeleton};
 use crate::error::Failure;
@@ -25,15 +26,12 @@ use crate::spec::options::{IdMode, Mount, Namespace, Options, Overlays, Root, Us
 use crate::spec::restart::Restart;
 use crate::spec::sdnotify::{self, SdNotify};
 use crate::spec::{build, merged, signal};
-use crate::sys::{Named, process};
 use crate::time::Time;
 use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::Spec;
-use rustix::fs::{Mode, OFlags};
 use std::borrow::Cow;
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -155,37 +153,6 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         file.write(&created.record.id)?;
     }
     Ok(created)
-}
-
-/// A file for a container's id. It goes with this value unless the id was written.
-struct CidFile(Option<(PathBuf, fs_err::File)>);
-
-impl CidFile {
-    fn new(path: &Path) -> Result<CidFile> {
-        match fs_err::File::create_new(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                bail!("--cidfile {}: the file is there already: another container may have it", path.display())
-            }
-            file => Ok(CidFile(Some((path.to_owned(), file.context("--cidfile")?)))),
-        }
-    }
-
-    fn write(mut self, id: &str) -> Result<()> {
-        if let Some((_, file)) = &mut self.0 {
-            file.write_all(id.as_bytes()).context("--cidfile")?;
-        }
-        self.0 = None;
-        Ok(())
-    }
-}
-
-impl Drop for CidFile {
-    fn drop(&mut self) {
-        if let Some((path, _)) = &self.0 {
-            // The error is what is told.
-            let _ = rustix::fs::unlink(path);
-        }
-    }
 }
 
 /// Removes the one that has its name. Everything that can be refused before has been.
@@ -405,43 +372,6 @@ impl Created {
             let _ = remove::once(&found);
         }
         gone.iter().for_each(|actor| events::container("destroy", actor));
-    }
-}
-
-/// A file with the number of the first process, removed with this value.
-#[derive(Debug)]
-pub struct PidFile(PathBuf);
-
-impl PidFile {
-    /// Written aside and renamed, so that whoever waits for the file never reads half a number.
-    pub fn write(path: &Path, pid: i32) -> Result<PidFile> {
-        let (dir, name) =
-            (path.parent().context("--pidfile: no file")?, path.file_name().context("--pidfile: no file")?);
-        // A name that nobody else has.
-        let aside = dir.join(format!(".{}.{pid}.{}", name.to_string_lossy(), process::pid()));
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = rustix::fs::open(&aside, flags, Mode::from_raw_mode(0o644))
-            .named(|| format!("open({})", aside.display()))
-            .context("--pidfile")?;
-        let text = pid.to_string();
-        let written = rustix::io::write(&file, text.as_bytes()).named(|| format!("write({})", aside.display()));
-        let result = written
-            .map_err(Into::into)
-            .and_then(|length| if length == text.len() { Ok(()) } else { bail!("a short write") })
-            .and_then(|()| Ok(fs_err::rename(&aside, path)?));
-        if result.is_err() {
-            // The error is what is told.
-            let _ = rustix::fs::unlink(&aside);
-        }
-        result.context("--pidfile")?;
-        Ok(PidFile(path.to_owned()))
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        // Somebody may have removed it already.
-        let _ = rustix::fs::unlink(&self.0);
     }
 }
 

@@ -44,6 +44,7 @@ pub mod start;
 pub mod state;
 pub mod stop;
 pub mod system;
+pub mod told;
 pub mod top;
 pub mod unshare;
 pub mod volumes;
