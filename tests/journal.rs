@@ -122,6 +122,7 @@ fn what_is_read_from_there() {
         run '-d --rm -i --name b --log-driver journald' ready-cat
         until [ -n \"$($rbox logs b)\" ]; do sleep 0.01; done
         $rbox logs -f --tail 0 b >later &
+        until [ -n \"$(cat /proc/$!/task/$!/children 2>/dev/null)\" ]; do sleep 0.01; done
         $rbox rm -f b
         wait $!
         run '-d --name c --log-driver journald' say out:one err:two

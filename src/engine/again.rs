@@ -21,8 +21,8 @@ struct Again {
     image: Option<ImageConfiguration>,
 }
 
-/// Writes down what a container is made of, into its directory on disk.
-pub fn write(dir: &Path, options: &Options, image: Option<&ImageConfiguration>, host: &Host) -> Result<()> {
+/// The options, with the names that volumes have got.
+pub fn options(options: &Options, host: &Host) -> Options {
     let mut options = options.clone();
     let volumes = options.mounts.iter_mut().filter_map(|mount| match mount {
         Mount::Volume(volume) => Some(volume),
@@ -31,7 +31,12 @@ pub fn write(dir: &Path, options: &Options, image: Option<&ImageConfiguration>, 
     for (volume, found) in volumes.zip(&host.volumes) {
         volume.name = Some(found.name.clone());
     }
-    let again = Again { options, image: image.cloned() };
+    options
+}
+
+/// Writes down what a container is made of, into its directory on disk.
+pub fn write(dir: &Path, options: &Options, image: Option<&ImageConfiguration>, host: &Host) -> Result<()> {
+    let again = Again { options: self::options(options, host), image: image.cloned() };
     Ok(fs_err::write(dir.join(OPTIONS), serde_json::to_vec(&again)?)?)
 }
 

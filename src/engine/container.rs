@@ -7,6 +7,7 @@ use super::{damage, names, record, remove, scratch};
 use crate::error::{Advise, Failure};
 use crate::paths;
 use crate::spec::log::Driver;
+use crate::spec::options::Options;
 use crate::spec::restart::Restart;
 use crate::storage::digest::Digest;
 use crate::storage::unpack::Owners;
@@ -47,6 +48,9 @@ pub struct Container {
     pub layers: Vec<PathBuf>,
     /// `--rootfs` without `:O`: that directory.
     pub root: Option<PathBuf>,
+    /// What was asked for, of one that has no `options.json`: it is not started another time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Box<Options>>,
     /// `create --rm`: it is kept until it has run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub once: bool,

@@ -145,6 +145,9 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
             again::write(&dir, options, config, &host)?;
         }
     }
+    if let Some(about) = about.as_mut().filter(|_| !is_kept) {
+        about.asked = Some(Box::new(again::options(options, &host)));
+    }
     if let Some(about) = about.take_if(|_| is_kept) {
         created.record.describe(&about, &created.bundle.spec)?;
     }
@@ -453,6 +456,7 @@ fn described(
         root: matches!(options.root, Root::Directory { overlay: false, .. }).then(|| host.root.clone()),
         restart: options.restart,
         once: options.remove && options.later,
+        asked: None,
         log: options.log.driver,
     })
 }

@@ -12,10 +12,6 @@ pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 /// Which volumes are mounted where: a JSON object of targets and names. Only rbox itself reads it.
 pub const VOLUMES: &str = "rbox.volumes";
 
-/// The options of a container of `--rm` as JSON: another one has them in a file beside its record. Only rbox itself reads
-/// it, for whoever asks what the container is.
-pub const OPTIONS: &str = "rbox.options";
-
 /// The kernel parameters that nobody asked for, with spaces between them: a container whose kernel refuses them does without.
 pub const USUAL_SYSCTLS: &str = "rbox.sysctl.usual";
 

@@ -142,9 +142,6 @@ fn annotations(options: &Options, image: Option<&Config>, host: &Host) -> Result
     if process::keeps_groups(options)? {
         set(annotation::KEEP_GROUPS, "1".to_owned());
     }
-    if options.remove {
-        set(annotation::OPTIONS, serde_json::to_string(options)?);
-    }
     if let Some(usual) = sysctl::usual(options, host) {
         set(annotation::USUAL_SYSCTLS, usual);
     }

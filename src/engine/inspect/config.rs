@@ -88,6 +88,7 @@ mod tests {
             root: None,
             once: false,
             restart: Default::default(),
+            asked: None,
             log: Default::default(),
         }
     }

@@ -22,6 +22,7 @@ fn container() -> Container {
         root: None,
         once: false,
         restart: Default::default(),
+        asked: None,
         log: Default::default(),
     }
 }
