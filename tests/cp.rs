@@ -245,6 +245,7 @@ fn open_up(env: &Env, names: &[&str]) {
 fn there_and_back() {
     for (root, state, options) in [
         (Root::Directory, State::Running, &[][..]),
+        (Root::Overlay, State::Running, &["--init"]),
         (Root::Directory, State::Created, &["--id-mode=single"]),
         (Root::Overlay, State::Running, &["--id-mode=single"]),
         (Root::Overlay, State::Ended, &[]),

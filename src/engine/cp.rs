@@ -270,7 +270,7 @@ struct Entered {
 }
 
 enum Init {
-    /// Its first process.
+    /// Its first process, or another one that may be looked at.
     Running(OwnedFd),
     /// One that was made for its mounts.
     Made(Box<Mounted>),
@@ -302,7 +302,7 @@ impl Entered {
             let found = container::find(id)?;
             let owners = found.container.owners;
             let run = state::run(&found)?.filter(|_| found.live);
-            if let Some(init) = run.and_then(|run| run.open()) {
+            if let Some((_, init)) = run.and_then(|run| run.visible()) {
                 let has_users = Namespaces::of(&record::spec_of(id)?)?.has(CLONE_NEWUSER);
                 let namespaces = CLONE_NEWNS | if has_users { CLONE_NEWUSER } else { 0 };
                 return Ok(Entered { init: Init::Running(init), namespaces, owners });

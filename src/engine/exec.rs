@@ -35,10 +35,10 @@ pub fn process(name: &str, wanted: &Wanted) -> Result<(PathBuf, Process)> {
     let dir = record::runtime_of(&found.container.id)?;
     let spec: Spec = record::spec_of(&found.container.id)?;
     let mut process = spec.process().clone().with_context(|| format!("container {name}: no process"))?;
-    let pid = run.process.pid;
     let (uid, home) = match &wanted.user {
         Some(text) => {
-            let Accounts { passwd, group } = accounts(pid)?;
+            let (visible, _pidfd) = run.visible().with_context(|| format!("container {name} is not running"))?;
+            let Accounts { passwd, group } = root::accounts(Path::new(&format!("/proc/{visible}/root")), None)?;
             let account = user::find(text, &passwd.unwrap_or_default(), &group.unwrap_or_default())
                 .with_context(|| format!("-u {text}"))?;
             let mut user = User::default();
@@ -77,14 +77,4 @@ pub fn process(name: &str, wanted: &Wanted) -> Result<(PathBuf, Process)> {
     // As in docker: it is another process's.
     process.set_oom_score_adj(None);
     Ok((dir, process))
-}
-
-/// The users that the container's first process sees. Where that is rbox's own, which nobody may look at, those of its child.
-fn accounts(pid: i32) -> Result<Accounts> {
-    let of = |pid: i32| root::accounts(Path::new(&format!("/proc/{pid}/root")), None);
-    of(pid).or_else(|error| {
-        let children = fs_err::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let child = children.split_whitespace().next().and_then(|child| child.parse().ok());
-        child.map_or(Err(error), of)
-    })
 }

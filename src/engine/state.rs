@@ -4,6 +4,7 @@ use super::container::{self, Found};
 use super::record::{PROCESS, runtime_of};
 use super::restart;
 use crate::runtime::state::Identity;
+use crate::sys::process;
 use crate::time::Time;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -55,13 +56,28 @@ pub struct Run {
 impl Run {
     /// Of a process that has just started.
     pub fn now(process: Identity) -> Run {
-        let supervisor = Identity::of(crate::sys::process::pid()).ok();
+        let supervisor = Identity::of(process::pid()).ok();
         Run { process, supervisor, started: Time::now(), boot: boot() }
     }
 
     /// A descriptor for the first process, if it is still there.
     pub fn open(&self) -> Option<OwnedFd> {
         self.of_this_boot().then(|| self.process.open()).flatten()
+    }
+
+    /// The first process, or with `--init`, whose first process nobody may look at (`runtime/reaper.rs`), the one below it: its
+    /// number and a descriptor.
+    pub fn visible(&self) -> Option<(i32, OwnedFd)> {
+        let (init, pid) = (self.open()?, self.process.pid);
+        if fs_err::read_link(format!("/proc/{pid}/ns/mnt")).is_ok() {
+            return Some((pid, init));
+        }
+        let children = || fs_err::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok();
+        let first = |text: String| text.split_whitespace().next()?.parse::<i32>().ok();
+        let child = children().and_then(first)?;
+        let pidfd = process::open_pidfd(child).ok()?;
+        // Had it ended before, its number could be another's by now, which is none of the container's.
+        (children().and_then(first) == Some(child)).then_some((child, pidfd))
     }
 
     /// A descriptor for whoever is responsible, likewise.
