@@ -184,23 +184,24 @@ fn whoever_does_not_read_holds_nobody_up() {
     let mut input = heard.input.take().unwrap();
     let line = format!("{}\n", "x".repeat(999));
     let writer = std::thread::spawn(move || {
-        for _ in 0..4000 {
+        for _ in 0..20_000 {
             input.write_all(line.as_bytes()).unwrap();
         }
         input.write_all(b"end\n").unwrap();
         input
     });
-    // All that a pipe, a socket and the supervisor's patience hold is far less than 4 MB.
-    let mut line = String::new();
-    while line != "end\n" {
-        line.clear();
-        assert!(heard.output.read_line(&mut line).unwrap() > 0, "the container goes on");
-    }
-    writer.join().unwrap();
-    assert_eq!(rbox(&env, &["logs", "--tail", "1", "a"]).ok().stdout, "end\n");
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        heard.output.read_to_end(&mut all).unwrap();
+        heard.status()
+    });
+    // All that a pipe, a socket and the supervisor's patience hold is far less than that.
+    eventually("the container goes on", || rbox(&env, &["logs", "--tail", "1", "a"]).ok().stdout == "end\n");
+    drop(writer.join().unwrap());
     kill_process(Pid::from_child(&deaf.child), Signal::KILL).unwrap();
     deaf.status();
     end(&env);
+    assert_eq!(reader.join().unwrap(), Some(137));
 }
 
 #[test]

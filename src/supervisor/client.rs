@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// As many bytes wait for somebody who does not read.
-const PATIENCE: usize = 256 * 1024;
+const PATIENCE: usize = 4 * 1024 * 1024;
 
 /// One connection.
 pub struct Client {
