@@ -44,6 +44,7 @@ impl Selection {
         if ways[0] && !self.filter.is_empty() {
             bail!("--filter: excludes names");
         }
+        ensure!(!self.latest || self.filter.is_empty(), "--latest: excludes --filter");
         if self.latest {
             return Ok(vec![latest()?.container.id]);
         }

@@ -80,7 +80,7 @@ pub fn is_stopped_for_good(dir: &Path) -> bool {
 /// Has whoever waits to start it look whether it still is to. If nobody does, nothing happens.
 pub fn wake(found: &Found) {
     if of(&found.dir).waiting {
-        let _ = record::runtime_of(&found.container.id).map(|dir| named_socket::connect(&dir, record::CONTROL));
+        let _ = record::runtime_of(&found.container.id).map(|dir| named_socket::knock(&dir, record::CONTROL));
     }
 }
 

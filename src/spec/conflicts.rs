@@ -24,6 +24,12 @@ pub fn settle(options: &mut Options) -> Result<Option<String>> {
     if options.tty && options.detach && options.log.driver == Driver::Passthrough {
         bail!("conflicting options: -t and --log-driver passthrough");
     }
+    let may_restart = options.restart != Restart::No || options.health.on_failure == OnFailure::Restart;
+    if may_restart && options.log.driver == Driver::Passthrough {
+        bail!(
+            "conflicting options: --log-driver passthrough and what starts a container again: nobody has the streams then"
+        );
+    }
     let publishes = !options.publish.is_empty() || options.publish_all;
     match &options.network {
         Network::Container(_) => container(options, publishes)?,

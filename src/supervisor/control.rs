@@ -19,8 +19,8 @@ use std::path::Path;
 
 /// How many may wait to be heard.
 const BACKLOG: i32 = 128;
-/// As many are connected at once; others wait.
-const MOST: usize = 4096;
+/// As many are connected at once; others wait. Each has some descriptors, of which a process has 1024 by default.
+const MOST: usize = 128;
 
 /// Connects to the supervisor of a container; `None` if nobody is there.
 pub fn connect(dir: &Path) -> Result<Option<OwnedFd>> {

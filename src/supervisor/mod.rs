@@ -198,7 +198,8 @@ fn until_end<'a>(
                 Source::Session(Owner::Container, end) => {
                     let Some(session) = session.as_deref_mut() else { continue };
                     match session.step(end, flags) {
-                        Some(Request::Signal(signal)) => forward.pass(signal)?,
+                        // What is no signal is no reason to end.
+                        Some(Request::Signal(signal @ 1..=64)) => forward.pass(signal)?,
                         Some(Request::Resize(rows, columns)) => session.resize(rows, columns),
                         _ => {}
                     }

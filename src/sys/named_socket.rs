@@ -69,6 +69,15 @@ fn datagrams() -> Result<OwnedFd> {
     made.named(|| "socket(DGRAM)".to_owned())
 }
 
+/// Wakes whoever listens there, without waiting for anything: who does not accept has been woken before.
+pub fn knock(dir: &Path, name: &str) {
+    if let Ok(socket) = new() {
+        // Nobody there is nobody to be woken.
+        let _ = rustix::io::ioctl_fionbio(&socket, true);
+        let _ = with_address(dir, name, |address| rustix::net::connect(&socket, address));
+    }
+}
+
 /// The path of a socket has 107 bytes at most (unix(7)), that of a directory many more.
 fn with_address(
     dir: &Path,
