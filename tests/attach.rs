@@ -184,7 +184,7 @@ fn whoever_does_not_read_holds_nobody_up() {
     let mut input = heard.input.take().unwrap();
     let line = format!("{}\n", "x".repeat(999));
     let writer = std::thread::spawn(move || {
-        for _ in 0..20_000 {
+        for _ in 0..8_000 {
             input.write_all(line.as_bytes()).unwrap();
         }
         input.write_all(b"end\n").unwrap();
