@@ -70,6 +70,10 @@ fn until_somebody_stops_it() {
     rbox(&env, &["rm", "a"]).fails(125, "container a: is running");
     rbox(&env, &["stop", "a"]).ok();
     assert_eq!(status(&env), "exited");
+    rbox(&env, &["start", "a"]).ok();
+    eventually("it waits again", || count(&env) > 2 && status(&env) == "restarting");
+    rbox(&env, &["kill", "a"]).ok();
+    assert_eq!(status(&env), "exited");
     // It goes on only when it is asked to.
     let last = inspected(&env)["State"]["StartedAt"].clone();
     rbox(&env, &["start", "a"]).ok();

@@ -3,7 +3,7 @@
 use super::container::Found;
 use super::events::{self, Actor};
 use super::restart;
-use super::state::{self, Run};
+use super::state::{self, Run, Status};
 use crate::error::Advise;
 use crate::runtime::signal::is_dropped;
 use crate::spec::signal;
@@ -23,6 +23,10 @@ const LOOK: Duration = Duration::from_millis(2);
 /// Sends a signal to the first process. One that does not run is an error. Comes back from a kill when the container is gone.
 pub fn kill(found: &Found, signal: i32) -> Result<()> {
     let state = state::of(found)?;
+    if state.status == Status::Restarting && (signal == libc::SIGKILL || own_signal(found)? == signal) {
+        restart::stop(found)?;
+        return wait_until_gone(found, None, CLEANING, |_, pidfd| send(pidfd, signal));
+    }
     let Some(pidfd) = state.run.as_ref().filter(|_| state.pid().is_some()).and_then(Run::open) else {
         bail!("container {} is not running", found.shown());
     };

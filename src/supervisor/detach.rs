@@ -12,7 +12,7 @@ use crate::engine::log::Stream;
 use crate::engine::log::journal::Journal;
 use crate::engine::log::writer::Writer;
 use crate::engine::restart;
-use crate::error::Failure;
+use crate::error::{FAILED, Failure};
 use crate::runtime::overlay::Refused;
 use crate::spec::log::Driver;
 use crate::spec::restart::Restart;
@@ -21,6 +21,7 @@ use crate::sys::{Alone, Named, fd, process};
 use crate::userns::write::HelperFailed;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -67,7 +68,7 @@ pub fn start(created: Created, starter: Starter, tell: fn(anyhow::Error)) -> Res
             };
             // If nobody listens any more there is nobody to tell.
             let _ = send(&theirs, &report);
-            process::exit_now(crate::error::FAILED)
+            process::exit_now(FAILED)
         }
         Side::Parent(child) => {
             // All of it is the supervisor's now.
@@ -130,6 +131,7 @@ pub fn supervise(mut created: Created, starter: Option<(Starter, &OwnedFd)>, tel
         // The container inherits these.
         place(&own)?;
     }
+    let has_begun = Cell::new(false);
     let tty = created.tty;
     let disk = created.record.kept().filter(|_| starter.is_none()).map(Path::to_owned);
     let started = |session: &mut Option<Session>| -> Result<()> {
@@ -145,6 +147,7 @@ pub fn supervise(mut created: Created, starter: Option<(Starter, &OwnedFd)>, tel
             fd::place(kept.as_fd(), number)?;
         }
         drop(own);
+        has_begun.set(true);
         if let Some(disk) = disk {
             restart::go_on(&disk)?;
         }
@@ -155,7 +158,17 @@ pub fn supervise(mut created: Created, starter: Option<(Starter, &OwnedFd)>, tel
         }
         Ok(())
     };
-    let outcome = attend(&mut created, &mut session, started, tell)?;
+    let outcome = match attend(&mut created, &mut session, started, tell) {
+        // Nobody waits for that any more: it is told where the container's own words are, and how it ended is known.
+        Err(error) if has_begun.get() => {
+            tell(error.context("supervisor"));
+            created.ended(FAILED);
+            created.let_go();
+            session.into_iter().for_each(|session| session.part(FAILED));
+            return Ok(());
+        }
+        outcome => outcome?,
+    };
     if created.restart != Restart::No || outcome.again {
         // As in docker, those who are connected have seen the end that they wait for.
         session.take().into_iter().for_each(|session| session.part(outcome.status));
