@@ -4,9 +4,10 @@
 
 mod env;
 
-use env::{Done, Env, eventually, program};
+use env::{Done, Env, LONG, eventually, program};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 
 /// A world with the files a, b and c.
 fn world() -> Env {
@@ -59,6 +60,14 @@ fn in_the_background() {
     rbox(&["rm", "a"]).ok();
 }
 
+/// Nobody has the other end of a pipe any more, and nothing was written there.
+#[track_caller]
+fn ends(mut pipe: ChildStdout, what: &str) {
+    let limit = Timespec { tv_sec: LONG.as_secs() as _, tv_nsec: 0 };
+    assert_eq!(poll(&mut [PollFd::new(&pipe, PollFlags::IN)], Some(&limit)), Ok(1), "{what}: somebody has it");
+    assert_eq!(pipe.read(&mut [0; 16]).unwrap(), 0, "{what}");
+}
+
 /// Nobody else keeps what the payload lets go: whoever reads the other end of a pipe sees its end.
 #[test]
 fn they_are_the_payloads_alone() {
@@ -68,9 +77,7 @@ fn they_are_the_payloads_alone() {
             "exec \"$0\" run --network=none {options} --preserve-fds 1 --rootfs rootfs /guest let-go 3 3>&1 >said 2>&1"
         );
         let mut started = shell(&env, &script).stdout(Stdio::piped()).spawn().unwrap();
-        let mut rest = String::new();
-        started.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "", "{options}");
+        ends(started.stdout.take().unwrap(), options);
         let listed: Done = env.rbox().args(["ps", "--format", "{{.State}}"]).output().unwrap().into();
         assert_eq!(listed.ok().stdout, "running\n", "{options}");
         Done::from(env.rbox().args(["rm", "-f", "a"]).output().unwrap()).ok();
@@ -119,9 +126,7 @@ fn those_of_one_more_process() {
     // The process lets go of it, and so has everybody else.
     let script = "exec \"$0\" exec --preserve-fds 1 a /guest let-go 3 3>&1 >said 2>&1";
     let mut started = shell(&env, script).stdout(Stdio::piped()).spawn().unwrap();
-    let mut rest = String::new();
-    started.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "");
+    ends(started.stdout.take().unwrap(), "exec");
     Done::from(env.rbox().args(["rm", "-f", "a"]).output().unwrap()).ok();
     started.wait().unwrap();
     assert_eq!(env.leftovers(), Vec::<String>::new());
