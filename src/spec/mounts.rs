@@ -127,7 +127,7 @@ fn asked<'a>(
                     (false, false) => vec!["bind"],
                     (false, true) => vec!["bind", "ro"],
                 };
-                words.push(propagation_word(*propagation));
+                words.push(propagation.word());
                 words.extend(flags.iter().map(String::as_str));
                 bind(target, source, &words)
             }
@@ -186,17 +186,6 @@ pub fn volumes(options: &Options, host: &Host) -> Result<Option<String>> {
     let targets = options.mounts.iter().filter(|mount| matches!(mount, Mount::Volume(_))).map(Mount::target);
     let all: BTreeMap<&str, &str> = targets.zip(host.volumes.iter().map(|volume| volume.name.as_str())).collect();
     if all.is_empty() { Ok(None) } else { Ok(Some(serde_json::to_string(&all)?)) }
-}
-
-fn propagation_word(propagation: Propagation) -> &'static str {
-    match propagation {
-        Propagation::Private => "private",
-        Propagation::RPrivate => "rprivate",
-        Propagation::Slave => "slave",
-        Propagation::RSlave => "rslave",
-        Propagation::Shared => "shared",
-        Propagation::RShared => "rshared",
-    }
 }
 
 /// An overlay. With `volatile` its changes are thrown away, and nothing of them needs to reach the disk: otherwise each

@@ -285,6 +285,20 @@ pub enum Propagation {
     RShared,
 }
 
+impl Propagation {
+    /// The word of `-v`, and of mount(8).
+    pub fn word(self) -> &'static str {
+        match self {
+            Propagation::Private => "private",
+            Propagation::RPrivate => "rprivate",
+            Propagation::Slave => "slave",
+            Propagation::RSlave => "rslave",
+            Propagation::Shared => "shared",
+            Propagation::RShared => "rshared",
+        }
+    }
+}
+
 /// `--device HOST[:CONTAINER]`; permissions other than `rwm` cannot be enforced without root and are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {

@@ -297,29 +297,12 @@ impl<W: Write> Packer<'_, W> {
         }
         let size = stat.st_size as u64;
         self.begin(&Entry { xattrs, size, ..entry(Kind::Regular, path, &stat, owner) })?;
-        self.content(&file, size)?;
+        content(&mut self.tar, &mut self.buffer, &file, size)?;
         self.report.bytes += size;
         let after = rustix::fs::fstat(&file).named(|| "fstat".to_owned())?;
         let state = |stat: &Stat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
         if state(&after) != state(&stat) {
             self.report.changed += 1;
-        }
-        Ok(())
-    }
-
-    /// As many bytes as were announced: zeros in the place of those that are there no more.
-    fn content(&mut self, file: &OwnedFd, size: u64) -> Result<()> {
-        let mut left = size;
-        while left > 0 {
-            let limit = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-            let mut length = rustix::io::retry_on_intr(|| rustix::io::read(file, &mut self.buffer[..limit]))
-                .named(|| "read".to_owned())?;
-            if length == 0 {
-                self.buffer[..limit].fill(0);
-                length = limit;
-            }
-            self.tar.data(&self.buffer[..length])?;
-            left -= length as u64;
         }
         Ok(())
     }
@@ -383,4 +366,21 @@ fn entry(kind: Kind, path: &Path, stat: &Stat, owner: Owner) -> Entry {
         device: (0, 0),
         xattrs: vec![],
     }
+}
+
+/// As many bytes as were announced: zeros in the place of those that are there no more. `buffer`: as much is read at once.
+pub fn content(tar: &mut Writer<impl Write>, buffer: &mut [u8], file: &OwnedFd, size: u64) -> Result<()> {
+    let mut left = size;
+    while left > 0 {
+        let limit = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let mut length =
+            rustix::io::retry_on_intr(|| rustix::io::read(file, &mut buffer[..limit])).named(|| "read".to_owned())?;
+        if length == 0 {
+            buffer[..limit].fill(0);
+            length = limit;
+        }
+        tar.data(&buffer[..length])?;
+        left -= length as u64;
+    }
+    Ok(())
 }

@@ -11,7 +11,8 @@
 use super::owners::{self, Recorded};
 use super::remove::{self, kind, open_directory};
 use super::tar::{Entry, Kind, Reader};
-use super::whiteout::{self, OVERLAY_PREFIX, set_opaque};
+use super::whiteout::{self, set_opaque};
+use super::xattrs;
 use crate::error::Advise;
 use crate::sys::Named;
 use crate::sys::path::{self, Missing};
@@ -383,22 +384,7 @@ impl<W: Write> Unpacker<'_, W> {
                 }
             }
         }
-        for (name, value) in &entry.xattrs {
-            let is_ours = name.starts_with(OVERLAY_PREFIX.as_bytes()) || name == owners::ATTRIBUTE.as_bytes();
-            let can_be = !is_ours && (name.starts_with(b"user.") || name == b"security.capability");
-            ensure!(value.len() <= MAX_XATTR, "{}: an attribute of {} bytes", shown(name), value.len());
-            let set = if can_be {
-                rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty())
-            } else {
-                Err(Errno::PERM)
-            };
-            match set {
-                Ok(()) => {}
-                // security.capability with a damaged value is EINVAL.
-                Err(Errno::NOTSUP | Errno::PERM | Errno::INVAL | Errno::RANGE) => self.report.attributes += 1,
-                Err(errno) => return Err(errno).named(|| format!("setxattr({})", shown(name)))?,
-            }
-        }
+        self.report.attributes += xattrs::set(file, &entry.xattrs, true)?;
         Ok(())
     }
 

@@ -1,11 +1,14 @@
 //! The extended attributes of a file that belong to its image.
 
-use super::unpack::MAX_XATTR;
+use super::owners;
+use super::unpack::{MAX_XATTR, shown};
+use super::whiteout::OVERLAY_PREFIX;
 use crate::sys::Named;
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use std::ffi::OsStr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 /// The kernel's limit for a list of names (xattr(7)).
@@ -39,6 +42,31 @@ pub fn of_image(file: BorrowedFd<'_>, left_out: &mut u64) -> Result<Xattrs> {
         }
     }
     Ok(found)
+}
+
+/// Gives a file those of an archive: those of users, and its capability where that is worth something. What a disk or a user cannot
+/// have is counted and comes back; overlay's own attributes and rbox's are nobody else's to set (`user.overlay.redirect` would
+/// lead anywhere).
+pub fn set(file: &OwnedFd, xattrs: &Xattrs, with_capability: bool) -> Result<u64> {
+    let mut left_out = 0;
+    for (name, value) in xattrs {
+        let is_ours = name.starts_with(OVERLAY_PREFIX.as_bytes()) || name == owners::ATTRIBUTE.as_bytes();
+        let is_capability = name == b"security.capability" && with_capability;
+        let can_be = !is_ours && (name.starts_with(b"user.") || is_capability);
+        ensure!(value.len() <= MAX_XATTR, "{}: an attribute of {} bytes", shown(name), value.len());
+        let set = if can_be {
+            rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty())
+        } else {
+            Err(Errno::PERM)
+        };
+        match set {
+            Ok(()) => {}
+            // security.capability with a damaged value is EINVAL.
+            Err(Errno::NOTSUP | Errno::PERM | Errno::INVAL | Errno::RANGE) => left_out += 1,
+            Err(errno) => return Err(errno).named(|| format!("setxattr({})", shown(name)))?,
+        }
+    }
+    Ok(left_out)
 }
 
 /// One attribute; `None` if it is not there.

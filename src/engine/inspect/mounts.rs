@@ -47,7 +47,7 @@ fn one(mount: &Mount) -> Option<MountPoint> {
             driver: "",
             mode: words(mount).join(","),
             writable: !readonly,
-            propagation: propagation_word(*propagation),
+            propagation: propagation.word(),
         }),
         Mount::Overlay { source, target } => Some(MountPoint {
             kind: "bind",
@@ -85,7 +85,7 @@ pub fn words(mount: &Mount) -> Vec<&str> {
         Mount::Bind { readonly, recursive, propagation, flags, .. } => {
             all.extend(readonly.then_some("ro"));
             all.extend((!recursive).then_some("bind"));
-            all.extend((*propagation != Propagation::default()).then(|| propagation_word(*propagation)));
+            all.extend((*propagation != Propagation::default()).then(|| propagation.word()));
             flags.as_slice()
         }
         Mount::Volume(volume) => {
@@ -100,17 +100,6 @@ pub fn words(mount: &Mount) -> Vec<&str> {
     };
     all.extend(flags.iter().map(String::as_str));
     all
-}
-
-fn propagation_word(propagation: Propagation) -> &'static str {
-    match propagation {
-        Propagation::Private => "private",
-        Propagation::RPrivate => "rprivate",
-        Propagation::Slave => "slave",
-        Propagation::RSlave => "rslave",
-        Propagation::Shared => "shared",
-        Propagation::RShared => "rshared",
-    }
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use crate::error::Advise;
 use crate::storage::owners;
 use crate::storage::remove;
 use crate::storage::tar::{self, Entry, Kind, Piece, Reader};
-use crate::storage::unpack::{MAX_ENTRIES, MAX_PATH, MAX_XATTR, Owners, shown};
-use crate::storage::whiteout::OVERLAY_PREFIX;
+use crate::storage::unpack::{MAX_ENTRIES, MAX_PATH, Owners, shown};
+use crate::storage::xattrs;
 use crate::sys::{Named, path};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
@@ -428,24 +428,8 @@ impl Receiver {
 
     /// What a disk or a user cannot have is counted. Overlay's own attributes and rbox's are nobody else's to set.
     fn xattrs(&mut self, entry: &Entry, file: &OwnedFd) -> Result<()> {
-        for (name, value) in &entry.xattrs {
-            let is_ours = name.starts_with(OVERLAY_PREFIX.as_bytes()) || name == owners::ATTRIBUTE.as_bytes();
-            // A capability is worth something to those who have the container's ids.
-            let is_capability = name == b"security.capability" && self.rules.whose != Whose::Caller;
-            let can_be = !is_ours && (name.starts_with(b"user.") || is_capability);
-            ensure!(value.len() <= MAX_XATTR, "{}: an attribute of {} bytes", shown(name), value.len());
-            let set = if can_be {
-                rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty())
-            } else {
-                Err(Errno::PERM)
-            };
-            match set {
-                Ok(()) => {}
-                // security.capability with a damaged value is EINVAL.
-                Err(Errno::NOTSUP | Errno::PERM | Errno::INVAL | Errno::RANGE) => self.report.attributes += 1,
-                Err(errno) => return Err(errno).named(|| format!("setxattr({})", shown(name)))?,
-            }
-        }
+        // A capability is worth something to those who have the container's ids.
+        self.report.attributes += xattrs::set(file, &entry.xattrs, self.rules.whose != Whose::Caller)?;
         Ok(())
     }
 

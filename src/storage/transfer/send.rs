@@ -5,6 +5,7 @@
 
 use super::Report;
 use super::find::{self, Source, kind, stat_of};
+use crate::storage::archive::content;
 use crate::storage::owners;
 use crate::storage::tar::{Entry, Kind, Writer};
 use crate::storage::unpack::{MAX_ENTRIES, MAX_PATH, shown};
@@ -196,28 +197,11 @@ impl<W: Write> Sender<'_, W> {
         let (owner, xattrs) = self.described(&stat, Some(&file))?;
         let size = stat.st_size as u64;
         self.begin(&Entry { xattrs, size, ..self.of(Kind::Regular, path, &stat, owner) })?;
-        self.content(&file, size)?;
+        content(&mut self.tar, &mut self.buffer, &file, size)?;
         self.report.bytes += size;
         let after = stat_of(file.as_fd())?;
         let state = |stat: &Stat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
         self.report.changed += u64::from(state(&after) != state(&stat));
-        Ok(())
-    }
-
-    /// As many bytes as were announced: zeros in the place of those that are there no more.
-    fn content(&mut self, file: &OwnedFd, size: u64) -> Result<()> {
-        let mut left = size;
-        while left > 0 {
-            let limit = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-            let mut length = rustix::io::retry_on_intr(|| rustix::io::read(file, &mut self.buffer[..limit]))
-                .named(|| "read".to_owned())?;
-            if length == 0 {
-                self.buffer[..limit].fill(0);
-                length = limit;
-            }
-            self.tar.data(&self.buffer[..length])?;
-            left -= length as u64;
-        }
         Ok(())
     }
 
