@@ -9,6 +9,8 @@ use env::{Done, Env, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Ctrl-P, Ctrl-Q.
 const LEAVE: &[u8] = b"\x10\x11";
@@ -202,6 +204,76 @@ fn whoever_does_not_read_holds_nobody_up() {
     deaf.status();
     end(&env);
     assert_eq!(reader.join().unwrap(), Some(137));
+}
+
+#[test]
+fn what_nobody_reads_holds_nothing_else_up() {
+    let env = Env::new();
+    // It never reads, and its terminal takes only so much.
+    background(&env, &["-it"], &["sleep"]);
+    let lines = [b'y'; 4096];
+    let mut attach = env.rbox();
+    attach.args(["attach", "a"]);
+    let mut terminal = Terminal::new();
+    let mut child = terminal.spawn(attach);
+    eventually("it is raw", || terminal.is_raw());
+    // More than the terminal, the window and what waits behind it take.
+    for _ in 0..64 {
+        terminal.type_in(&lines);
+    }
+    // Somebody else is heard all the same.
+    let mut other = env.rbox();
+    let mut other =
+        other.args(["attach", "--sig-proxy=false", "--no-stdin", "a"]).stdout(Stdio::null()).spawn().unwrap();
+    rbox(&env, &["exec", "a", "/guest", "exit", "0"]).ok();
+    terminal.type_in(LEAVE);
+    assert_eq!(terminal.end_of(&mut child), Some(0));
+    assert_eq!(state(&env), "running\n");
+    kill_process(Pid::from_child(&other), Signal::TERM).unwrap();
+    assert_eq!(other.wait().unwrap().code(), Some(0));
+    // Without a terminal it is a pipe that is full, and a signal gets through.
+    end(&env);
+    let mut foreground = command(&env, &["-i", "-a", "stdin", "-a", "stdout"], &["sleep"]);
+    let mut child = foreground.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let written = Arc::new(AtomicUsize::new(0));
+    let counted = written.clone();
+    let writer = std::thread::spawn(move || {
+        while input.write_all(&lines).is_ok() {
+            counted.fetch_add(lines.len(), Ordering::Relaxed);
+        }
+    });
+    // Two pipes, and more in between than may be under way.
+    eventually("all is full", || written.load(Ordering::Relaxed) >= 200 * 1024);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    writer.join().unwrap();
+    end(&env);
+}
+
+#[test]
+fn a_supervisor_that_hangs_keeps_nobody() {
+    let env = Env::new();
+    background(&env, &["-i"], &["cat"]);
+    let id = rbox(&env, &["inspect", "--format", "{{.Id}}", "a"]).ok().stdout;
+    let run = env.path("data/rbox/containers").join(id.trim()).join("process.json");
+    let run: serde_json::Value = serde_json::from_slice(&std::fs::read(run).unwrap()).unwrap();
+    let supervisor = Pid::from_raw(run["supervisor"]["pid"].as_i64().unwrap() as i32).unwrap();
+    kill_process(supervisor, Signal::STOP).unwrap();
+    for words in [&["exec", "a", "/guest", "exit", "0"][..], &["attach", "a"]] {
+        let mut child = env.rbox().args(words).stdin(Stdio::null()).spawn().unwrap();
+        let pid = child.id();
+        eventually("it waits for an answer", || {
+            let call = std::fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+            let number = call.split(' ').next().and_then(|number| number.parse().ok());
+            matches!(number, Some(libc::SYS_poll | libc::SYS_ppoll))
+        });
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(143), "{words:?}");
+    }
+    end(&env);
 }
 
 #[test]

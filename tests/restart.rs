@@ -118,11 +118,7 @@ fn the_supervisor_that_is_killed_starts_nothing() {
     let env = Env::new();
     run(&env, &["-d", "--restart=always"], &["exit", "1"]).ok();
     eventually("it waits", || count(&env) > 3 && status(&env) == "restarting");
-    let id = inspected(&env)["Id"].as_str().unwrap().to_owned();
-    let run = std::fs::read_to_string(env.path("data/rbox/containers").join(id).join("process.json")).unwrap();
-    let run: Value = serde_json::from_str(&run).unwrap();
-    let supervisor = Pid::from_raw(run["supervisor"]["pid"].as_i64().unwrap() as i32).unwrap();
-    kill_process(supervisor, Signal::KILL).unwrap();
+    kill_process(supervisor(&env), Signal::KILL).unwrap();
     eventually("it has ended", || status(&env) == "exited");
     rbox(&env, &["start", "a"]).ok();
     // Even one that hears nothing is removed, with its container.
@@ -134,11 +130,76 @@ fn the_supervisor_that_is_killed_starts_nothing() {
 fn a_supervisor_that_was_stopped_is_no_obstacle() {
     let env = Env::new();
     run(&env, &["-d", "-i"], &["cat"]).ok();
-    let id = inspected(&env)["Id"].as_str().unwrap().to_owned();
+    kill_process(supervisor(&env), Signal::STOP).unwrap();
+    end(&env);
+}
+
+fn supervisor(env: &Env) -> Pid {
+    let id = inspected(env)["Id"].as_str().unwrap().to_owned();
     let run = std::fs::read_to_string(env.path("data/rbox/containers").join(id).join("process.json")).unwrap();
     let run: Value = serde_json::from_str(&run).unwrap();
-    let supervisor = Pid::from_raw(run["supervisor"]["pid"].as_i64().unwrap() as i32).unwrap();
-    kill_process(supervisor, Signal::STOP).unwrap();
+    Pid::from_raw(run["supervisor"]["pid"].as_i64().unwrap() as i32).unwrap()
+}
+
+fn locks(env: &Env) -> Vec<String> {
+    let all = std::fs::read_dir(env.path("run/rbox/locks")).unwrap();
+    all.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn one_that_waits_hears_that_it_is_to_end() {
+    let env = Env::new();
+    run(&env, &["-d", "--restart=always"], &["exit", "1"]).ok();
+    eventually("it waits", || count(&env) > 5 && status(&env) == "restarting");
+    kill_process(supervisor(&env), Signal::TERM).unwrap();
+    eventually("it has ended", || status(&env) == "exited");
+    assert_eq!(locks(&env), Vec::<String>::new());
+    rbox(&env, &["rm", "a"]).ok();
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn one_that_cannot_start_just_now_is_held_all_the_same() {
+    let env = Env::new();
+    let there = env.path("volume");
+    std::fs::create_dir(&there).unwrap();
+    let volume = format!("--mount=type=bind,src={},dst=/mnt", there.display());
+    run(&env, &["-d", "--restart=always", &volume], &["exit", "1"]).ok();
+    std::fs::remove_dir(&there).unwrap();
+    let failed = || !inspected(&env)["State"]["Error"].as_str().unwrap().is_empty();
+    eventually("it cannot start", || failed() && status(&env) == "restarting");
+    let id = inspected(&env)["Id"].as_str().unwrap().to_owned();
+    eventually("between two attempts", || locks(&env) == [id.as_str()]);
+    std::fs::create_dir(&there).unwrap();
+    eventually("it starts again", || !failed());
+    end(&env);
+}
+
+#[test]
+fn a_starter_who_does_not_read_is_waited_for_no_longer_than_a_moment() {
+    let env = Env::new();
+    let mut command = env.rbox();
+    command.args(["run", "--network=none", "--name=a", "--restart=always", "--rootfs"]).arg(env.rootfs());
+    let mut child = command.args(["/guest", "count", "300000"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    eventually("it runs", || rbox(&env, &["ps", "-q"]).stdout.lines().count() == 1);
+    rbox(&env, &["stop", "-t", "0", "a"]).ok();
+    assert_eq!(status(&env), "exited");
+    drop(child.stdout.take());
+    child.wait().unwrap();
+    end(&env);
+}
+
+#[test]
+fn several_start_it_at_once() {
+    let env = Env::new();
+    run(&env, &["-d", "-i"], &["cat"]).ok();
+    for _ in 0..10 {
+        rbox(&env, &["stop", "-t", "0", "a"]).ok();
+        let start = || env.rbox().args(["start", "a"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+        let mut all: Vec<_> = std::iter::repeat_with(start).take(6).collect();
+        assert!(all.iter_mut().all(|start| start.wait().unwrap().success()));
+        assert_eq!(status(&env), "running");
+    }
     end(&env);
 }
 

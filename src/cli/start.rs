@@ -5,17 +5,19 @@ use super::selection::Selection;
 use super::{boolean, failure, grammar, output};
 use crate::engine::container::{self, Found};
 use crate::engine::create::{self, Created};
+use crate::engine::record::InUse;
 use crate::engine::state::Status;
 use crate::engine::{self, rename as engine_rename, start as engine_start};
 use crate::error::Failure;
 use crate::spec::foreground::Foreground;
+use crate::spec::options::Overlays;
 use crate::spec::{keys, name};
 use crate::supervisor;
 use crate::supervisor::attach::{self, How};
 use crate::supervisor::detach::{self, Starter};
 use crate::sys::signal::Blocked;
 use crate::sys::{fd, process};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 #[derive(Debug, Args)]
@@ -78,19 +80,22 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         if found.is_held()? {
             bail!("container {name}: runs in the background already");
         }
-        let mut created = create::again(&found, None).with_context(|| format!("container {name}"))?;
-        created.interactive = args.interactive;
         let keys = args.detach_keys.as_deref().map(|text| keys::parse(text).context("--detach-keys")).transpose()?;
         let foreground = Foreground {
             keys: keys.unwrap_or_else(|| keys::DEFAULT.to_vec()),
             proxy: args.sig_proxy.unwrap_or(true),
             ..Foreground::default()
         };
-        if !created.tty && foreground.is_plain() && !created.may_restart() {
-            return supervisor::run(created, tell);
-        }
-        return stay(created, &found.container.id, &foreground);
+        return in_one_way_or_another(&found, |way| {
+            let mut created = create::again(&found, way)?;
+            created.interactive = args.interactive;
+            if !created.tty && foreground.is_plain() && !created.may_restart() {
+                return supervisor::run(created, tell);
+            }
+            stay(created, &found.container.id, &foreground)
+        });
     }
+    ensure!(args.detach_keys.is_none() && args.sig_proxy.is_none(), "--detach-keys and --sig-proxy need --attach");
     fd::close_range(3, u32::MAX)?;
     Ok(each(&names, |name| {
         in_background(&container::find(name)?)?;
@@ -113,22 +118,35 @@ pub fn stay(created: Created, id: &str, foreground: &Foreground) -> Result<u8> {
 
 /// Starts a container that was made before, and leaves one that runs as it is.
 pub fn in_background(found: &Found) -> Result<()> {
-    let named = || format!("container {}", found.shown());
-    if !engine_start::is_needed(found).with_context(named)? {
-        return Ok(());
+    while engine_start::is_needed(found).with_context(|| format!("container {}", found.shown()))? {
+        let started = in_one_way_or_another(found, |way| {
+            detach::start(create::again(found, way)?, Starter::Goes, tell)?;
+            Ok(())
+        });
+        match started {
+            // Somebody was faster, and may be about to start it.
+            Err(error) if error.chain().any(|cause| cause.is::<InUse>()) => {}
+            started => return started,
+        }
     }
+    Ok(())
+}
+
+/// Starts it, in another way if the kernel refuses an overlay.
+fn in_one_way_or_another<T>(found: &Found, start: impl Fn(Option<Overlays>) -> Result<T>) -> Result<T> {
+    let named = || format!("container {}", found.shown());
     let mut way = None;
     loop {
-        let started = create::again(found, way).and_then(|created| detach::start(created, Starter::Goes, tell));
-        let Err(error) = started else { return Ok(()) };
-        match engine::overlay::next(&error, way).with_context(named)? {
-            Some((next, why)) => {
-                way = Some(next);
-                if let Some(why) = why {
-                    output::note(why, "going on without");
-                }
-            }
-            None => return Err(error).with_context(named),
+        let error = match start(way) {
+            Err(error) => error,
+            started => return started,
+        };
+        let Some((next, why)) = engine::overlay::next(&error, way).with_context(named)? else {
+            return Err(error).with_context(named);
+        };
+        way = Some(next);
+        if let Some(why) = why {
+            output::note(why, "going on without");
         }
     }
 }

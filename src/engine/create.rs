@@ -355,7 +355,7 @@ impl Created {
     /// How it has ended: written down, for the status counts now. On a full disk it is not known afterwards.
     pub fn ended(&self, status: u8) {
         let _ = self.record.ended(status, "");
-        events::container("die", &self.actor.with("exitCode", status));
+        events::container("die", &self.actor.renamed().with("exitCode", status));
     }
 
     /// It is made, and is to be started later.

@@ -3,7 +3,7 @@
 
 pub mod reader;
 
-use super::container::Container;
+use super::container::{self, Container};
 use crate::paths;
 use crate::time::Time;
 use anyhow::Result;
@@ -86,6 +86,13 @@ impl Actor {
         Actor { id: container.id.clone(), attributes }
     }
 
+    /// The same container under the name that it has by now.
+    pub fn renamed(&self) -> Actor {
+        let kept = container::places().map(|[kept, _]| kept.join(&self.id));
+        let now = kept.and_then(|dir| container::read(&dir)).ok().flatten().and_then(|found| found.container.name);
+        now.map_or_else(|| self.clone(), |name| self.with("name", name))
+    }
+
     /// Something with a name.
     pub fn named(id: &str, name: &str) -> Actor {
         Actor { id: id.to_owned(), attributes: BTreeMap::from([("name".to_owned(), name.to_owned())]) }
@@ -131,7 +138,11 @@ fn written(events: &[Event]) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let path = dir.join(FILE);
     let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)?;
-    rustix::io::retry_on_intr(|| rustix::io::write(&file, &text))?;
+    let length = rustix::io::retry_on_intr(|| rustix::io::write(&file, &text))?;
+    if length < text.len() {
+        // The disk is full: half a line must not take the next one along.
+        rustix::io::write(&file, b"\n")?;
+    }
     if u64::try_from(rustix::fs::fstat(&file)?.st_size)? > LONGEST
         && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
         && is_still(&path, &file)

@@ -19,6 +19,7 @@ use crate::time::Time;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,8 +74,7 @@ impl Record {
 
     /// Takes over a container that was made before: nobody else is responsible for it.
     pub fn open(found: &Found) -> Result<Record> {
-        let in_use = || anyhow!("container {}: is running, or somebody is about to change it", found.shown());
-        let record = Record::open_if_free(found)?.with_context(in_use)?;
+        let record = Record::open_if_free(found)?.ok_or(InUse)?;
         restart::forget(&found.dir)?;
         Ok(record)
     }
@@ -85,24 +85,10 @@ impl Record {
         let runtime = paths::runtime_dir()?;
         sweep(&runtime)?;
         let Some(held) = scratch::hold(&found.dir)? else { return Ok(None) };
-        let path = lock_file(&runtime, &id);
-        let mut looks = 0;
-        let lock = loop {
-            match lock(&path, OFlags::CREATE) {
-                Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => make_layout(&runtime)?,
-                // A sweep may have removed it between its making and its taking.
-                Ok(Some(lock)) if path.exists() => break lock,
-                Ok(Some(_)) => {}
-                // Nobody else is responsible, for the other lock is held: somebody only looks.
-                Ok(None) if looks < LOOKS => {
-                    looks += 1;
-                    std::thread::sleep(std::time::Duration::from_millis(1));
-                }
-                Ok(None) => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        };
-        Record::held(found, runtime, lock, held).map(Some)
+        match lock_again(&runtime, &id)? {
+            Some(lock) => Record::held(found, runtime, lock, held).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Takes over a container whose locks this process has from the one before: its runtime directory is made anew.
@@ -114,7 +100,10 @@ impl Record {
             _ => {}
         }
         make_layout(&runtime)?;
-        Record::held(found, runtime, lock, held)
+        // After an attempt that failed there is none of this name any more.
+        let is_there = lock_file(&runtime, &found.container.id).exists();
+        let again = if is_there { None } else { lock_again(&runtime, &found.container.id)? };
+        Record::held(found, runtime, again.unwrap_or(lock), held)
     }
 
     fn held(found: &Found, runtime: PathBuf, lock: OwnedFd, held: OwnedFd) -> Result<Record> {
@@ -295,6 +284,18 @@ impl Record {
         let dir = made.0.clone();
         self.scratch = Some(made);
         Ok(dir)
+    }
+}
+
+/// Somebody else is responsible for a container.
+#[derive(Debug)]
+pub struct InUse;
+
+impl std::error::Error for InUse {}
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("is running, or somebody is about to change it")
     }
 }
 
@@ -488,6 +489,27 @@ pub fn make_layout(runtime: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The lock of a container that was made before; its directory on disk is locked already. `None` if somebody else has it.
+fn lock_again(runtime: &Path, id: &str) -> Result<Option<OwnedFd>> {
+    let path = lock_file(runtime, id);
+    let mut looks = 0;
+    loop {
+        match lock(&path, OFlags::CREATE) {
+            Err(error) if crate::sys::errno(&error) == Some(Errno::NOENT) => make_layout(runtime)?,
+            // A sweep may have removed it between its making and its taking.
+            Ok(Some(lock)) if path.exists() => return Ok(Some(lock)),
+            Ok(Some(_)) => {}
+            // Nobody else is responsible, for the other lock is held: somebody only looks.
+            Ok(None) if looks < LOOKS => {
+                looks += 1;
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// A new id and its lock. A sweep may take a lock between its making and its taking; then another is made.

@@ -31,7 +31,7 @@ pub fn remove(name: &str, force: bool, anonymous: bool) -> Result<String> {
                 record::sweep_after(&id)?;
             }
             // Whoever is responsible is about to let go.
-            false if state::of(&found)?.status == Status::Exited => stop::gone(&found)?,
+            false if state::of_held(&found)?.status == Status::Exited => stop::gone(&found)?,
             false => {
                 return Err(anyhow!("container {}: is running", found.shown()))
                     .hint(|| "end it first; -f kills it".to_owned());

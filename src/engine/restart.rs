@@ -40,13 +40,17 @@ pub fn next(dir: &Path, policy: Restart, status: u8, ran: Duration) -> Result<Op
     let delay = restart::delay(Duration::from_millis(last.delay), ran);
     let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     let next = Restarts { count: last.count.saturating_add(1), waiting: true, delay: delay_ms };
-    record::write_whole(dir, FILE, &next).context("restart")?;
-    Ok(Some(delay))
+    match record::write_whole(dir, FILE, &next).context("restart") {
+        // A service goes on also on a full disk; what is to be counted is not.
+        Err(error) if policy.is_counted() => Err(error),
+        _ => Ok(Some(delay)),
+    }
 }
 
-/// It waits no more: it starts, or somebody does not want it to.
-pub fn go_on(dir: &Path) -> Result<()> {
-    record::write_whole(dir, FILE, &Restarts { waiting: false, ..of(dir) }).context("restart")
+/// It waits no more: it starts, or somebody does not want it to. If that cannot be written down it looks as if it waited, until
+/// it runs or nobody is responsible for it.
+pub fn go_on(dir: &Path) {
+    let _ = record::write_whole(dir, FILE, &Restarts { waiting: false, ..of(dir) });
 }
 
 /// Somebody starts it: what was is forgotten.
@@ -79,7 +83,8 @@ pub fn is_stopped_for_good(dir: &Path) -> bool {
 
 /// Has whoever waits to start it look whether it still is to. If nobody does, nothing happens.
 pub fn wake(found: &Found) {
-    if of(&found.dir).waiting {
+    // On a full disk it is not written down.
+    if of(&found.dir).waiting || found.container.restart != Restart::No {
         let _ = record::runtime_of(&found.container.id).map(|dir| named_socket::knock(&dir, record::CONTROL));
     }
 }

@@ -129,16 +129,25 @@ impl State {
     }
 }
 
-/// What a container is doing now.
+/// What a container is doing now, as far as whoever has found it knows who is responsible for it.
 pub fn of(found: &Found) -> Result<State> {
+    of_one(found, found.live)
+}
+
+/// The same of one that somebody is responsible for by now.
+pub fn of_held(found: &Found) -> Result<State> {
+    of_one(found, true)
+}
+
+fn of_one(found: &Found, live: bool) -> Result<State> {
     // In this order: what starts and ends meanwhile is then seen as one or the other, and not as neither.
     let run = run(found)?;
-    let runs = found.live && run.as_ref().is_some_and(|run| run.open().is_some());
+    let runs = live && run.as_ref().is_some_and(|run| run.open().is_some());
     let exit: Option<Exit> = if runs { None } else { read(&found.dir.join(container::EXIT))? };
     let status = match (runs, &run, &exit) {
         (true, ..) => Status::Running,
         (false, None, None) => Status::Created,
-        (false, ..) if found.live && restart::of(&found.dir).waiting => Status::Restarting,
+        (false, ..) if live && restart::of(&found.dir).waiting => Status::Restarting,
         _ => Status::Exited,
     };
     Ok(State { status, run, exit })

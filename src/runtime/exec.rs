@@ -182,6 +182,15 @@ impl Starting {
 
 impl Drop for Starting {
     fn drop(&mut self) {
+        let _ = self.joiner.0.kill();
+        let _ = self.joiner.0.wait();
+        // It may have said of a process what nobody has heard yet.
+        let mut buffer = [0; 1024];
+        while let Ok((length @ 1.., mut fds)) = fd::receive_now(self.socket.as_fd(), &mut buffer) {
+            if let (Ok(Said::Made(pid)), Some(pidfd)) = (serde_json::from_slice(&buffer[..length]), fds.pop()) {
+                self.child = Some(clone::Child { pid, pidfd });
+            }
+        }
         if let Some(clone::Child { pidfd, .. }) = self.child.take() {
             // It may have ended by itself; it is collected in any case.
             let _ = process::send_signal(pidfd.as_fd(), libc::SIGKILL);

@@ -41,6 +41,11 @@ impl Restart {
         }
     }
 
+    /// True if it ends by itself some time.
+    pub fn is_counted(self) -> bool {
+        matches!(self, Restart::OnFailure(1..))
+    }
+
     /// Whether one that has ended with this status, and was started again `count` times in a row, is to be started once more.
     pub fn wants(self, status: u8, count: u32) -> bool {
         match self {

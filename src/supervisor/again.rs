@@ -8,7 +8,8 @@ use crate::engine::record::{CONTROL, Record, gone};
 use crate::engine::restart;
 use crate::error::{FAILED, Failure};
 use crate::spec::restart::Restart;
-use crate::sys::{Named, fd, named_socket, process, signal};
+use crate::sys::signal::{self, Blocked};
+use crate::sys::{Named, fd, named_socket, process};
 use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketFlags;
@@ -25,18 +26,16 @@ pub fn unless_over(record: &Record, policy: Restart, outcome: &Outcome) -> Resul
     let Some(disk) = record.kept() else { return Ok(()) };
     let policy = if outcome.again { Restart::Always } else { policy };
     let Some(delay) = restart::next(disk, policy, outcome.status, outcome.ran)? else { return Ok(()) };
-    if wait(&record.dir, disk, delay)? {
-        let error = begin(record);
-        restart::go_on(disk)?;
-        return Err(error);
-    }
-    restart::go_on(disk)
+    let failed = if wait(&record.dir, disk, delay)? { Err(begin(record)) } else { Ok(()) };
+    restart::go_on(disk);
+    failed
 }
 
-/// False if somebody stops it meanwhile.
+/// False if somebody stops it meanwhile, or this process is told to end.
 fn wait(dir: &Path, disk: &Path, delay: Duration) -> Result<bool> {
     gone(rustix::fs::unlink(dir.join(CONTROL)), dir)?;
     let listener = named_socket::listen(dir, CONTROL, 16)?;
+    let signals = Blocked::all()?;
     let end = Instant::now() + delay;
     loop {
         if restart::is_stopped(disk) {
@@ -47,11 +46,16 @@ fn wait(dir: &Path, disk: &Path, delay: Duration) -> Result<bool> {
             return Ok(true);
         }
         let limit = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
-        let mut fds = [PollFd::new(&listener, PollFlags::IN)];
+        let mut fds = [PollFd::new(&listener, PollFlags::IN), PollFd::new(&signals.queue, PollFlags::IN)];
         rustix::io::retry_on_intr(|| poll(&mut fds, Some(&limit))).named(|| "poll".to_owned())?;
         if !fds[0].revents().is_empty() {
             // There is nothing to be had here: whoever comes has a look taken, or learns that nothing runs.
             let _ = rustix::net::accept_with(&listener, SocketFlags::CLOEXEC);
+        }
+        while let Some((signal, _)) = signals.next()? {
+            if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT) {
+                return Ok(false);
+            }
         }
     }
 }

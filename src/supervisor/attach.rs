@@ -3,6 +3,7 @@
 //! Runs in: the host's namespaces, the process of the command.
 
 use super::control;
+use super::inward::Inward;
 use super::message::{self, Packet, Reply, Request, Way, packed};
 use super::terminal::{Terminal, Typed};
 use crate::spec::keys::Keys;
@@ -11,9 +12,7 @@ use crate::sys::{Named, fd, pty};
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::Process;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
-use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// How somebody is connected.
@@ -50,9 +49,6 @@ impl Ending {
     }
 }
 
-/// As many packets wait for a supervisor that takes none.
-const INWARD: usize = 16;
-
 /// Runs one more process in the container of this directory: its exit status, or 0 if nobody waits for it. `more`: its descriptors
 /// from 3 on.
 pub fn exec(name: &str, dir: &Path, process: Process, how: &How, more: Vec<OwnedFd>, detach: bool) -> Result<Ending> {
@@ -64,7 +60,9 @@ pub fn exec(name: &str, dir: &Path, process: Process, how: &How, more: Vec<Owned
     let request = Request::Exec { process: Box::new(process), terminal, detach };
     message::send(&socket, &request, &streams.iter().collect::<Vec<_>>())?;
     drop(streams);
-    expect_start(name, &socket)?;
+    if let Some(ending) = expect_start(name, &socket, &signals)? {
+        return Ok(ending);
+    }
     if detach {
         return Ok(Ending::Ended(0));
     }
@@ -77,13 +75,29 @@ pub fn attach(name: &str, dir: &Path, how: &How) -> Result<Ending> {
     let signals = Blocked::all()?;
     let socket = control::connect(dir)?.with_context(|| format!("container {name} is not running"))?;
     message::send(&socket, &Request::Attach, &[])?;
-    expect_start(name, &socket)?;
+    if let Some(ending) = expect_start(name, &socket, &signals)? {
+        return Ok(ending);
+    }
     follow(name, socket, &signals, how)
 }
 
-fn expect_start(name: &str, socket: &OwnedFd) -> Result<()> {
+/// Waits until the supervisor has done it. It may hang, or its container: a signal that is to end this process ends the waiting,
+/// and what it has begun with the connection.
+fn expect_start(name: &str, socket: &OwnedFd, signals: &Blocked) -> Result<Option<Ending>> {
+    loop {
+        let mut fds = [PollFd::new(socket, PollFlags::IN), PollFd::new(&signals.queue, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut fds, None)).named(|| "poll".to_owned())?;
+        if !fds[0].revents().is_empty() {
+            break;
+        }
+        while let Some((signal, _)) = signals.next()? {
+            if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT) {
+                return Ok(Some(Ending::Ended(128 + signal as u8)));
+            }
+        }
+    }
     match message::receive_message::<Reply>(socket)? {
-        Some((Reply::Started, _)) => Ok(()),
+        Some((Reply::Started, _)) => Ok(None),
         Some((Reply::Failed(failure), _)) => Err(anyhow::Error::from(failure)),
         Some((reply, _)) => bail!("container {name}: {reply:?}"),
         None => bail!("container {name}: its supervisor has ended"),
@@ -93,14 +107,15 @@ fn expect_start(name: &str, socket: &OwnedFd) -> Result<()> {
 /// Passes bytes and signals on until the process ends, or one leaves it.
 pub fn follow(name: &str, socket: OwnedFd, signals: &Blocked, how: &How) -> Result<Ending> {
     let mut terminal = Terminal::take(how.tty, how.input, Keys::new(how.keys.clone()))?;
-    let mut inward = VecDeque::new();
-    inward.extend(resized(how)?);
+    let mut inward = Inward::default();
+    resized(how)?.into_iter().for_each(|packet| inward.message(packet));
     let ending = loop {
-        flush(&socket, &mut inward)?;
+        inward.flush(&socket)?;
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::IN, !terminal.is_behind());
-        flags.set(PollFlags::OUT, !inward.is_empty());
-        let input = terminal.input().filter(|_| inward.len() < INWARD);
+        flags.set(PollFlags::OUT, inward.is_ready());
+        // The keys to leave it are heard also if the process reads nothing.
+        let input = terminal.input().filter(|_| terminal.is_raw() || inward.has_room());
         let printing: Vec<_> = terminal.wanted().collect();
         let mut fds = vec![PollFd::new(&socket, flags), PollFd::new(&signals.queue, PollFlags::IN)];
         fds.extend(printing.iter().map(|(_, fd)| PollFd::new(fd, PollFlags::OUT)));
@@ -117,15 +132,13 @@ pub fn follow(name: &str, socket: OwnedFd, signals: &Blocked, how: &How) -> Resu
                 Typed::End(bytes) => (bytes, Some(false)),
                 Typed::Leave(bytes) => (bytes, Some(true)),
             };
-            if !bytes.is_empty() {
-                inward.push_back([&[Way::In.mark()], bytes.as_slice()].concat());
-            }
+            inward.bytes(&bytes);
             match end {
                 Some(true) => {
-                    flush(&socket, &mut inward)?;
+                    inward.flush(&socket)?;
                     break Ending::Left;
                 }
-                Some(false) if bytes.is_empty() => inward.push_back(vec![Way::In.mark()]),
+                Some(false) if bytes.is_empty() => inward.end(),
                 _ => {}
             }
         }
@@ -139,6 +152,7 @@ pub fn follow(name: &str, socket: OwnedFd, signals: &Blocked, how: &How) -> Resu
                 Packet::Bytes(Way::Out(stream), bytes) if how.prints[stream as usize] => terminal.print(stream, &bytes),
                 Packet::Bytes(Way::Out(_), _) => {}
                 Packet::Message(Reply::Ended(status), _) => break Ending::Ended(status),
+                Packet::Message(Reply::Taken(count), _) => inward.taken(count),
                 Packet::Message(Reply::Lost(count), _) => {
                     let text = format!("rbox: {count} bytes were not read in time: the log may have them\r\n");
                     terminal.print(crate::engine::log::Stream::Err, text.as_bytes());
@@ -159,24 +173,19 @@ pub fn follow(name: &str, socket: OwnedFd, signals: &Blocked, how: &How) -> Resu
 }
 
 /// Signals that came: for the process, or for this one.
-fn hear_signals(
-    signals: &Blocked,
-    terminal: &Terminal,
-    how: &How,
-    inward: &mut VecDeque<Vec<u8>>,
-) -> Result<Option<Ending>> {
+fn hear_signals(signals: &Blocked, terminal: &Terminal, how: &How, inward: &mut Inward) -> Result<Option<Ending>> {
     while let Some((signal, _)) = signals.next()? {
         match signal {
-            libc::SIGWINCH => inward.extend(resized(how)?),
+            libc::SIGWINCH => resized(how)?.into_iter().for_each(|packet| inward.message(packet)),
             libc::SIGCONT => {
                 terminal.continued();
-                inward.extend(resized(how)?);
+                resized(how)?.into_iter().for_each(|packet| inward.message(packet));
             }
             libc::SIGCHLD | libc::SIGURG | libc::SIGPIPE => {}
             // As in docker: a container with a terminal outlives the one that it was started from.
             libc::SIGHUP if how.tty => return Ok(Some(Ending::Left)),
             _ if !how.proxy => return Ok(Some(Ending::Left)),
-            signal => inward.push_back(packed(&Request::Signal(signal))?),
+            signal => inward.message(packed(&Request::Signal(signal))?),
         }
     }
     Ok(None)
@@ -186,20 +195,6 @@ fn hear_signals(
 fn resized(how: &How) -> Result<Option<Vec<u8>>> {
     let size = pty::size_of_stdio().filter(|_| how.tty);
     size.map(|(rows, columns)| packed(&Request::Resize(rows, columns))).transpose()
-}
-
-/// Sends what can be sent.
-fn flush(socket: &OwnedFd, inward: &mut VecDeque<Vec<u8>>) -> Result<()> {
-    while let Some(packet) = inward.front() {
-        match fd::send_now(socket.as_fd(), packet) {
-            Ok(()) => drop(inward.pop_front()),
-            Err(error) if error.errno == Errno::AGAIN => return Ok(()),
-            // Why is heard next.
-            Err(error) if matches!(error.errno, Errno::PIPE | Errno::CONNRESET) => inward.clear(),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 /// Standard input (if it is wanted), output and error, or what takes their place.

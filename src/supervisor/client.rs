@@ -1,6 +1,6 @@
 //! Somebody who is connected to a supervisor and gets what a process says.
 
-use super::message::{Packet, Reply, Request, packed, receive};
+use super::message::{Packet, Reply, Request, WINDOW, Way, packed, receive};
 use crate::sys::fd;
 use anyhow::Result;
 use rustix::event::PollFlags;
@@ -8,8 +8,12 @@ use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// As many bytes wait for somebody who does not read.
+/// As many bytes wait for those who look on and do not read, all together.
 const PATIENCE: usize = 4 * 1024 * 1024;
+/// What a packet that waits takes beside its bytes: it may have a single one.
+const AROUND: usize = 64;
+/// Nobody is told so much without reading any of it, bytes.
+const DEAF: usize = 1024 * 1024;
 
 /// One connection.
 pub struct Client {
@@ -19,6 +23,8 @@ pub struct Client {
     bytes: usize,
     /// How many bytes it was not given.
     lost: u64,
+    /// How many bytes it has sent that the process has not taken.
+    owed: usize,
     /// It has asked for the process: that waits for it, and its input ends with this one's.
     is_first: bool,
     /// It has closed its end, or is to be let go.
@@ -28,7 +34,7 @@ pub struct Client {
 impl Client {
     /// Somebody who looks on: whoever is slow loses something, and holds nobody up.
     pub fn new(socket: OwnedFd) -> Client {
-        Client { socket, waiting: VecDeque::new(), bytes: 0, lost: 0, is_first: false, is_gone: false }
+        Client { socket, waiting: VecDeque::new(), bytes: 0, lost: 0, owed: 0, is_first: false, is_gone: false }
     }
 
     /// Whoever has started the process in the foreground: it writes no faster than this one reads, as on a terminal.
@@ -54,9 +60,9 @@ impl Client {
         (!self.is_gone && !flags.is_empty()).then(|| (self.socket.as_fd(), flags))
     }
 
-    /// Gives it bytes: a packet with the mark before them.
-    pub fn give(&mut self, packet: &[u8]) {
-        if !self.is_first && self.bytes + packet.len() > PATIENCE {
+    /// Gives it bytes: a packet with the mark before them. `others`: how many look on beside it.
+    pub fn give(&mut self, packet: &[u8], others: usize) {
+        if !self.is_first && self.bytes + packet.len() + AROUND > PATIENCE / (1 + others) {
             self.lost += packet.len() as u64 - 1;
             return;
         }
@@ -66,9 +72,15 @@ impl Client {
     /// Tells it something.
     pub fn tell(&mut self, reply: &Reply) {
         match packed(reply) {
-            Ok(packet) => self.send(&packet),
-            Err(_) => self.is_gone = true,
+            Ok(packet) if self.bytes < PATIENCE + DEAF || self.is_first => self.send(&packet),
+            _ => self.is_gone = true,
         }
+    }
+
+    /// The process has taken so many bytes of it.
+    pub fn taken(&mut self, count: usize) {
+        self.owed = self.owed.saturating_sub(count);
+        self.tell(&Reply::Taken(count));
     }
 
     fn send(&mut self, packet: &[u8]) {
@@ -85,7 +97,7 @@ impl Client {
                 }
             }
         }
-        self.bytes += packet.len();
+        self.bytes += packet.len() + AROUND;
         self.waiting.push_back(packet.to_vec());
     }
 
@@ -94,7 +106,7 @@ impl Client {
         while let Some(packet) = self.waiting.front() {
             match fd::send_now(self.socket.as_fd(), packet) {
                 Ok(()) => {
-                    self.bytes -= packet.len();
+                    self.bytes -= packet.len() + AROUND;
                     self.waiting.pop_front();
                 }
                 Err(error) if error.errno == Errno::AGAIN => return,
@@ -114,7 +126,10 @@ impl Client {
     /// What it says. What cannot be understood is its end.
     pub fn hear(&mut self) -> Result<Packet<Request>> {
         let heard = receive(&self.socket);
-        self.is_gone |= matches!(heard, Ok(Packet::Closed) | Err(_));
+        if let Ok(Packet::Bytes(Way::In, bytes)) = &heard {
+            self.owed += bytes.len();
+        }
+        self.is_gone |= matches!(heard, Ok(Packet::Closed) | Err(_)) || self.owed > WINDOW;
         heard
     }
 }

@@ -9,29 +9,43 @@ use super::message::{self, Request};
 use crate::engine::events::{self, Actor};
 use crate::engine::record::CONTROL;
 use crate::runtime::exec::{Door, Program};
-use crate::sys::{Named, named_socket};
+use crate::sys::named_socket;
 use anyhow::Result;
 use oci_spec::runtime::Spec;
 use rustix::event::PollFlags;
+use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// How many may wait to be heard.
 const BACKLOG: i32 = 128;
 /// As many are connected at once; others wait. Each has some descriptors, of which a process has 1024 by default.
 const MOST: usize = 128;
+/// As long may somebody who has connected say nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// As long nobody else is let in where there are no more descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Connects to the supervisor of a container; `None` if nobody is there.
 pub fn connect(dir: &Path) -> Result<Option<OwnedFd>> {
     Ok(named_socket::connect(dir, CONTROL)?.map(|socket| message::make_room(&socket).map(|()| socket)).transpose()?)
 }
 
+struct Stranger {
+    id: u32,
+    socket: OwnedFd,
+    limit: Instant,
+}
+
 /// The supervisor's end.
 pub struct Control {
     listener: OwnedFd,
-    /// Those who have not said yet what they want.
-    strangers: Vec<(u32, OwnedFd)>,
+    /// Those who have not said yet what they want, and how long they have.
+    strangers: Vec<Stranger>,
+    /// Until then nobody is let in.
+    closed: Option<Instant>,
     executions: Vec<Execution>,
     /// What joiners are started from.
     pub program: Program,
@@ -47,6 +61,7 @@ impl Control {
         Ok(Control {
             listener,
             strangers: Vec::new(),
+            closed: None,
             executions: Vec::new(),
             program: Program::default(),
             next: 0,
@@ -54,13 +69,19 @@ impl Control {
         })
     }
 
-    /// What to wait for.
-    pub fn wanted<'a>(&'a self, all: &mut Wanted<'a>) {
-        if self.strangers.len() + self.executions.len() < MOST {
+    /// What to wait for. `attached`: how many look on.
+    pub fn wanted<'a>(&'a self, attached: usize, all: &mut Wanted<'a>) {
+        if self.closed.is_none() && self.strangers.len() + self.executions.len() + attached < MOST {
             all.push((Source::Listener, self.listener.as_fd(), PollFlags::IN));
         }
-        all.extend(self.strangers.iter().map(|(id, socket)| (Source::Stranger(*id), socket.as_fd(), PollFlags::IN)));
+        let each = self.strangers.iter();
+        all.extend(each.map(|one| (Source::Stranger(one.id), one.socket.as_fd(), PollFlags::IN)));
         self.executions.iter().for_each(|execution| execution.wanted(all));
+    }
+
+    /// When there is something to do, if nothing happens before.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.strangers.iter().map(|one| one.limit).chain(self.closed).min()
     }
 
     /// Does what there is to do. Who wants to hear it comes back.
@@ -85,8 +106,12 @@ impl Control {
         None
     }
 
-    /// Forgets what is over: called when everything that was ready has had its turn.
+    /// Forgets what is over, and who has said nothing: called when everything that was ready has had its turn.
     pub fn tidy(&mut self) {
+        if let Some(now) = self.deadline().map(|_| Instant::now()) {
+            self.strangers.retain(|one| one.limit > now);
+            self.closed = self.closed.filter(|until| *until > now);
+        }
         self.executions.retain_mut(|execution| !execution.is_over());
     }
 
@@ -95,29 +120,32 @@ impl Control {
     }
 
     fn accept(&mut self) {
-        let accepted = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC);
-        if let Ok(socket) = accepted.named(|| "accept".to_owned()).and_then(|socket| {
-            message::make_room(&socket)?;
-            Ok(socket)
-        }) {
-            self.next = self.next.wrapping_add(1);
-            self.strangers.push((self.next, socket));
+        let now = Instant::now();
+        match rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
+            Ok(socket) if message::make_room(&socket).is_ok() => {
+                self.next = self.next.wrapping_add(1);
+                self.strangers.push(Stranger { id: self.next, socket, limit: now + PATIENCE });
+            }
+            // Whoever knocked has gone, or does not get what it takes.
+            Ok(_) | Err(Errno::AGAIN | Errno::CONNABORTED) => {}
+            // It would be reported for ever.
+            Err(_) => self.closed = Some(now + PAUSE),
         }
     }
 
     fn hear(&mut self, id: u32, spec: &Spec, door: &Door) -> Option<OwnedFd> {
-        let place = self.strangers.iter().position(|(known, _)| *known == id)?;
-        let (_, socket) = self.strangers.swap_remove(place);
+        let place = self.strangers.iter().position(|one| one.id == id)?;
+        let Stranger { socket, .. } = self.strangers.swap_remove(place);
         // Whoever says nothing that can be understood is let go.
         match message::receive_message::<Request>(&socket) {
             Ok(Some((Request::Exec { process, terminal, detach }, streams))) => {
                 let request = (*process, terminal, detach);
                 let about = (spec, door, &self.program);
-                self.executions.push(Execution::new(id, about, socket, request, streams, &self.actor));
+                self.executions.push(Execution::new(id, about, socket, request, streams, &self.actor.renamed()));
                 None
             }
             Ok(Some((Request::Attach, _))) => {
-                events::container("attach", &self.actor);
+                events::container("attach", &self.actor.renamed());
                 Some(socket)
             }
             _ => None,

@@ -24,9 +24,13 @@ use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 /// Longer than any report.
 const MAX_MESSAGE: usize = 64 * 1024;
+
+/// As long a container that is started again waits for whoever has started it to take something of what it has said.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether whoever starts a container stays with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,7 +153,7 @@ pub fn supervise(mut created: Created, starter: Option<(Starter, &OwnedFd)>, tel
         drop(own);
         has_begun.set(true);
         if let Some(disk) = disk {
-            restart::go_on(&disk)?;
+            restart::go_on(&disk);
         }
         let Some((starter, socket)) = starter else { return Ok(()) };
         send(socket, &Report::Started)?;
@@ -164,19 +168,19 @@ pub fn supervise(mut created: Created, starter: Option<(Starter, &OwnedFd)>, tel
             tell(error.context("supervisor"));
             created.ended(FAILED);
             created.let_go();
-            session.into_iter().for_each(|session| session.part(FAILED));
+            session.into_iter().for_each(|session| session.part(FAILED, None));
             return Ok(());
         }
         outcome => outcome?,
     };
     if created.restart != Restart::No || outcome.again {
-        // As in docker, those who are connected have seen the end that they wait for.
-        session.take().into_iter().for_each(|session| session.part(outcome.status));
+        // As in docker, those who are connected have seen the end that they wait for. Whoever wants to stop it waits for them.
+        session.take().into_iter().for_each(|session| session.part(outcome.status, Some(PATIENCE)));
         again::unless_over(&created.record, created.restart, &outcome)?;
     }
     created.let_go();
     // It is let go by now, and gone if it was one of --rm: whoever waits sees that.
-    session.into_iter().for_each(|session| session.part(outcome.status));
+    session.into_iter().for_each(|session| session.part(outcome.status, None));
     Ok(())
 }
 

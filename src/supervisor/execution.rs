@@ -167,7 +167,7 @@ impl Execution {
         self.session.tidy();
         match &self.state {
             // Whoever has asked for it wants it no more.
-            State::Starting(_) => self.session.is_alone() && !self.detach,
+            State::Starting(_) => self.session.clients() == 0 && !self.detach,
             State::Running(_) => false,
             State::Ended(_) => !self.session.is_behind(),
         }

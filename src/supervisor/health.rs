@@ -61,12 +61,12 @@ impl Monitor {
     }
 
     /// When something is to be done, if nothing happens before.
-    pub fn deadline(&self) -> Instant {
+    pub fn deadline(&self) -> Option<Instant> {
         match &self.running {
-            Some(running) if !running.is_late => running.limit,
-            // It is killed, and about to end.
-            Some(running) => running.limit + self.check.timeout,
-            None => self.next,
+            Some(running) if !running.is_late => Some(running.limit),
+            // It is killed: when it ends is for the kernel to say.
+            Some(_) => None,
+            None => Some(self.next),
         }
     }
 
@@ -126,7 +126,7 @@ impl Monitor {
             self.check.start_period = Duration::ZERO;
         }
         if changes {
-            events::container(&format!("health_status: {}", self.known.status), &self.actor);
+            events::container(&format!("health_status: {}", self.known.status), &self.actor.renamed());
         }
         // On a full disk it is not known, and the container goes on.
         let _ = self.known.write(&self.dir);

@@ -16,6 +16,8 @@ use std::os::fd::{AsFd, OwnedFd};
 pub const MAX_PACKET: usize = 512 * 1024;
 /// As many bytes of a stream go with one packet.
 pub const CHUNK: usize = 32 * 1024;
+/// As many bytes for a process may be on their way that it has not taken. Whoever sends them waits then, and nobody else.
+pub const WINDOW: usize = 64 * 1024;
 
 /// To the supervisor.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,6 +46,8 @@ pub enum Reply {
     Started,
     /// It does not.
     Failed(Failure),
+    /// The process has taken so many bytes more of those that came from here, or never will.
+    Taken(usize),
     /// So many bytes were not read in time and are not to be had here any more.
     Lost(u64),
     /// It has ended: its status, or 128 and the number of the signal.

@@ -11,6 +11,7 @@ pub mod detach;
 pub mod event;
 pub mod execution;
 pub mod health;
+pub mod inward;
 pub mod message;
 pub mod network;
 pub mod notify;
@@ -182,9 +183,11 @@ fn until_end<'a>(
         wanted.extend(network.wanted().into_iter().map(|(fd, flags)| (Source::Network, fd, flags)));
         session.iter().for_each(|session| session.wanted(Owner::Container, &mut wanted));
         health.iter().for_each(|health| health.wanted(&mut wanted));
-        control.iter().for_each(|control| control.wanted(&mut wanted));
+        let attached = session.as_ref().map_or(0, |session| session.clients());
+        control.iter().for_each(|control| control.wanted(attached, &mut wanted));
         notifier.iter().for_each(|notifier| notifier.wanted(&mut wanted));
-        let due = limit.into_iter().chain(health.as_ref().map(Monitor::deadline)).min();
+        let checks = health.as_ref().and_then(Monitor::deadline);
+        let due = limit.into_iter().chain(checks).chain(control.as_ref().and_then(Control::deadline)).min();
         for (source, flags) in event::wait(&wanted, due)? {
             match source {
                 Source::Init => has_ended = true,

@@ -12,14 +12,18 @@ use anyhow::Result;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// As many bytes are on their way to a process that does not read, and then no more is heard of those who are attached.
-const INWARD: usize = 64 * 1024;
 /// As much can be in a pipe when its process has ended, bytes, by default (pipe(7), pipe-max-size). What a process outside
 /// goes on to write there is nobody's.
 const LEFT: usize = 1024 * 1024;
+
+/// As many bytes wait for a process that does not read, of those who are here and of those who have gone.
+const INWARD: usize = 1024 * 1024;
+/// As long those who look on have for what was said last.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// Where what is said is kept.
 pub enum Sink {
@@ -41,11 +45,13 @@ pub struct Session {
     terminal: Option<Terminal>,
     /// The writing end of standard input, until that ends.
     input: Option<OwnedFd>,
-    /// Under way to the process.
-    inward: Vec<u8>,
+    /// Under way to the process: of whom, and what.
+    inward: VecDeque<(u32, Vec<u8>)>,
     /// Then its input ends.
     input_ends: bool,
-    clients: Vec<Client>,
+    /// By the number that each has got.
+    clients: Vec<(u32, Client)>,
+    next: u32,
     buffer: Vec<u8>,
 }
 
@@ -63,9 +69,10 @@ impl Session {
             pipes: [None, None],
             terminal: None,
             input: None,
-            inward: Vec::new(),
+            inward: VecDeque::new(),
             input_ends: false,
             clients: Vec::new(),
+            next: 0,
             buffer: Vec::new(),
         }
     }
@@ -96,22 +103,23 @@ impl Session {
 
     /// Somebody comes.
     pub fn attach(&mut self, client: Client) {
-        self.clients.push(client);
+        self.next = self.next.wrapping_add(1);
+        self.clients.push((self.next, client));
     }
 
     /// True if somebody has not taken everything yet.
     pub fn is_behind(&self) -> bool {
-        self.clients.iter().any(Client::is_behind)
+        self.clients.iter().any(|(_, client)| client.is_behind())
     }
 
-    /// True if nobody is here.
-    pub fn is_alone(&self) -> bool {
-        self.clients.is_empty()
+    /// How many are here.
+    pub fn clients(&self) -> usize {
+        self.clients.len()
     }
 
     /// Tells everybody.
     pub fn tell(&mut self, reply: &Reply) {
-        self.clients.iter_mut().for_each(|client| client.tell(reply));
+        self.clients.iter_mut().for_each(|(_, client)| client.tell(reply));
     }
 
     /// Its terminal has another size.
@@ -134,7 +142,7 @@ impl Session {
     pub fn wanted<'a>(&'a self, owner: Owner, all: &mut Wanted<'a>) {
         let mut want = |end, fd, flags| all.push((Source::Session(owner, end), fd, flags));
         // Whoever has started it is waited for.
-        let reads = !self.clients.iter().any(|client| client.is_first() && client.is_behind());
+        let reads = !self.clients.iter().any(|(_, client)| client.is_first() && client.is_behind());
         for (pipe, stream) in self.pipes.iter().zip([Stream::Out, Stream::Err]) {
             if let Some(pipe) = pipe.as_ref().filter(|_| reads) {
                 want(End::Pipe(stream), pipe.as_fd(), PollFlags::IN);
@@ -156,8 +164,8 @@ impl Session {
                 want(End::Journal, journal.socket(), PollFlags::OUT);
             }
         }
-        for (number, client) in self.clients.iter().enumerate() {
-            if let Some((fd, flags)) = client.wanted(self.inward.len() < INWARD) {
+        for (number, (_, client)) in self.clients.iter().enumerate() {
+            if let Some((fd, flags)) = client.wanted(true) {
                 want(End::Client(number), fd, flags);
             }
         }
@@ -188,11 +196,11 @@ impl Session {
 
     /// Those who have gone are forgotten: numbers of clients change.
     pub fn tidy(&mut self) {
-        self.clients.retain(|client| !client.is_gone);
+        self.clients.retain(|(_, client)| !client.is_gone);
     }
 
     fn hear(&mut self, number: usize, flags: PollFlags) -> Option<Request> {
-        let client = self.clients.get_mut(number)?;
+        let (number, client) = self.clients.get_mut(number)?;
         if flags.contains(PollFlags::OUT) {
             client.go_on();
         }
@@ -203,8 +211,15 @@ impl Session {
             Ok(Packet::Message(request, _)) => return Some(request),
             Ok(Packet::Bytes(Way::In, bytes)) if bytes.is_empty() => self.input_ends |= client.is_first(),
             Ok(Packet::Bytes(Way::In, bytes)) if self.terminal.is_some() || self.input.is_some() => {
-                self.inward.extend_from_slice(&bytes);
+                let waiting: usize = self.inward.iter().map(|(_, bytes)| bytes.len()).sum();
+                if waiting + bytes.len() > INWARD {
+                    client.is_gone = true;
+                } else {
+                    self.inward.push_back((*number, bytes));
+                }
             }
+            // There is nobody to read them.
+            Ok(Packet::Bytes(Way::In, bytes)) => client.taken(bytes.len()),
             _ => {}
         }
         self.write();
@@ -214,14 +229,18 @@ impl Session {
     /// Gives the process what there is for it.
     fn write(&mut self) {
         let to = self.terminal.as_ref().map(|terminal| &terminal.master).or(self.input.as_ref());
-        if let Some(to) = to.filter(|_| !self.inward.is_empty()) {
-            match rustix::io::retry_on_intr(|| rustix::io::write(to, &self.inward)) {
-                Ok(length) => drop(self.inward.drain(..length)),
-                Err(Errno::AGAIN) => {}
-                Err(_) => {
-                    self.inward.clear();
-                    self.input = None;
-                }
+        while let Some(((number, bytes), to)) = self.inward.front_mut().zip(to) {
+            let taken = match rustix::io::retry_on_intr(|| rustix::io::write(to, bytes)) {
+                Ok(length) => length,
+                Err(Errno::AGAIN) => break,
+                // Nobody reads any more: each of them fails, and is gone.
+                Err(_) => bytes.len(),
+            };
+            bytes.drain(..taken);
+            let (number, is_done) = (*number, bytes.is_empty());
+            self.clients.iter_mut().filter(|(of, _)| *of == number).for_each(|(_, client)| client.taken(taken));
+            if is_done {
+                self.inward.pop_front();
             }
         }
         if self.input_ends && self.inward.is_empty() {
@@ -265,7 +284,8 @@ impl Session {
                 Sink::Journal(journal) => journal.take(stream, &packet[1..]),
                 Sink::Kept(bytes, most) => bytes.extend(packet[1..].iter().take(*most - bytes.len().min(*most))),
             }
-            self.clients.iter_mut().for_each(|client| client.give(packet));
+            let others = self.clients.len().saturating_sub(1);
+            self.clients.iter_mut().for_each(|(_, client)| client.give(packet, others));
         }
         Ok(length)
     }
@@ -290,25 +310,25 @@ impl Session {
         }
     }
 
-    /// Says how it ended, and lets everybody go. Whoever has started it gets all of what was said, however long that takes; for
-    /// others there is a moment.
-    pub fn part(mut self, status: u8) {
+    /// Says how it ended, and lets everybody go. Whoever has started it gets all of what was said, as long as it takes something
+    /// within `patience`, if there is one; for others there is a moment.
+    pub fn part(mut self, status: u8, patience: Option<Duration>) {
         self.tell(&Reply::Ended(status));
-        let moment = Timespec::try_from(Duration::from_millis(500)).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
         loop {
-            self.clients.retain(Client::is_behind);
-            let has_first = self.clients.iter().any(Client::is_first);
-            let wanted: Vec<_> = self.clients.iter().filter_map(|client| client.wanted(false)).collect();
+            self.clients.retain(|(_, client)| client.is_behind());
+            let has_first = self.clients.iter().any(|(_, client)| client.is_first());
+            let wanted: Vec<_> = self.clients.iter().filter_map(|(_, client)| client.wanted(false)).collect();
             if wanted.is_empty() {
                 return;
             }
             let mut fds: Vec<_> = wanted.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-            let limit = (!has_first).then_some(&moment);
-            match rustix::io::retry_on_intr(|| poll(&mut fds, limit)) {
+            let limit = if has_first { patience } else { Some(MOMENT) };
+            let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+            match rustix::io::retry_on_intr(|| poll(&mut fds, limit.as_ref())) {
                 Ok(1..) => {}
                 _ => return,
             }
-            self.clients.iter_mut().for_each(Client::go_on);
+            self.clients.iter_mut().for_each(|(_, client)| client.go_on());
         }
     }
 }

@@ -64,6 +64,11 @@ impl Terminal {
         self.outward.iter().any(|bytes| !bytes.is_empty())
     }
 
+    /// True if what is typed comes as it is typed.
+    pub fn is_raw(&self) -> bool {
+        self.raw.is_some()
+    }
+
     /// Where something is typed, if that is wanted still.
     pub fn input(&self) -> Option<BorrowedFd<'static>> {
         self.input_open.then(rustix::stdio::stdin)
