@@ -90,7 +90,7 @@ pub fn logs(sources: &mut [Source], wanted: &Wanted, sink: &mut dyn Sink) -> Res
             source.found.shown()
         );
         let Source { found, done, .. } = source;
-        log::journalctl::read((which, &found.container.id), wanted, sink, &|| runs(found))?;
+        log::journalctl::read((which, &found.container.id, &found.dir), wanted, sink, &|| runs(found))?;
         *done = true;
     }
     // Before anything is read: nothing comes in between.

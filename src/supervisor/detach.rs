@@ -188,7 +188,9 @@ pub fn supervise(mut created: Created, starter: Option<(Starter, &OwnedFd)>, tel
 fn session_of(created: &mut Created) -> Result<(Session, Vec<OwnedFd>)> {
     let sink = match created.log.driver {
         Driver::None | Driver::Passthrough => Sink::None,
-        Driver::Journald => Sink::Journal(Journal::open(created.journal.clone())?),
+        Driver::Journald => {
+            Sink::Journal(Journal::open(created.journal.clone(), created.record.kept().map(Path::to_owned))?)
+        }
         _ => Sink::Log(Writer::open(&created.record.on_disk()?, &created.log)?),
     };
     let mut session = Session::new(sink);

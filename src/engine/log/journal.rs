@@ -6,14 +6,17 @@
 
 use super::{LONGEST, Stream};
 use crate::engine::container::Container;
+use crate::engine::record;
 use crate::error::Advise;
 use crate::spec::log::{Log, Tagged};
 use crate::sys::{fd, named_socket};
 use anyhow::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Where the journal listens.
@@ -23,15 +26,39 @@ const WAITING: usize = 1024 * 1024;
 /// As long it may take for the last ones, when the container has ended.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The file in a container's directory that says what its last entry is: the journal may have it later.
+const FILE: &str = "journal.json";
+
+/// An entry, as docker counts them (moby, `daemon/logger/journald`, `CONTAINER_LOG_EPOCH` and `CONTAINER_LOG_ORDINAL`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// A run of a container.
+    pub epoch: String,
+    /// Its entries are counted from 1.
+    pub ordinal: u64,
+}
+
+impl Place {
+    /// Where the last run of the container with this directory has ended, if that is known.
+    pub fn last(dir: &Path) -> Option<Place> {
+        serde_json::from_slice(&fs_err::read(dir.join(FILE)).ok()?).ok()
+    }
+}
+
 /// The writing side.
 #[derive(Debug)]
 pub struct Journal {
     socket: OwnedFd,
+    /// Where the end is written down, of a container that is kept.
+    dir: Option<PathBuf>,
+    /// The last entry that was made, and the last one that was given away.
+    last: Place,
+    given: u64,
     /// Those that every entry has.
     fields: Vec<u8>,
     /// The beginning of a line whose end is still to come, of each stream.
     begun: [Vec<u8>; 2],
-    waiting: VecDeque<Vec<u8>>,
+    waiting: VecDeque<(u64, Vec<u8>)>,
     /// Bytes in `waiting`.
     size: usize,
     /// Bytes of output that were not kept.
@@ -40,11 +67,13 @@ pub struct Journal {
 
 impl Journal {
     /// Connects to the journal. `fields`: as [`fields`] makes them.
-    pub fn open(fields: Vec<u8>) -> Result<Journal> {
+    pub fn open(fields: Vec<u8>, dir: Option<PathBuf>) -> Result<Journal> {
         let socket = named_socket::datagrams_to(SOCKET.as_ref())
             .context("--log-driver journald")
             .hint(|| "systemd's journal is not there; --log-driver json-file is a file of rbox's own".to_owned())?;
-        Ok(Journal { socket, fields, begun: Default::default(), waiting: VecDeque::new(), size: 0, lost: 0 })
+        let last = Place { epoch: record::random_id()?, ordinal: 0 };
+        let (begun, waiting) = Default::default();
+        Ok(Journal { socket, dir, last, given: 0, fields, begun, waiting, size: 0, lost: 0 })
     }
 
     /// Takes what a stream has said.
@@ -75,9 +104,13 @@ impl Journal {
             let limit = Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() };
             let mut fds = [PollFd::new(&self.socket, PollFlags::OUT)];
             if !matches!(rustix::io::retry_on_intr(|| poll(&mut fds, Some(&limit))), Ok(1..)) {
-                return;
+                break;
             }
             self.flush();
+        }
+        if let Some(dir) = &self.dir {
+            // Whoever reads then does not wait for it.
+            let _ = record::write_whole(dir, FILE, &Place { ordinal: self.given, ..self.last.clone() });
         }
     }
 
@@ -94,9 +127,9 @@ impl Journal {
     /// Gives it what it takes.
     pub fn flush(&mut self) {
         let mut is_new = false;
-        while let Some(entry) = self.waiting.front() {
+        while let Some((ordinal, entry)) = self.waiting.front() {
             match fd::send_now(self.socket.as_fd(), entry) {
-                Ok(()) => {}
+                Ok(()) => self.given = *ordinal,
                 Err(error) if error.errno == Errno::AGAIN => return,
                 // It was begun anew, and is another socket now.
                 Err(error)
@@ -133,9 +166,10 @@ impl Journal {
     }
 
     fn push(&mut self, stream: Stream, text: &[u8]) {
-        let entry = written(&self.fields, stream, text);
+        self.last.ordinal += 1;
+        let entry = written(&self.fields, &self.last, stream, text);
         self.size += entry.len();
-        self.waiting.push_back(entry);
+        self.waiting.push_back((self.last.ordinal, entry));
     }
 }
 
@@ -165,7 +199,7 @@ pub fn fields(about: &Container, log: &Log) -> Vec<u8> {
 }
 
 /// An entry; priorities are those of syslog(3), as docker gives them: errors and information.
-fn written(fields: &[u8], stream: Stream, text: &[u8]) -> Vec<u8> {
+fn written(fields: &[u8], place: &Place, stream: Stream, text: &[u8]) -> Vec<u8> {
     let mut entry = Vec::with_capacity(fields.len() + text.len() + 64);
     let (text, is_whole) = text.strip_suffix(b"\n").map_or((text, false), |text| (text, true));
     field(&mut entry, "MESSAGE", text);
@@ -173,6 +207,8 @@ fn written(fields: &[u8], stream: Stream, text: &[u8]) -> Vec<u8> {
     if !is_whole {
         field(&mut entry, "CONTAINER_PARTIAL_MESSAGE", b"true");
     }
+    field(&mut entry, "CONTAINER_LOG_EPOCH", place.epoch.as_bytes());
+    field(&mut entry, "CONTAINER_LOG_ORDINAL", place.ordinal.to_string().as_bytes());
     entry.extend(fields);
     entry
 }
@@ -200,9 +236,12 @@ mod tests {
         field(&mut fields, "A", b"1");
         field(&mut fields, "B", b"x\ny");
         assert_eq!(fields, b"A=1\nB\n\x03\0\0\0\0\0\0\0x\ny\n");
-        assert_eq!(written(b"A=1\n", Stream::Out, b"hello\n"), b"MESSAGE=hello\nPRIORITY=6\nA=1\n");
-        let part = b"MESSAGE=\xff\nPRIORITY=3\nCONTAINER_PARTIAL_MESSAGE=true\n";
-        assert_eq!(written(b"", Stream::Err, b"\xff"), part);
+        let place = Place { epoch: "e".to_owned(), ordinal: 7 };
+        let counted = "CONTAINER_LOG_EPOCH=e\nCONTAINER_LOG_ORDINAL=7\n";
+        let whole = format!("MESSAGE=hello\nPRIORITY=6\n{counted}A=1\n");
+        assert_eq!(written(b"A=1\n", &place, Stream::Out, b"hello\n"), whole.as_bytes());
+        let part = [b"MESSAGE=\xff\nPRIORITY=3\nCONTAINER_PARTIAL_MESSAGE=true\n", counted.as_bytes()].concat();
+        assert_eq!(written(b"", &place, Stream::Err, b"\xff"), part);
     }
 
     #[test]
@@ -211,7 +250,9 @@ mod tests {
         let (ours, theirs) = UnixDatagram::pair().expect("sockets");
         theirs.set_nonblocking(true).expect("a socket");
         let (begun, waiting, fields) = Default::default();
-        let mut journal = Journal { socket: ours.into(), fields, begun, waiting, size: 0, lost: 0 };
+        let last = Place { epoch: "e".to_owned(), ordinal: 0 };
+        let (dir, given) = (None, 0);
+        let mut journal = Journal { socket: ours.into(), dir, last, given, fields, begun, waiting, size: 0, lost: 0 };
         for number in 0..100_000 {
             journal.take(Stream::Out, format!("{number:99}\n").as_bytes());
         }
@@ -230,8 +271,9 @@ mod tests {
         assert!(first.iter().enumerate().all(|(at, entry)| number(entry) == Some(at)));
         journal.take(Stream::Out, b"again\n");
         let lost = (100_000 - first.len()) * 100;
+        let place = |after| format!("CONTAINER_LOG_EPOCH=e\nCONTAINER_LOG_ORDINAL={}\n", first.len() + after);
         let told =
             format!("MESSAGE=rbox: {lost} bytes of output were lost: the journal did not take them\nPRIORITY=3\n");
-        assert_eq!(hear(&mut journal), [told, "MESSAGE=again\nPRIORITY=6\n".to_owned()]);
+        assert_eq!(hear(&mut journal), [told + &place(1), format!("MESSAGE=again\nPRIORITY=6\n{}", place(2))]);
     }
 }

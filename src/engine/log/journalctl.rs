@@ -1,6 +1,7 @@
 //! A container's output from systemd's journal, which only its own program reads: journalctl(1).
 
 use super::Stream;
+use super::journal::Place;
 use crate::engine::logs::{Sink, Wanted};
 use crate::error::Advise;
 use crate::paths;
@@ -11,13 +12,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Deserialize;
 use serde_json::Value;
 use std::io::Read;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often one looks whether a container that is followed runs still.
 const LOOK: Duration = Duration::from_millis(200);
-/// As long what it said last may be on its way to the journal.
+/// As long what it said last may be on its way to the journal, if nobody knows what that was.
 const LATE: Duration = Duration::from_millis(300);
+/// And if it is known.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An entry, as `-o json` prints it (systemd, `docs/JOURNAL_EXPORT_FORMATS.md`).
 #[derive(Deserialize)]
@@ -36,9 +40,10 @@ struct Entry {
     partial: Option<Value>,
 }
 
-/// Gives the entries of the container with this id away, as those of the `which`th one. `runs`: whether it still does, for whoever follows.
+/// Gives the entries of the container with this id and directory away, as those of the `which`th one. `runs`: whether it still
+/// does.
 pub fn read(
-    (which, id): (usize, &str),
+    (which, id, dir): (usize, &str, &Path),
     wanted: &Wanted,
     sink: &mut dyn Sink,
     runs: &dyn Fn() -> Result<bool>,
@@ -63,6 +68,9 @@ pub fn read(
     let lines = wanted.tail.map(|count| format!("--lines={count}"));
     first.args(&lines);
     if !wanted.follow {
+        if wanted.until.is_none() && !runs()? {
+            arrive(&program, dir)?;
+        }
         return entries(&mut first, (which, sink), None, &mut None);
     }
     if wanted.tail.is_none() {
@@ -71,7 +79,9 @@ pub fn read(
     let mut last = None;
     entries(first.arg("--follow"), (which, sink), Some((wanted, runs)), &mut last)?;
     // It has ended, and the program was ended: what came in between.
-    std::thread::sleep(LATE);
+    if wanted.until.is_none_or(|until| Time::now() < until) && !arrive(&program, dir)? {
+        std::thread::sleep(LATE);
+    }
     // One of the two says where it begins.
     let mut rest = command(wanted.since.filter(|_| last.is_none()));
     match &last {
@@ -79,6 +89,24 @@ pub fn read(
         None => rest.args(&lines),
     };
     entries(&mut rest, (which, sink), None, &mut None)
+}
+
+/// Waits until the journal has what a container said last, for a while. False if nobody knows what that was.
+fn arrive(program: &Path, dir: &Path) -> Result<bool> {
+    let Some(Place { epoch, ordinal }) = Place::last(dir) else { return Ok(false) };
+    let since = Instant::now();
+    while ordinal > 0 && since.elapsed() < PATIENCE {
+        let mut command = Command::new(program);
+        command.args(["--quiet", "--no-pager", "--output=cat", "--output-fields=CONTAINER_LOG_ORDINAL", "--lines=1"]);
+        command.arg(format!("CONTAINER_LOG_EPOCH={epoch}")).arg(format!("CONTAINER_LOG_ORDINAL={ordinal}"));
+        // What is wrong with the program is told of the next one.
+        let output = command.stdin(Stdio::null()).output().context("start of journalctl")?;
+        if !output.stdout.is_empty() || !output.status.success() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(true)
 }
 
 /// Gives what the program prints away, until it ends or nobody is followed any more. `last`: where the last entry is.
