@@ -99,7 +99,7 @@ fn dispatch(args: Vec<String>) -> Result<u8> {
     }
     let verb = args.get(1).cloned().unwrap_or_default();
     // Most of a process's life is over when a verb ends: giving back the grammar's memory would cost a start its time.
-    let mut grammar = ManuallyDrop::new(command());
+    let mut grammar = ManuallyDrop::new(command_of(&verb));
     let mut matches = match grammar.try_get_matches_from_mut(args) {
         Ok(matches) => matches,
         Err(error) => return usage::report(&error, &verb),
@@ -206,7 +206,19 @@ const VERBS: &[Verb] = &[
 
 /// The grammar.
 pub fn command() -> Command {
-    let rbox = Command::new("rbox")
+    VERBS.iter().fold(outer(), |rbox, known| rbox.subcommand(verb(known.name, known.about, known.options)))
+}
+
+/// The grammar as far as one verb needs it; all of it if there is no such verb.
+fn command_of(name: &str) -> Command {
+    match VERBS.iter().find(|known| known.name == name) {
+        Some(known) => outer().subcommand(verb(known.name, known.about, known.options)),
+        None => command(),
+    }
+}
+
+fn outer() -> Command {
+    Command::new("rbox")
         .about("Run containers without root")
         .version(VERSION)
         .override_usage("rbox COMMAND [OPTIONS]")
@@ -214,8 +226,7 @@ pub fn command() -> Command {
         .disable_version_flag(true)
         .arg(version_flag())
         .subcommand_value_name("COMMAND")
-        .subcommand_help_heading("Commands");
-    VERBS.iter().fold(rbox, |rbox, known| rbox.subcommand(verb(known.name, known.about, known.options)))
+        .subcommand_help_heading("Commands")
 }
 
 fn verb(name: &'static str, about: &'static str, options: fn(Command) -> Command) -> Command {

@@ -34,10 +34,14 @@ pub fn options(options: &Options, host: &Host) -> Options {
     options
 }
 
-/// Writes down what a container is made of, into its directory on disk.
-pub fn write(dir: &Path, options: &Options, image: Option<&ImageConfiguration>, host: &Host) -> Result<()> {
-    let again = Again { options: self::options(options, host), image: image.cloned() };
-    Ok(fs_err::write(dir.join(OPTIONS), serde_json::to_vec(&again)?)?)
+/// What a container is made of, as it is written down.
+pub fn text(options: &Options, image: Option<&ImageConfiguration>, host: &Host) -> Result<Vec<u8>> {
+    Ok(serde_json::to_vec(&Again { options: self::options(options, host), image: image.cloned() })?)
+}
+
+/// Writes it into the container's directory on disk.
+pub fn write(dir: &Path, text: &[u8]) -> Result<()> {
+    Ok(fs_err::write(dir.join(OPTIONS), text)?)
 }
 
 /// Reads it.

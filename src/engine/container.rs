@@ -3,7 +3,7 @@
 //! Containers that are kept are in `DATA/containers/ID/`, those of `--rm` in `DATA/scratch/ID/`; both are locked while
 //! somebody is responsible for them. What changes over a container's life is in files of its own: `exit.json`.
 
-use super::{damage, names, record, remove, scratch};
+use super::{damage, names, record, remove, scratch, spread};
 use crate::error::{Advise, Failure};
 use crate::paths;
 use crate::spec::log::Driver;
@@ -149,9 +149,9 @@ pub fn all() -> Result<All> {
     let mut all = All::default();
     let [kept, rest] = places()?;
     for place in [&kept, &rest] {
-        for id in record::ids_in(place)? {
-            let dir = place.join(&id);
-            match read(&dir) {
+        let dirs: Vec<PathBuf> = record::ids_in(place)?.iter().map(|id| place.join(id)).collect();
+        for (dir, found) in dirs.iter().zip(spread::over(&dirs, |dir| read(dir))) {
+            match found {
                 // With `--rm` it ends with its process, even if that was killed and nobody has swept yet.
                 Ok(Some(found)) if *place == rest && !found.live => {}
                 // The same of one that has run, and was to run once.
@@ -159,15 +159,15 @@ pub fn all() -> Result<All> {
                     remove::once(&found)?;
                 }
                 Ok(Some(found)) => all.found.push(found),
-                Ok(None) if *place == kept => match blank(&dir)? {
-                    Some(failure) => all.damaged.push((dir, failure)),
-                    None => scratch::discard_unborn(&dir, &rest)?,
+                Ok(None) if *place == kept => match blank(dir)? {
+                    Some(failure) => all.damaged.push((dir.clone(), failure)),
+                    None => scratch::discard_unborn(dir, &rest)?,
                 },
                 // One that is just being made or removed is none.
                 Ok(None) => {}
                 // Killed while it wrote in place: nobody needs what it would have said.
-                Err(_) if *place == rest && !scratch::is_locked(&dir)? => {}
-                Err(error) => all.damaged.push((dir, Failure::from(&error))),
+                Err(_) if *place == rest && !scratch::is_locked(dir)? => {}
+                Err(error) => all.damaged.push((dir.clone(), Failure::from(&error))),
             }
         }
     }
@@ -227,6 +227,9 @@ pub fn find_if_there(name: &str) -> Result<Option<Found>> {
             }
         }
     }
+    if let Some(found) = by_id(&data, name)? {
+        return Ok(Some(found));
+    }
     let (mut found, mut several) = (None, false);
     let All { found: all, damaged } = all()?;
     for one in all {
@@ -245,6 +248,21 @@ pub fn find_if_there(name: &str) -> Result<Option<Found>> {
     match damaged.into_iter().find(|(dir, _)| found.is_none() && is_it(dir)) {
         Some((dir, failure)) => Err(damage::of_record(&dir, failure).into()),
         None => Ok(found),
+    }
+}
+
+/// One that is kept and whose id alone begins like this, without a look at the others. `None` leaves it to such a look.
+fn by_id(data: &Path, beginning: &str) -> Result<Option<Found>> {
+    // Fewer digits may well be a name.
+    if beginning.len() < 12 || !beginning.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(None);
+    }
+    let kept = data.join("containers");
+    let all = record::ids_in(&kept)?.into_iter().chain(record::ids_in(&paths::runtime_dir()?.join("containers"))?);
+    let ids: HashSet<String> = all.filter(|id| id.starts_with(beginning)).collect();
+    match ids.iter().next().filter(|_| ids.len() == 1) {
+        Some(id) => Ok(read(&kept.join(id)).ok().flatten().filter(|found| !found.container.once)),
+        None => Ok(None),
     }
 }
 

@@ -12,7 +12,7 @@ use super::record::{self, Record};
 use super::root::Accounts;
 use super::told::{CidFile, PidFile};
 use super::volumes::{self, Held};
-use super::{again, etc, generated, names, overlay, remove, root, said, skeleton};
+use super::{again, etc, generated, names, overlay, prepared, remove, root, said, skeleton};
 use crate::error::Failure;
 use crate::image::pull::Progress;
 use crate::runtime::bundle::Bundle;
@@ -87,15 +87,21 @@ pub struct Created {
 #[derive(Debug, Default)]
 pub struct Unwritten {
     about: Option<Container>,
+    /// Of one that is kept: what it is made of.
+    again: Option<Vec<u8>>,
     /// Until then the image is held, and afterwards the record says that it is in use.
     _image: Option<Chosen>,
 }
 
 impl Unwritten {
-    /// Writes it down: the Spec, and with `--rm` what the container is.
+    /// Writes it down: the Spec, and of one that is new what it is.
     pub fn write(self, record: &Record, spec: &Spec) -> Result<()> {
-        record.write_config(spec)?;
-        self.about.map_or(Ok(()), |about| record.describe(&about, spec))
+        let spec = serde_json::to_vec(spec)?;
+        record.write_config(&spec)?;
+        if let Some((again, dir)) = self.again.zip(record.kept()) {
+            again::write(dir, &again)?;
+        }
+        self.about.map_or(Ok(()), |about| record.describe(&about, &spec))
     }
 }
 
@@ -109,6 +115,8 @@ struct Parts {
     /// The directories that are stacked for its root.
     layers: Vec<PathBuf>,
     accounts: Accounts,
+    /// What the host has of its network, if it has a way out of its own.
+    network: Option<Outside>,
 }
 
 /// Makes the container's directories and its Spec; fetches the image if it has to.
@@ -123,6 +131,8 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         (Some(ids.maps), ids.missing)
     };
     check_devices(options)?;
+    let network = network::prepare(options)?;
+    let prepared = prepared::begin(options, maps.as_ref(), network.as_ref())?;
     let chosen = image(options, maps.as_ref(), remote, progress)?;
     let config = chosen.as_ref().map(|chosen| &chosen.image.config);
     let completed = volumes::complete(options, config)?;
@@ -133,25 +143,26 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let (options, record) = named(&completed)?;
     let options = &*options;
     let layers = parts.layers.clone();
-    let (mut created, host) = assemble(options, config, joins, parts, record)?;
+    let (mut created, host) = assemble(options, config, joins, Parts { network, ..parts }, record)?;
     let about = described(options, chosen.as_ref(), layers, &host, &created.bundle.spec)?;
     created.learn(&about, options)?;
     created.is_new = true;
-    let mut about = Some(about);
-    let is_kept = created.record.is_kept();
-    if chosen.is_some() || is_kept || options.detach {
-        let dir = created.record.on_disk()?;
-        if is_kept {
-            again::write(&dir, options, config, &host)?;
-        }
-    }
-    if let Some(about) = about.as_mut().filter(|_| !is_kept) {
+    created.bundle.prepared = prepared;
+    let mut about = about;
+    let mut again = None;
+    if created.record.is_kept() {
+        again = Some(again::text(options, config, &host)?);
+    } else {
         about.asked = Some(Box::new(again::options(options, &host)));
     }
-    if let Some(about) = about.take_if(|_| is_kept) {
-        created.record.describe(&about, &created.bundle.spec)?;
+    if chosen.is_some() || again.is_some() || options.detach {
+        created.record.on_disk()?;
     }
-    created.unwritten = Unwritten { about, _image: chosen };
+    created.unwritten = Unwritten { about: Some(about), again, _image: chosen };
+    if options.later {
+        created.unwritten().write(&created.record, &created.bundle.spec)?;
+        created.record.sync()?;
+    }
     if let Some(file) = cidfile {
         file.write(&created.record.id)?;
     }
@@ -204,10 +215,13 @@ fn remade(found: &Found, overlays: Option<Overlays>, record: impl FnOnce() -> Re
     let maps =
         (joins.user.is_none() && !matches!(options.userns, Userns::Path(_))).then(|| found.container.maps.clone());
     check_devices(&options)?;
+    let network = network::prepare(&options)?;
+    let prepared = prepared::begin(&options, maps.as_ref(), network.as_ref())?;
     let parts = parts(&options, maps, None, found.container.layers.clone())?;
     let record = record()?;
-    let mut created = assemble(&options, config.as_ref(), joins, parts, record)?.0;
+    let mut created = assemble(&options, config.as_ref(), joins, Parts { network, ..parts }, record)?.0;
     created.learn(&found.container, &options)?;
+    created.bundle.prepared = prepared;
     Ok(created)
 }
 
@@ -225,7 +239,7 @@ fn parts(
             (layers, accounts)
         }
     };
-    Ok(Parts { maps, missing, layers, accounts })
+    Ok(Parts { maps, missing, layers, accounts, network: None })
 }
 
 /// Everything of a container that is there only as long as somebody is responsible for it.
@@ -236,11 +250,13 @@ fn assemble(
     parts: Parts,
     mut record: Record,
 ) -> Result<(Created, Host)> {
-    let Parts { maps, missing, layers, accounts } = parts;
+    let Parts { maps, missing, layers, accounts, mut network } = parts;
     let caller = Caller::this();
     let overlays = overlays(options, &layers, &mut record)?;
     let (volumes, held) = volumes::hold(options, &record.id)?;
-    let network = network::prepare(options, config)?;
+    if let Some(network) = &mut network {
+        network.publish = network::published(options, config)?;
+    }
     let mut shared = membership::prepare(options, config, maps.as_ref(), &record.id)?;
     let (notify, unheard) = match notify::prepare(options, &record.dir) {
         Ok(notify) => (notify, None),
@@ -337,6 +353,17 @@ impl Created {
     /// What is still to be written down.
     pub fn unwritten(&mut self) -> Unwritten {
         std::mem::take(&mut self.unwritten)
+    }
+
+    /// Called when the payload runs: what a start does not wait for.
+    pub fn settle(&mut self) {
+        // Whoever has held its namespaces is collected.
+        self.bundle.prepared = None;
+        if self.is_new {
+            // What is not on disk in time is lost with the machine's power alone.
+            let _ = self.record.sync();
+        }
+        self.record.prepare_end();
     }
 
     /// Called when the first process exists: writes it down, for others and into `--pidfile`. The file goes with the

@@ -3,7 +3,7 @@
 use super::container::{self, Found};
 use super::health::{self, Health};
 use super::state::State;
-use super::{damage, port};
+use super::{damage, port, spread};
 use crate::error::Failure;
 use crate::net::port::{Protocol, Published};
 use anyhow::Result;
@@ -29,8 +29,8 @@ pub fn list() -> Result<(Vec<Listed>, Vec<Failure>)> {
     let mut failures: Vec<Failure> =
         damaged.into_iter().map(|(dir, failure)| damage::of_record(&dir, failure)).collect();
     let mut all = Vec::with_capacity(found.len());
-    for found in found {
-        let (state, failure) = damage::state(&found);
+    let states = spread::over(&found, damage::state);
+    for (found, (state, failure)) in found.into_iter().zip(states) {
         failures.extend(failure);
         let (mut ports, mut exposed) = (Vec::new(), Vec::new());
         if state.pid().is_some() && port::may_have(&found.container) {

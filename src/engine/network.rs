@@ -30,15 +30,14 @@ pub struct Outside {
     pub publish: Vec<port::Publish>,
 }
 
-/// Finds the helper, for a container with a way out of its own; nothing for another.
-pub fn prepare(options: &Options, image: Option<&ImageConfiguration>) -> Result<Option<Outside>> {
+/// Finds the helper, for a container with a way out of its own; nothing for another. What is to be published comes later.
+pub fn prepare(options: &Options) -> Result<Option<Outside>> {
     let Some(asked) = own(&options.network) else { return Ok(None) };
     let uplink = uplink(&asked, programs(&asked)?);
     // Where --dns names servers, it is they who are asked.
     let asks_host = options.resolver.servers.is_empty() && !options.resolver.is_image_own;
     let link = Link::of(&uplink, if asks_host { vec![asked.resolver.into()] } else { vec![] });
-    let publish = published(options, image)?;
-    Ok(Some(Outside { asked, link, uplink, publish }))
+    Ok(Some(Outside { asked, link, uplink, publish: Vec::new() }))
 }
 
 /// What a container's own network is, as far as this host has it; nothing for one that is not its own.

@@ -44,14 +44,15 @@ pub struct Record {
     scratch: Option<(PathBuf, OwnedFd)>,
     /// How many overlays have a directory in it.
     overlays: u32,
+    /// What dead processes left is gone.
+    swept: AtomicBool,
     lock: OwnedFd,
 }
 
 impl Record {
-    /// Takes the lock and makes the directory; removes what dead processes left.
+    /// Takes the lock and makes the directory.
     pub fn create(name: Option<&str>, keep: bool) -> Result<Record> {
         let runtime = paths::runtime_dir()?;
-        sweep(&runtime)?;
         let (id, lock) = new_lock(&runtime)?;
         let dir = container_dir(&runtime, &id);
         if rustix::fs::mkdir(&dir, Mode::RWXU).is_err() {
@@ -61,7 +62,8 @@ impl Record {
         }
         let stays = AtomicBool::new(false);
         let (names, scratch) = (Vec::new(), None);
-        let mut record = Record { id, dir, keep, stays, runtime, names, scratch, overlays: 0, once: false, lock };
+        let (overlays, once, swept) = Default::default();
+        let mut record = Record { id, dir, keep, stays, runtime, names, scratch, overlays, once, swept, lock };
         if keep {
             // Before its name: a name whose container has no directory is free.
             record.on_disk()?;
@@ -132,6 +134,7 @@ impl Record {
             scratch,
             overlays: 0,
             once: found.container.once,
+            swept: AtomicBool::new(false),
             lock,
         })
     }
@@ -178,23 +181,22 @@ impl Record {
     }
 
     /// Writes container.json: from now on the container can be found, and its image is in use. One that is kept aside, then
-    /// renamed.
-    pub fn describe(&self, container: &Container, spec: &oci_spec::runtime::Spec) -> Result<()> {
+    /// renamed. `spec`: config.json.
+    pub fn describe(&self, container: &Container, spec: &[u8]) -> Result<()> {
         let Some((dir, _)) = self.scratch.as_ref() else {
             // Nobody but this session need know of it.
             return write_whole(&self.dir, container::ABOUT, container);
         };
-        if self.keep {
-            fs_err::write(dir.join(container::SPEC), serde_json::to_vec(spec)?)?;
-        }
         if !self.keep {
             return scratch::overwrite(&dir.join(container::ABOUT), serde_json::to_vec(container)?);
         }
-        let aside = dir.join(".container.json");
-        fs_err::write(&aside, serde_json::to_vec(container)?)?;
-        // A name stands for content that is on disk.
-        fs_err::File::open(&aside)?.sync_all()?;
-        Ok(fs_err::rename(aside, dir.join(container::ABOUT))?)
+        fs_err::write(dir.join(container::SPEC), spec)?;
+        write_whole(dir, container::ABOUT, container)
+    }
+
+    /// A name stands for content that is on disk, in case the machine loses its power. A start does not wait for that.
+    pub fn sync(&self) -> Result<()> {
+        self.kept().map_or(Ok(()), |dir| Ok(fs_err::File::open(dir.join(container::ABOUT))?.sync_all()?))
     }
 
     /// Writes down how it ended, if anything of it stays.
@@ -213,8 +215,8 @@ impl Record {
     }
 
     /// Writes config.json.
-    pub fn write_config(&self, spec: &oci_spec::runtime::Spec) -> Result<()> {
-        Ok(fs_err::write(self.dir.join(CONFIG), serde_json::to_vec(spec)?)?)
+    pub fn write_config(&self, spec: &[u8]) -> Result<()> {
+        Ok(fs_err::write(self.dir.join(CONFIG), spec)?)
     }
 
     /// Writes ports.json.
@@ -238,11 +240,20 @@ impl Record {
         Ok(())
     }
 
-    /// Called while the container runs: does what would otherwise be done after its end.
+    /// Called while the container runs: does what would otherwise be done before its start, or after its end. What dead
+    /// processes left goes.
     pub fn prepare_end(&self) {
+        self.sweep();
         if let Some((dir, _)) = self.scratch.as_ref().filter(|_| !self.keep && self.overlays > 0) {
             // Whatever is left is removed at the end.
             let _ = scratch::forget_marks(dir);
+        }
+    }
+
+    fn sweep(&self) {
+        if !self.swept.swap(true, Ordering::Relaxed) {
+            // What fails stays for the next one.
+            let _ = sweep(&self.runtime);
         }
     }
 
@@ -325,6 +336,7 @@ pub const PORTS: &str = "ports.json";
 
 impl Drop for Record {
     fn drop(&mut self) {
+        self.sweep();
         let stays = self.keep && self.stays.load(Ordering::Relaxed);
         // What cannot be removed now is removed by the next one: the lock's file is still there then.
         let give = if self.keep { scratch::remove } else { scratch::give_back };

@@ -1,6 +1,7 @@
 //! A bundle: a directory with a config.json. All that can be refused about it is refused here.
 
 use super::namespaces::Namespaces;
+use super::prepared::Prepared;
 use crate::error::Advise;
 use crate::sys::clone::{CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS};
 use crate::userns::idmap::{IdMap, IdMaps, IdRange};
@@ -9,7 +10,7 @@ use oci_spec::runtime::{LinuxIdMapping, LinuxResources, Mount, Spec};
 use std::path::{Path, PathBuf};
 
 /// A bundle that was read and checked.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Bundle {
     /// The directory; `root.path` and hooks are relative to it.
     pub dir: PathBuf,
@@ -19,6 +20,8 @@ pub struct Bundle {
     pub namespaces: Namespaces,
     /// Its id maps, if it makes a user namespace.
     pub maps: Option<IdMaps>,
+    /// Some of its namespaces, if they are there already.
+    pub prepared: Option<Prepared>,
 }
 
 impl Bundle {
@@ -35,7 +38,7 @@ impl Bundle {
         make_absolute(dir, &mut spec);
         let namespaces = Namespaces::of(&spec)?;
         let maps = if namespaces.makes(CLONE_NEWUSER) { Some(maps(&spec)?) } else { None };
-        let bundle = Bundle { dir: dir.to_owned(), spec, namespaces, maps };
+        let bundle = Bundle { dir: dir.to_owned(), spec, namespaces, maps, prepared: None };
         bundle.check_process()?;
         bundle.check_namespaces()?;
         bundle.check_unsupported()?;

@@ -8,13 +8,15 @@ use super::fuse::{self, Server};
 use super::init::{self, Inside};
 use super::network::{self, Connection, Neighbours};
 use super::overlay::Refused;
+use super::prepared::{Held, Prepared};
 use super::state::Identity;
 use super::sync::{self, Message, Sync};
 use super::{hooks, joiner};
 use crate::error::{Advise, FAILED, Failure};
-use crate::net::link::{Ends, Link};
+use crate::net::link::Ends;
 use crate::sys::clone::{self, CLONE_NEWPID, CLONE_NEWUSER, Child, Side};
 use crate::sys::{Alone, CallError, ids, process};
+use crate::userns::idmap::IdMaps;
 use crate::userns::write::{self, Writer};
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::runtime::{ContainerState, State};
@@ -126,7 +128,9 @@ pub fn create(
     let (uid, gid) = (ids::uid(), ids::gid());
     let maps = bundle.maps.as_ref().map(|maps| (maps, write::writer(maps, uid, gid)));
     let (link, neighbours) = (connection.link(), connection.neighbours());
-    let by_joiner = bundle.namespaces.need_joiner() || neighbours.is_some();
+    let prepared = bundle.prepared.as_ref();
+    let held = prepared.map(Prepared::held).transpose()?;
+    let by_joiner = bundle.namespaces.need_joiner() || neighbours.is_some() || held.is_some();
     let flags = match maps {
         _ if by_joiner => 0,
         // A network namespace costs as much as all else together. The helpers start sooner if the first process makes
@@ -142,7 +146,9 @@ pub fn create(
         Ok(Side::Parent(child)) => child,
         Ok(Side::Child) => {
             drop(outside_end);
-            become_container(alone, bundle, maps, neighbours, inside, inside_end)
+            prepared.iter().for_each(|prepared| prepared.close_opened());
+            let around = Around { maps, neighbours, held: held.as_ref() };
+            become_container(alone, bundle, around, inside, inside_end)
         }
         Err((errno, error)) => return Err(error).maybe_hint(|| write::clone_refused(errno)),
     };
@@ -163,10 +169,16 @@ pub fn create(
     if let (false, Some(init)) = (by_joiner, &made.init) {
         let writing = writer.map(|(maps, writer)| write::begin(init.pid, maps, writer)).transpose();
         let writing = writing.or_else(|error| prefer_theirs(&outside_end, error).map(|()| None))?;
-        // While others work: the helpers, and the first process.
-        network = link.map(|link| connect(link, &outside_end)).transpose()?;
         if let Some(writing) = writing {
             writing.finish().or_else(|error| prefer_theirs(&outside_end, error))?;
+            outside_end.send(&Message::Mapped, None).or_else(|error| prefer_theirs(&outside_end, error))?;
+        }
+    }
+    if let Some(prepared) = prepared {
+        // While others work.
+        network = link.map(|link| network::set_up(link, prepared.opened()?)).transpose()?;
+        prepared.mapped().or_else(|error| prefer_theirs(&outside_end, error))?;
+        if writer.is_some() {
             outside_end.send(&Message::Mapped, None).or_else(|error| prefer_theirs(&outside_end, error))?;
         }
     }
@@ -204,6 +216,7 @@ pub fn create(
                 let pidfd = fd.context("handshake: no pidfd")?;
                 identity = Some(Identity::of(pid));
                 made.init = Some(Child { pid, pidfd });
+                prepared.iter().for_each(|prepared| prepared.let_go());
                 if let Some(joiner) = made.joiner.take() {
                     process::wait(joiner.pidfd.as_fd())?;
                 }
@@ -247,16 +260,6 @@ pub fn create(
     Ok(Container { init, identity, waiting, terminal, network, servers, namespaces })
 }
 
-/// Makes the interface.
-fn connect(link: &Link, outside: &Sync) -> Result<Ends> {
-    match outside.receive()? {
-        Some((Message::Network, descriptors)) => network::set_up(link, descriptors),
-        Some((Message::Refused { call, errno }, _)) => Err(refused(call, errno)),
-        Some((message, _)) => bail!("handshake: {message:?} from inside"),
-        None => bail!("handshake: ended before it had a network"),
-    }
-}
-
 /// The state that hooks and callers see (runtime-spec runtime.md, "State").
 pub fn state(id: &str, bundle: &Bundle, status: ContainerState, pid: Option<i32>) -> State {
     let mut state = State::default();
@@ -277,18 +280,30 @@ fn run_runtime_hooks(id: &str, bundle: &Bundle, pid: Option<i32>) -> Result<()> 
     hooks::run("createRuntime", all.create_runtime().as_ref(), &state)
 }
 
+/// Where the first process begins.
+struct Around<'a> {
+    /// The ids of its user namespace.
+    maps: Option<(&'a IdMaps, Writer)>,
+    /// That is inside another one.
+    neighbours: Option<&'a Neighbours<'a>>,
+    /// Namespaces that were made before.
+    held: Option<&'a Held>,
+}
+
 /// The copy of this process that becomes the container. Ends in the payload, or says why not and ends.
 fn become_container(
     alone: &Alone,
     bundle: &Bundle,
-    maps: Option<(&crate::userns::idmap::IdMaps, Writer)>,
-    neighbours: Option<&Neighbours<'_>>,
+    Around { maps, neighbours, held }: Around<'_>,
     inside: Inside<'_>,
     outside: Sync,
 ) -> ! {
     let linux = bundle.spec.linux().as_ref();
     let joined = || {
         init::set_oom_score(&bundle.spec)?;
+        if let Some(held) = held {
+            return joiner::run_prepared(alone, &bundle.namespaces, held, &outside);
+        }
         if !bundle.namespaces.need_joiner() && neighbours.is_none() {
             return Ok(());
         }
@@ -311,8 +326,11 @@ fn become_container(
 /// If a step failed because the first process gave up before, its own reason is the better one.
 fn prefer_theirs(outside: &Sync, ours: anyhow::Error) -> Result<()> {
     if crate::sys::fd::hung_up(outside) {
-        if let Some((Message::Refused { call, errno }, _)) = outside.receive()? {
-            return Err(refused(call, errno));
+        // What was said before is of no use any more.
+        while let Some((message, _)) = outside.receive()? {
+            if let Message::Refused { call, errno } = message {
+                return Err(refused(call, errno));
+            }
         }
     }
     Err(ours)

@@ -139,8 +139,9 @@ fn connect(bundle: &Bundle, connection: Connection<'_>, outside: &Sync) -> Resul
     match connection {
         _ if !bundle.namespaces.makes(CLONE_NEWNET) => Ok(()),
         Connection::None => Ok(loopback::set_up()?),
-        Connection::Own(link) if bundle.namespaces.need_joiner() => network::connect(link, outside),
-        Connection::Own(link) => network::hand_out(link, outside),
+        // It is made with what was opened before.
+        Connection::Own(_) if bundle.prepared.is_some() => Ok(()),
+        Connection::Own(link) => network::connect(link, outside),
         Connection::Neighbours(_) => {
             loopback::set_up()?;
             network::ask(outside)
@@ -185,8 +186,8 @@ fn become_root(
     };
     if connection.neighbours().is_some() {
         outside.expect(&Message::Mapped)?;
-    } else if bundle.namespaces.need_joiner() {
-        // The joiner's namespace was mapped before this process was made.
+    } else if bundle.namespaces.need_joiner() || (bundle.prepared.is_some() && writer == Writer::Itself) {
+        // The namespace was mapped before this process was made.
     } else if writer == Writer::Itself {
         write::own(maps)?;
     } else {

@@ -1,5 +1,5 @@
-//! A process in between, for what one clone cannot do: join namespaces by path, set up a time namespace, and make a user
-//! namespace inside another one than the caller's.
+//! A process in between, for what one clone cannot do: join namespaces by path, or those that were made before (prepared.rs),
+//! set up a time namespace, and make a user namespace inside another one than the caller's.
 //!
 //! A pid or time namespace that is entered counts only for the children of the one that enters, and the user namespace
 //! must be entered first of all; so the joiner enters, makes the container's first process as its own sibling
@@ -7,6 +7,7 @@
 
 use super::namespaces::Namespaces;
 use super::network::Neighbours;
+use super::prepared::Held;
 use super::sync::{Message, Sync};
 use crate::sys::clone::{self, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_PARENT, Side};
 use crate::sys::{Alone, Named, process};
@@ -89,6 +90,15 @@ pub fn run_inside(
     }
     let all = namespaces.new & !CLONE_NEWTIME;
     make_first(alone, all, outside, |first| write::for_child(first, &maps, Writer::Maker))
+}
+
+/// The same for one whose namespaces are there already, held by another process.
+pub fn run_prepared(alone: &Alone, namespaces: &Namespaces, held: &Held, outside: &Sync) -> Result<()> {
+    process::die_with_parent()?;
+    outside.end_if_alone();
+    let flags = held.flags & namespaces.new;
+    clone::setns(alone, &held.holder, flags, Path::new("namespaces"))?;
+    make_first(alone, namespaces.new & !flags, outside, |_| Ok(()))
 }
 
 /// Makes the container's first process, reports it and ends. Returns in the first process only.

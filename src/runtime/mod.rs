@@ -19,6 +19,7 @@ pub mod namespaces;
 pub mod network;
 pub mod overlay;
 pub mod payload;
+pub mod prepared;
 pub mod reaper;
 pub mod rlimit;
 pub mod rootfs;

@@ -1,5 +1,5 @@
 //! What a container's new network namespace is connected to: an interface, for which what it is made with is opened inside,
-//! where the network is, and which is made outside, where there is time; or networks that others share.
+//! where the network is (prepared.rs), and which is made outside, where there is time; or networks that others share.
 
 use super::sync::{Message, Sync};
 use crate::net::link::{Ends, Link, Opened};
@@ -48,15 +48,7 @@ impl<'a> Connection<'a> {
     }
 }
 
-/// Inside: hands out what the interface is made with. It is there when the payload may start.
-///
-/// Runs in: the container's network namespace, with or without ids.
-pub fn hand_out(link: &Link, outside: &Sync) -> Result<()> {
-    let opened = Opened::open(link).context("network")?;
-    outside.send_with(&Message::Network, &opened.descriptors())
-}
-
-/// Inside: makes the interface, and hands out its ends. For a container whose maker waits for a joiner first.
+/// Inside: makes the interface, and hands out its ends. For a container whose network namespace was not made before.
 ///
 /// Runs in: the container's user and network namespaces.
 pub fn connect(link: &Link, outside: &Sync) -> Result<()> {
@@ -84,7 +76,7 @@ pub fn connected(connection: Connection<'_>, outside: &Sync) -> Result<()> {
     }
 }
 
-/// Outside: makes the interface with what has come from inside.
+/// Outside: makes the interface with what was opened inside.
 ///
 /// Runs in: the host's namespaces, as who made the container's user namespace.
 pub fn set_up(link: &Link, descriptors: Vec<OwnedFd>) -> Result<Ends> {

@@ -7,8 +7,7 @@
 //! writes the container down    ── Start ────▶ kept until the payload may start; not if that is a step of its own
 //! starts fuse-overlayfs       ◀── Namespace, Serve ── only for an overlay that the kernel refuses; waits
 //!                              ── Serving ──▶ looks whether it answers
-//! makes the interface         ◀── Network ──  only with a network; what it is made with
-//! has it connected            ◀── Neighbour ─ instead, on networks that others share: the network namespace
+//! has it connected            ◀── Neighbour ─ on networks that others share: the network namespace
 //!                              ── Attached ─▶ kept until the payload may start
 //! createRuntime hooks         ◀── Mounted ──  only if there are such hooks; waits
 //!                              ── Hooked ───▶ pivots, seals, gives up privileges
@@ -20,12 +19,12 @@
 //!                             ◀── Failed ───  instead of any of the above: chain, hints, exit status
 //! ```
 //!
-//! With a joiner in between (joiner.rs) its messages come first:
+//! With a joiner in between (joiner.rs), as where namespaces were prepared, its messages come first:
 //! ```text
 //! maps the joiner's namespace ◀── Map ──────  the joiner has made its user namespace; waits
 //!                              ── Mapped ───▶ makes the time namespace, clones the first process
 //! knows the first process     ◀── Made ─────  carries its pidfd and number; the joiner ends
-//! keeps the network's ends    ◀── Connected ─ instead of Network: the first process made the interface
+//! keeps the network's ends    ◀── Connected ─ of an interface that the first process has made
 //!                              ── Mapped ───▶ where the joiner has written the first process's ids itself
 //! ```
 //! An end that is closed without a message means that the other side died: inside, everybody ends then.
@@ -57,8 +56,6 @@ pub enum Message {
     Mounted,
     /// The createRuntime hooks have run.
     Hooked,
-    /// What the network's interface is made with comes along.
-    Network,
     /// The network's ends come along.
     Connected(Tap),
     /// My network namespace comes along, to be connected.

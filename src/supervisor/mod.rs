@@ -113,7 +113,6 @@ fn attend(
     // They are the payload's alone.
     fd::close_range(3, 2 + created.extra.descriptors)?;
     let pidfile = created.started(&identity)?;
-    created.record.prepare_end();
     if let Some((session, master)) = session.as_mut().zip(terminal) {
         session.take_terminal(master)?;
     }
@@ -121,6 +120,8 @@ fn attend(
     notifier.iter_mut().for_each(Notifier::started);
     started(session)?;
     let begin = Instant::now();
+    // Nobody waits for any of that.
+    created.settle();
     let task = match (network.zip(created.network.take()), &shared) {
         (Some((ends, Outside { uplink, .. })), _) => {
             let doors = doors.map(|doors| (doors, uplink.places()));

@@ -96,6 +96,18 @@ pub fn warm_heap() {
     unsafe { libc::madvise(page.cast(), SIZE - 4096, libc::MADV_POPULATE_WRITE) };
 }
 
+/// Has a process that was just made begin on another processor than this one, if there is one: the kernel lets it wait for this
+/// one's next pause otherwise, while others idle. It goes on elsewhere (sched_setaffinity(2)), and so do its children.
+pub fn send_elsewhere(pid: i32) {
+    use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity};
+    let Ok(mut processors) = sched_getaffinity(None) else { return };
+    if processors.count() > 1 {
+        processors.unset(sched_getcpu());
+        // It is only later without.
+        let _ = sched_setaffinity(Pid::from_raw(pid), &processors);
+    }
+}
+
 /// A program that is killed and collected when nobody needs it any more.
 #[derive(Debug)]
 pub struct Spawned(pub std::process::Child);

@@ -88,6 +88,11 @@ pub fn unblock_all() -> Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(errno).named(|| "sigprocmask".to_owned())
 }
 
+/// Nothing but SIGKILL and SIGSTOP reaches this process any more.
+pub fn block_all() -> Result<()> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).map_err(errno).named(|| "sigprocmask".to_owned())
+}
+
 /// Signals back to their default action.
 pub fn reset() -> Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());

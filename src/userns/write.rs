@@ -71,6 +71,12 @@ impl Drop for Writing {
     }
 }
 
+/// Begins with one of both: the users' ids, or the groups'.
+pub fn begin_one(pid: i32, maps: &IdMaps, of_groups: bool) -> Result<Writing> {
+    let (name, map) = if of_groups { ("newgidmap", &maps.gid) } else { ("newuidmap", &maps.uid) };
+    Ok(Writing(vec![(name, start(name, pid, map)?)]))
+}
+
 /// The same in two steps: something else can be done between them.
 pub fn begin(pid: i32, maps: &IdMaps, writer: Writer) -> Result<Writing> {
     match writer {
@@ -107,6 +113,16 @@ impl HelperFailed {
     /// Another one that could not give a range.
     pub fn new(name: &'static str, said: String) -> HelperFailed {
         HelperFailed { name, said }
+    }
+
+    /// Which.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What it said.
+    pub fn said(&self) -> &str {
+        &self.said
     }
 }
 
