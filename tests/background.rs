@@ -46,6 +46,44 @@ fn logged(env: &Env, name: &str) -> String {
 }
 
 #[test]
+fn one_user_namespace_is_around_all() {
+    requires!("one_user_namespace_is_around_all", env::has_range(), "no subordinate id range");
+    let env = Env::new();
+    let maps = |options: &[&str]| env.guest(options, &["report"]).ok().field("uid_map");
+    let own = env::uid().to_string();
+    let alone = format!("[\"0\", \"{own}\", \"1\", ");
+    let among = "[\"0\", \"0\", \"1\", ";
+    assert!(maps(&[]).starts_with(&alone));
+    background(&env, &["--name", "a", "-i"], &["cat"]);
+    // Root there is root of the one around, and somebody else stays who that is on the host.
+    assert!(maps(&[]).starts_with(among), "{}", maps(&[]));
+    let dir = env.path("volume");
+    std::fs::create_dir(&dir).unwrap();
+    env::set_mode(&dir, 0o777);
+    let volume = format!("{}:/mnt", dir.display());
+    env.guest(&["-v", &volume, "--user", "7:8"], &["write", "/mnt/file", "text"]).ok();
+    let metadata = std::fs::metadata(dir.join("file")).unwrap();
+    let owners = (std::os::unix::fs::MetadataExt::uid(&metadata), std::os::unix::fs::MetadataExt::gid(&metadata));
+    assert_eq!(owners, (env::first_subid("/etc/subuid") + 6, env::first_subid("/etc/subgid") + 7));
+    let kept = env.guest(&["--userns", "keep-id"], &["report"]).ok();
+    assert_eq!(kept.field("uid"), own);
+    // It is there as long as one of those in it.
+    background(&env, &["--name", "b", "-i"], &["cat"]);
+    rbox(&env, &["exec", "b", "/guest", "exit", "0"]).ok();
+    rbox(&env, &["rm", "-f", "a"]).ok();
+    assert!(maps(&[]).starts_with(&alone));
+    background(&env, &["--name", "c", "-i"], &["cat"]);
+    assert!(maps(&["--network", "none"]).starts_with(among));
+    // What is written down may be anything.
+    for text in ["{", "{\"of\":{\"pid\":1,\"start\":0},\"boot\":null,\"ids\":{\"uid\":[],\"gid\":[]}}"] {
+        std::fs::write(env.path("run/rbox/around.json"), text).unwrap();
+        assert!(maps(&[]).starts_with(&alone));
+    }
+    rbox(&env, &["rm", "-f", "b", "c"]).ok();
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+#[test]
 fn a_life() {
     let env = Env::new();
     let id = background(&env, &["--name", "a"], &["ready-cat"]);

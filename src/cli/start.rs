@@ -118,14 +118,17 @@ pub fn stay(created: Created, id: &str, foreground: &Foreground) -> Result<u8> {
 
 /// Starts a container that was made before, and leaves one that runs as it is.
 pub fn in_background(found: &Found) -> Result<()> {
+    let mut may_be_brief = true;
     while engine_start::is_needed(found).with_context(|| format!("container {}", found.shown()))? {
         let started = in_one_way_or_another(found, |way| {
             detach::start(create::again(found, way)?, Starter::Goes, tell)?;
             Ok(())
         });
         match started {
-            // Somebody was faster, and may be about to start it.
-            Err(error) if error.chain().any(|cause| cause.is::<InUse>()) => {}
+            // Somebody was faster, and is about to start it, or has done so and it has ended.
+            Err(error) if error.chain().any(|cause| cause.is::<InUse>()) && (may_be_brief || found.is_held()?) => {
+                may_be_brief = false;
+            }
             started => return started,
         }
     }

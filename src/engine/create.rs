@@ -12,11 +12,12 @@ use super::record::{self, Record};
 use super::root::Accounts;
 use super::told::{CidFile, PidFile};
 use super::volumes::{self, Held};
-use super::{again, etc, generated, names, overlay, prepared, remove, root, said, skeleton};
+use super::{again, around, etc, generated, names, overlay, prepared, remove, root, said, skeleton};
 use crate::error::Failure;
 use crate::image::pull::Progress;
 use crate::runtime::bundle::Bundle;
 use crate::runtime::extra::Extra;
+use crate::runtime::prepared::Prepared;
 use crate::runtime::state::Identity;
 use crate::seccomp::capability;
 use crate::spec::health::{Check, OnFailure};
@@ -371,6 +372,10 @@ impl Created {
     pub fn started(&self, identity: &Identity) -> Result<Option<PidFile>> {
         let pid = identity.pid;
         self.record.started(identity)?;
+        if let Some(ids) = self.bundle.prepared.as_ref().and_then(Prepared::around) {
+            // The next one has its own then.
+            let _ = around::remember(identity, ids);
+        }
         let event = |action: &str| Event::now(Kind::Container, action, self.actor.clone());
         let made = self.is_new.then(|| event("create"));
         events::tell(&made.into_iter().chain([event("start")]).collect::<Vec<_>>());

@@ -1,6 +1,7 @@
 //! One verb a file: what can be done with containers. Returns data and prints nothing.
 
 mod again;
+mod around;
 pub mod boot;
 pub mod changed;
 pub mod config;

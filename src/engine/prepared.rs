@@ -1,5 +1,6 @@
 //! Which of a container's namespaces can be made while the rest of it is being put together.
 
+use super::around;
 use super::network::Outside;
 use crate::runtime::prepared::Prepared;
 use crate::spec::network::Network;
@@ -23,5 +24,6 @@ pub fn begin(options: &Options, maps: Option<&IdMaps>, network: Option<&Outside>
     }
     let private = all.iter().filter(|(_, namespace)| matches!(namespace, Namespace::Private));
     let flags = private.fold(CLONE_NEWNS, |flags, (flag, _)| flags | flag);
-    Prepared::begin(&Alone::check()?, maps, flags, network.map(|network| &network.link)).map(Some)
+    Prepared::begin(&Alone::check()?, maps, flags, network.map(|network| &network.link), around::choose(options, maps))
+        .map(Some)
 }

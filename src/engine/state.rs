@@ -180,7 +180,7 @@ pub(super) fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>>
 }
 
 /// Which boot this is (random(4), `boot_id`).
-fn boot() -> Option<String> {
+pub(super) fn boot() -> Option<String> {
     // A list asks for each container.
     static READ: OnceLock<Option<String>> = OnceLock::new();
     let read = || {

@@ -22,7 +22,11 @@ use rustix::net::Shutdown;
 use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
 
+/// As long as its makers may take to end when nobody needs them any more.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Longer than any message.
 const MAX_MESSAGE: usize = 32 * 1024;
 
@@ -46,6 +50,17 @@ enum Said {
     Failed(Failure),
 }
 
+/// Where the user namespace is to be, if helpers would have to write its ids.
+#[derive(Debug)]
+pub enum Around {
+    /// In this process's own: they write them.
+    Own,
+    /// In one that others are in, which has these ids: its root writes them, and no helper is needed.
+    There(OwnedFd, IdMaps),
+    /// In a new one that has these ids. Helpers write those, and the next one is made in it, too.
+    New(IdMaps),
+}
+
 /// Namespaces that a process holds. Dropped, it ends.
 #[derive(Debug)]
 pub struct Prepared {
@@ -57,6 +72,8 @@ pub struct Prepared {
     flags: u32,
     /// Those of groups are still to be written, by a helper.
     maps: Option<IdMaps>,
+    /// The ids of a user namespace around that was made for this one.
+    around: Option<IdMaps>,
     /// That helper.
     groups: RefCell<Option<Writing>>,
     /// What the interface is made with, if it came.
@@ -85,24 +102,26 @@ impl Prepared {
     /// Begins with a user namespace of these ids, and others in it. Comes back at once.
     ///
     /// Runs in: the host's namespaces, the maker.
-    pub fn begin(alone: &Alone, maps: &IdMaps, flags: u32, link: Option<&Link>) -> Result<Prepared> {
+    pub fn begin(alone: &Alone, maps: &IdMaps, flags: u32, link: Option<&Link>, around: Around) -> Result<Prepared> {
         let writer = write::writer(maps, ids::uid(), ids::gid());
         let (ours, theirs) = fd::seqpacket_pair()?;
         let of_child = if writer == Writer::Itself { CLONE_NEWUSER } else { 0 };
         match clone::clone(alone, of_child).map_err(|error| (error.errno, error)) {
             Ok(Side::Parent(child)) => {
                 process::send_elsewhere(child.pid);
-                let maps = (writer == Writer::Helpers).then(|| maps.clone());
+                let in_own = writer == Writer::Helpers && matches!(around, Around::Own);
+                let maps = in_own.then(|| maps.clone());
+                let around = if let Around::New(ids) = around { Some(ids) } else { None };
                 let (groups, opened, progress) = Default::default();
                 let by_mapper = writer != Writer::Itself;
-                Ok(Prepared { socket: ours, child, by_mapper, flags, maps, groups, opened, progress })
+                Ok(Prepared { socket: ours, child, by_mapper, flags, maps, around, groups, opened, progress })
             }
             Ok(Side::Child) => {
                 drop(ours);
                 let own = Own { alone, socket: theirs, flags, link };
                 match writer {
                     Writer::Itself => own.hold(maps),
-                    Writer::Helpers | Writer::Maker => own.map(maps, writer),
+                    Writer::Helpers | Writer::Maker => own.map(maps, writer, around),
                 }
             }
             Err((errno, error)) => Err(error).maybe_hint(|| write::clone_refused(errno)),
@@ -170,6 +189,11 @@ impl Prepared {
         }
     }
 
+    /// The ids of the user namespace around, if that was made for this one: others may be made in it.
+    pub fn around(&self) -> Option<&IdMaps> {
+        self.around.as_ref()
+    }
+
     /// They are entered, or not wanted any more: whoever holds them may end.
     pub fn let_go(&self) {
         // It has ended already.
@@ -179,9 +203,14 @@ impl Prepared {
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        // It may wait for a helper. In a supervisor of its own it is another process's child.
-        let _ = process::send_signal(self.child.pidfd.as_fd(), libc::SIGKILL);
-        let _ = process::wait(self.child.pidfd.as_fd());
+        self.let_go();
+        let pidfd = self.child.pidfd.as_fd();
+        // It may wait for a helper that hangs.
+        if !matches!(process::ends_within(pidfd, PATIENCE), Ok(true)) {
+            let _ = process::send_signal(pidfd, libc::SIGKILL);
+        }
+        // In a supervisor of its own it is another process's child.
+        let _ = process::wait(pidfd);
     }
 }
 
@@ -197,33 +226,64 @@ struct Own<'a> {
 
 impl Own<'_> {
     /// Runs in: the host's namespaces, as a fresh copy of the maker.
-    fn map(self, maps: &IdMaps, writer: Writer) -> ! {
+    fn map(self, maps: &IdMaps, writer: Writer, around: Around) -> ! {
+        let mut below = None;
         let mapped = || -> Result<()> {
             self.begin()?;
+            let ids = match self.enter(around) {
+                Ok(ids) => ids,
+                Err(error) => return self.helper_failed(error),
+            };
             let holder = match clone::clone(self.alone, CLONE_NEWUSER) {
-                Ok(Side::Parent(child)) => child,
+                Ok(Side::Parent(child)) => below.insert(child),
                 Ok(Side::Child) => self.hold_below(),
                 Err(error) => return self.refused(error),
             };
             self.say(&Said::Held(holder.pid), &[holder.pidfd.as_fd()])?;
-            let written = match writer {
-                Writer::Helpers => write::begin_one(holder.pid, maps, false).and_then(Writing::finish),
-                _ => write::for_child(holder.pid, maps, writer),
+            let written = match (writer, ids) {
+                // The maker writes the others meanwhile.
+                (Writer::Helpers, None) => write::begin_one(holder.pid, maps, false).and_then(Writing::finish),
+                (_, None) => write::for_child(holder.pid, maps, writer),
+                (_, Some(ids)) => maps.within(&ids).and_then(|maps| write::for_child(holder.pid, &maps, Writer::Maker)),
             };
-            match written {
-                Ok(()) => self.say(&Said::Mapped, &[]),
-                Err(error) => {
-                    let hints = Failure::from(&error).hints;
-                    match error.chain().find_map(|cause| cause.downcast_ref::<HelperFailed>()) {
-                        Some(helper) => {
-                            self.say(&Said::Helper(helper.name().to_owned(), helper.said().to_owned(), hints), &[])
-                        }
-                        None => Err(error),
-                    }
-                }
-            }
+            written.map_or_else(|error| self.helper_failed(error), |()| self.say(&Said::Mapped, &[]))
         };
-        self.end(mapped())
+        let mapped = mapped();
+        self.wait(mapped);
+        // Where rbox is in a container whose first process collects nobody, nothing is left for it.
+        below.iter().for_each(collect);
+        process::exit_now(FAILED)
+    }
+
+    /// Enters the user namespace around, if there is to be one: its ids.
+    fn enter(&self, around: Around) -> Result<Option<IdMaps>> {
+        let name = Path::new("user namespace around");
+        match around {
+            Around::Own => Ok(None),
+            Around::There(namespace, ids) => {
+                clone::setns(self.alone, &namespace, CLONE_NEWUSER, name)?;
+                Ok(Some(ids))
+            }
+            Around::New(ids) => {
+                let first = match clone::clone(self.alone, CLONE_NEWUSER)? {
+                    Side::Parent(child) => child,
+                    Side::Child => self.end(self.begin()),
+                };
+                let written = write::for_child(first.pid, &ids, Writer::Helpers);
+                let entered = written.and_then(|()| Ok(clone::setns(self.alone, &first.pidfd, CLONE_NEWUSER, name)?));
+                // It was there for the helpers.
+                collect(&first);
+                entered.map(|()| Some(ids))
+            }
+        }
+    }
+
+    fn helper_failed(&self, error: anyhow::Error) -> Result<()> {
+        let hints = Failure::from(&error).hints;
+        match error.chain().find_map(|cause| cause.downcast_ref::<HelperFailed>()) {
+            Some(helper) => self.say(&Said::Helper(helper.name().to_owned(), helper.said().to_owned(), hints), &[]),
+            None => Err(error),
+        }
     }
 
     fn hold_below(&self) -> ! {
@@ -270,8 +330,13 @@ impl Own<'_> {
         Ok(fd::send(self.socket.as_fd(), &serde_json::to_vec(said)?, fds)?)
     }
 
-    /// Waits until nobody needs it any more.
+    /// Waits until nobody needs it any more, then ends.
     fn end(&self, done: Result<()>) -> ! {
+        self.wait(done);
+        process::exit_now(FAILED)
+    }
+
+    fn wait(&self, done: Result<()>) {
         if let Err(error) = done {
             let failure = Failure::from(&error);
             let short = serde_json::from_slice(&failure.within(MAX_MESSAGE / 2)).unwrap_or(failure);
@@ -283,6 +348,12 @@ impl Own<'_> {
                 break;
             }
         }
-        process::exit_now(FAILED)
     }
+}
+
+/// Ends a child.
+fn collect(child: &Child) {
+    // It may have ended by itself.
+    let _ = process::send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+    let _ = process::wait(child.pidfd.as_fd());
 }

@@ -123,10 +123,11 @@ pub fn follow(name: &str, socket: OwnedFd, signals: &Blocked, how: &How) -> Resu
         rustix::io::retry_on_intr(|| poll(&mut fds, None)).named(|| "poll".to_owned())?;
         let is_ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         let has_said = (fds[0].revents() - PollFlags::OUT).intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
-        for (stream, _) in printing.iter().zip(&is_ready[2..]).filter(|(_, ready)| **ready).map(|(one, _)| one) {
+        let streams: Vec<_> = printing.into_iter().map(|(stream, _)| stream).collect();
+        for (stream, _) in streams.iter().zip(&is_ready[2..]).filter(|(_, ready)| **ready) {
             terminal.write(*stream);
         }
-        if input.is_some() && is_ready[2 + printing.len()] {
+        if input.is_some() && is_ready[2 + streams.len()] {
             let (bytes, end) = match terminal.read() {
                 Typed::Bytes(bytes) => (bytes, None),
                 Typed::End(bytes) => (bytes, Some(false)),

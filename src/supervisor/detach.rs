@@ -56,7 +56,7 @@ enum Report {
 
 /// Has a supervisor start the container; comes back when the payload runs, with the connection to it for a starter who stays.
 /// `tell` gets what goes wrong later, in the supervisor: its standard error goes to the container's log.
-pub fn start(created: Created, starter: Starter, tell: fn(anyhow::Error)) -> Result<OwnedFd> {
+pub fn start(mut created: Created, starter: Starter, tell: fn(anyhow::Error)) -> Result<OwnedFd> {
     let alone = Alone::check()?;
     // Those that the payload is to get: another attempt may follow.
     let kept = 3 + created.extra.descriptors;
@@ -75,7 +75,8 @@ pub fn start(created: Created, starter: Starter, tell: fn(anyhow::Error)) -> Res
             process::exit_now(FAILED)
         }
         Side::Parent(child) => {
-            // All of it is the supervisor's now.
+            // All of it is the supervisor's now, but a child of this process.
+            let prepared = created.bundle.prepared.take();
             std::mem::forget(created);
             drop(theirs);
             let received = fd::receive_whole(ours.as_fd(), MAX_MESSAGE);
@@ -83,6 +84,7 @@ pub fn start(created: Created, starter: Starter, tell: fn(anyhow::Error)) -> Res
                 Ok((report, _)) if report.is_empty() => process::wait(child.pidfd.as_fd()),
                 _ => Ok(0),
             };
+            drop(prepared);
             // Its locks, pipes and sockets are open in this process, too, which may start another one.
             std::mem::forget(child);
             fd::close_all_but(&ours, kept)?;

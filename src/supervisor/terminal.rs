@@ -4,12 +4,14 @@
 
 use crate::engine::log::Stream;
 use crate::spec::keys::Keys;
+use crate::sys::mount;
 use crate::sys::pty::Raw;
 use crate::sys::signal::Blocked;
 use anyhow::Result;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// As much as a terminal takes at once without blocking when it says that it is writable.
 const CHUNK: usize = 4096;
@@ -40,6 +42,9 @@ pub struct Terminal {
     outward: [Vec<u8>; 2],
     /// Nobody reads them any more.
     closed: [bool; 2],
+    /// The same terminals, where they are some, opened so that nobody waits for whoever does not read: a terminal that takes
+    /// something may take less than what is written to it at once.
+    open: [Option<OwnedFd>; 2],
 }
 
 impl Terminal {
@@ -48,7 +53,8 @@ impl Terminal {
         let stdin = rustix::stdio::stdin();
         let raw = (is_terminal && input && rustix::termios::isatty(stdin)).then(|| Raw::set(stdin)).transpose()?;
         let (outward, closed) = Default::default();
-        Ok(Terminal { raw, is_terminal, input_open: input, keys, outward, closed })
+        let open = [rustix::stdio::stdout(), rustix::stdio::stderr()].map(open_again);
+        Ok(Terminal { raw, is_terminal, input_open: input, keys, outward, closed, open })
     }
 
     /// rbox was stopped and continued; a shell has set its own mode meanwhile.
@@ -75,9 +81,17 @@ impl Terminal {
     }
 
     /// Where something is still to be printed.
-    pub fn wanted(&self) -> impl Iterator<Item = (Stream, BorrowedFd<'static>)> + '_ {
-        let all = [(Stream::Out, rustix::stdio::stdout()), (Stream::Err, rustix::stdio::stderr())];
-        all.into_iter().filter(|(stream, _)| !self.outward[*stream as usize].is_empty())
+    pub fn wanted(&self) -> impl Iterator<Item = (Stream, BorrowedFd<'_>)> + '_ {
+        let behind = |stream: &Stream| !self.outward[*stream as usize].is_empty();
+        [Stream::Out, Stream::Err].into_iter().filter(behind).map(|stream| (stream, self.to(stream)))
+    }
+
+    fn to(&self, stream: Stream) -> BorrowedFd<'_> {
+        match (&self.open[stream as usize], stream) {
+            (Some(terminal), _) => terminal.as_fd(),
+            (None, Stream::Out) => rustix::stdio::stdout(),
+            (None, Stream::Err) => rustix::stdio::stderr(),
+        }
     }
 
     /// Reads what is typed.
@@ -107,13 +121,11 @@ impl Terminal {
 
     /// Prints what can be printed.
     pub fn write(&mut self, stream: Stream) {
-        let to = match stream {
-            Stream::Out => rustix::stdio::stdout(),
-            Stream::Err => rustix::stdio::stderr(),
-        };
-        let bytes = &mut self.outward[stream as usize];
+        let bytes = &self.outward[stream as usize];
         let chunk = bytes.len().min(CHUNK);
-        match rustix::io::retry_on_intr(|| rustix::io::write(to, &bytes[..chunk])) {
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(self.to(stream), &bytes[..chunk]));
+        let bytes = &mut self.outward[stream as usize];
+        match written {
             Ok(length) => drop(bytes.drain(..length)),
             Err(Errno::AGAIN) => {}
             Err(_) => {
@@ -139,6 +151,12 @@ impl Terminal {
             ready.into_iter().for_each(|stream| self.write(stream));
         }
     }
+}
+
+fn open_again(terminal: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    // It may be another user's by now, after su(1).
+    rustix::termios::isatty(terminal).then(|| rustix::fs::open(mount::path_of(terminal), flags, Mode::empty()).ok())?
 }
 
 fn told_to_end(signals: &Blocked) -> bool {

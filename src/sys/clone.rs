@@ -87,6 +87,18 @@ pub fn unshare(_alone: &Alone, flags: u32) -> Result<()> {
     Ok(())
 }
 
+/// The user namespace around this one (ioctl_ns(2), NS_GET_PARENT), if it is not outside of this process's own.
+pub fn user_namespace_around(fd: &OwnedFd) -> Result<OwnedFd> {
+    use std::os::fd::AsRawFd;
+    // From linux/nsfs.h: _IO(0xb7, 2).
+    const NS_GET_PARENT: libc::c_ulong = 0xb702;
+    // SAFETY: no memory arguments.
+    let around = check(unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_PARENT as _) }.into())
+        .named(|| "ioctl(NS_GET_PARENT)".to_owned())?;
+    // SAFETY: the kernel has made a new descriptor, which is nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(around as i32) })
+}
+
 /// Moves this thread, and no other one, into a network namespace: these are each thread's own (setns(2)).
 pub fn enter_network(fd: &OwnedFd) -> Result<()> {
     use std::os::fd::AsRawFd;

@@ -229,7 +229,7 @@ pub const SAID: &str = "run/rbox/said-one-id";
 
 fn is_fixed(path: &Path) -> bool {
     ["data/rbox/skeleton-1", "data/rbox/networks"].iter().any(|fixed| path.starts_with(fixed))
-        || ["locks", "names", "containers", "run/rbox/networks", "said-one-id", "events.log"]
+        || ["locks", "names", "containers", "run/rbox/networks", "said-one-id", "events.log", "around.json"]
             .iter()
             .any(|name| path.ends_with(name))
 }

@@ -1,0 +1,70 @@
+//! The user namespace that those of a user's containers are in.
+//!
+//! newuidmap and newgidmap are two set-user-id programs, whose start takes as long as all else of a container's. But root of a user
+//! namespace that has the caller's whole range writes the ids of those inside it without them (user_namespaces(7)). Nobody
+//! keeps such a namespace: it is there as long as a container is in one inside it, and found by way of that one's first process.
+
+use super::ids::Caller;
+use super::record::write_whole;
+use super::{images, state};
+use crate::paths;
+use crate::runtime::prepared::Around;
+use crate::runtime::state::Identity;
+use crate::spec::options::Options;
+use crate::sys::Named;
+use crate::sys::clone;
+use crate::userns::idmap::IdMaps;
+use crate::userns::write::{self, Writer};
+use anyhow::{Context, Result};
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
+
+/// In the runtime directory.
+const FILE: &str = "around.json";
+
+/// Where it is.
+#[derive(Debug, Serialize, Deserialize)]
+struct Found {
+    /// The first process of a container in it.
+    of: Identity,
+    boot: Option<String>,
+    /// Its ids.
+    ids: IdMaps,
+}
+
+/// Where a container's user namespace with these ids is to be. Whoever stays in the background makes a place for others.
+pub fn choose(options: &Options, maps: &IdMaps) -> Around {
+    let caller = Caller::this();
+    if write::writer(maps, caller.uid, caller.gid) != Writer::Helpers {
+        return Around::Own;
+    }
+    if let Some((namespace, ids)) = there().ok().flatten().filter(|(_, ids)| maps.within(ids).is_ok()) {
+        return Around::There(namespace, ids);
+    }
+    match images::default_maps() {
+        // The kernel hides the namespaces of rbox's own pid 1.
+        Ok(ids) if options.detach && !options.init && maps.within(&ids).is_ok() => Around::New(ids),
+        _ => Around::Own,
+    }
+}
+
+/// One that is there, and its ids.
+fn there() -> Result<Option<(OwnedFd, IdMaps)>> {
+    let Some(Found { of, boot, ids }) = state::read::<Found>(&paths::runtime_dir()?.join(FILE))? else {
+        return Ok(None);
+    };
+    let Some(pidfd) = of.open().filter(|_| boot == state::boot()) else { return Ok(None) };
+    let path = format!("/proc/{}/ns/user", of.pid);
+    let inside =
+        rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({path})"))?;
+    // It was that process's still.
+    of.open().context("it has ended")?;
+    drop(pidfd);
+    Ok(Some((clone::user_namespace_around(&inside)?, ids)))
+}
+
+/// A container runs in one that was made for it, which has these ids.
+pub fn remember(of: &Identity, ids: &IdMaps) -> Result<()> {
+    write_whole(&paths::runtime_dir()?, FILE, &Found { of: *of, boot: state::boot(), ids: ids.clone() })
+}
