@@ -318,6 +318,33 @@ fn input_ends_with_that_of_whoever_started_it() {
 }
 
 #[test]
+fn what_is_not_typed_has_no_keys() {
+    let env = Env::new();
+    let mut command = command(&env, &["-i", "-a", "stdin", "-a", "stdout"], &["cat"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // More than may be under way, and all bytes that there are.
+    let all: Vec<u8> = (0..1_000_000u32).map(|number| (number.wrapping_mul(number) >> 7) as u8).collect();
+    let sent = [LEAVE, &all, LEAVE, &all].concat();
+    let (mut input, written) = (child.stdin.take().unwrap(), sent.clone());
+    let writer = std::thread::spawn(move || input.write_all(&written).unwrap());
+    let mut received = Vec::new();
+    child.stdout.take().unwrap().read_to_end(&mut received).unwrap();
+    writer.join().unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(received == sent, "{} of {}", received.len(), sent.len());
+    end(&env);
+}
+
+#[test]
+fn nobody_waits_for_the_end_of_one_in_the_background() {
+    let env = Env::new();
+    // What the command's output is connected to is closed when the command ends.
+    background(&env, &["-t", "--init"], &["sleep"]);
+    assert_eq!(state(&env), "running\n");
+    end(&env);
+}
+
+#[test]
 fn signals_are_passed_on_or_not() {
     let env = Env::new();
     for (options, status, left) in [(&["--sig-proxy=false"][..], 0, "running\n"), (&["-a", "stdout"], 143, "exited\n")]

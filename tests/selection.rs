@@ -69,6 +69,19 @@ fn one_takes_the_place_of_another() {
 }
 
 #[test]
+fn a_name_counts_before_the_beginning_of_an_id() {
+    let env = Env::new();
+    let id = made(&env, "create", &["--name", "a"], &["cat"]).ok().stdout;
+    let beginning = &id[..12];
+    made(&env, "run", &["-d", "-i", "--rm", "--name", beginning], &["cat"]).ok();
+    rbox(&env, &["exec", beginning, "/guest", "exit", "0"]).ok();
+    rbox(&env, &["rm", "-f", beginning]).ok();
+    assert_eq!(listed(&env), "a created");
+    rbox(&env, &["rm", beginning]).ok();
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+#[test]
 fn one_that_is_to_run_once() {
     let env = Env::new();
     made(&env, "create", &["--rm", "--name", "a"], &["exit", "4"]).ok();

@@ -161,6 +161,8 @@ pub fn all() -> Result<All> {
                 Ok(Some(found)) => all.found.push(found),
                 Ok(None) if *place == kept => match blank(dir)? {
                     Some(failure) => all.damaged.push((dir.clone(), failure)),
+                    // One that is being made.
+                    None if scratch::is_locked(dir)? => {}
                     None => scratch::discard_unborn(dir, &rest)?,
                 },
                 // One that is just being made or removed is none.
@@ -227,8 +229,12 @@ pub fn find_if_there(name: &str) -> Result<Option<Found>> {
             }
         }
     }
-    if let Some(found) = by_id(&data, name)? {
-        return Ok(Some(found));
+    // A name counts before the beginning of an id.
+    let of_session = paths::runtime_dir()?.join("names").join(name);
+    if !names::is_name(name) || of_session.symlink_metadata().is_err() {
+        if let Some(found) = by_id(&data, name)? {
+            return Ok(Some(found));
+        }
     }
     let (mut found, mut several) = (None, false);
     let All { found: all, damaged } = all()?;

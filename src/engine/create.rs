@@ -8,7 +8,7 @@ use super::log::journal;
 use super::network::{self, Outside};
 use super::networks::membership::{self, Shared};
 use super::notify::{self, Notify};
-use super::record::{self, Record};
+use super::record::{self, Record, Sweeping};
 use super::root::Accounts;
 use super::told::{CidFile, PidFile};
 use super::volumes::{self, Held};
@@ -27,6 +27,7 @@ use crate::spec::options::{IdMode, Mount, Namespace, Options, Overlays, Root, Us
 use crate::spec::restart::Restart;
 use crate::spec::sdnotify::{self, SdNotify};
 use crate::spec::{build, merged, signal};
+use crate::sys::Alone;
 use crate::time::Time;
 use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, bail, ensure};
@@ -79,6 +80,9 @@ pub struct Created {
     /// The signal that it wants to be stopped with, and how long it then has.
     pub stop: (Option<i32>, Option<i64>),
     unwritten: Unwritten,
+    sweeping: Option<Sweeping>,
+    /// To be written when it runs: another attempt may follow.
+    cidfile: Option<CidFile>,
     pidfile: Option<PathBuf>,
     /// Anonymous volumes go after the record, which says that they are in use.
     _volumes: Held,
@@ -164,8 +168,10 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         created.unwritten().write(&created.record, &created.bundle.spec)?;
         created.record.sync()?;
     }
-    if let Some(file) = cidfile {
-        file.write(&created.record.id)?;
+    if options.later {
+        cidfile.map_or(Ok(()), |file| file.write(&created.record.id))?;
+    } else {
+        created.cidfile = cidfile;
     }
     Ok(created)
 }
@@ -321,6 +327,8 @@ fn assemble(
         health: None,
         stop: (None, None),
         unwritten,
+        sweeping: None,
+        cidfile: None,
         pidfile,
         _volumes: held,
     };
@@ -357,7 +365,7 @@ impl Created {
     }
 
     /// Called when the payload runs: what a start does not wait for.
-    pub fn settle(&mut self) {
+    pub fn settle(&mut self, alone: &Alone) {
         // Whoever has held its namespaces is collected.
         self.bundle.prepared = None;
         if self.is_new {
@@ -365,12 +373,14 @@ impl Created {
             let _ = self.record.sync();
         }
         self.record.prepare_end();
+        self.sweeping = self.record.begin_sweep(alone);
     }
 
     /// Called when the first process exists: writes it down, for others and into `--pidfile`. The file goes with the
     /// value that comes back.
-    pub fn started(&self, identity: &Identity) -> Result<Option<PidFile>> {
+    pub fn started(&mut self, identity: &Identity) -> Result<Option<PidFile>> {
         let pid = identity.pid;
+        self.cidfile.take().map_or(Ok(()), |file| file.write(&self.record.id))?;
         self.record.started(identity)?;
         if let Some(ids) = self.bundle.prepared.as_ref().and_then(Prepared::around) {
             // The next one has its own then.

@@ -14,13 +14,14 @@ use super::{health, restart};
 use crate::net::port::Published;
 use crate::paths;
 use crate::runtime::state::Identity;
-use crate::sys::{Named, fd};
+use crate::sys::clone::{self, Child, Side};
+use crate::sys::{Alone, Named, fd, process};
 use crate::time::Time;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::fmt;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -240,19 +241,35 @@ impl Record {
         Ok(())
     }
 
-    /// Called while the container runs: does what would otherwise be done before its start, or after its end. What dead
-    /// processes left goes.
+    /// Called while the container runs: does what would otherwise be done after its end.
     pub fn prepare_end(&self) {
-        self.sweep();
         if let Some((dir, _)) = self.scratch.as_ref().filter(|_| !self.keep && self.overlays > 0) {
             // Whatever is left is removed at the end.
             let _ = scratch::forget_marks(dir);
         }
     }
 
+    /// Has what dead processes left removed while the container runs: it may be much, so another process does it.
+    pub fn begin_sweep(&self, alone: &Alone) -> Option<Sweeping> {
+        self.swept.store(true, Ordering::Relaxed);
+        let is_dead = |id: &String| matches!(lock(&lock_file(&self.runtime, id), OFlags::empty()), Ok(Some(_)));
+        if !ids_in(&self.runtime.join("locks")).ok()?.iter().any(is_dead) {
+            return None;
+        }
+        match clone::clone(alone, 0).ok()? {
+            Side::Parent(child) => Some(Sweeping(child)),
+            Side::Child => {
+                // Locks and pipes are its maker's.
+                let _ = fd::close_range(3, u32::MAX);
+                // What fails stays for the next one.
+                let _ = sweep(&self.runtime);
+                process::exit_now(0)
+            }
+        }
+    }
+
     fn sweep(&self) {
         if !self.swept.swap(true, Ordering::Relaxed) {
-            // What fails stays for the next one.
             let _ = sweep(&self.runtime);
         }
     }
@@ -295,6 +312,16 @@ impl Record {
         let dir = made.0.clone();
         self.scratch = Some(made);
         Ok(dir)
+    }
+}
+
+/// A process that removes what dead ones left. Waited for.
+#[derive(Debug)]
+pub struct Sweeping(Child);
+
+impl Drop for Sweeping {
+    fn drop(&mut self) {
+        let _ = process::wait(self.0.pidfd.as_fd());
     }
 }
 

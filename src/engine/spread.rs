@@ -18,16 +18,23 @@ pub fn over<T: Sync, R: Send>(all: &[T], each: impl Fn(&T) -> R + Sync) -> Vec<R
     thread::scope(|scope| {
         let mut parts = all.chunks(all.len().div_ceil(threads));
         let own = parts.next().unwrap_or_default();
-        let others: Vec<_> = parts.map(|part| scope.spawn(move || part.iter().map(each).collect::<Vec<R>>())).collect();
-        let mut made: Vec<R> = own.iter().map(each).collect();
-        for other in others {
-            match other.join() {
-                Ok(part) => made.extend(part),
-                Err(panic) => std::panic::resume_unwind(panic),
+        let begin = |part| (part, thread::Builder::new().spawn_scoped(scope, move || work(part, each)));
+        let others: Vec<_> = parts.map(begin).collect();
+        let mut made = work(own, each);
+        for (part, other) in others {
+            match other.map(thread::ScopedJoinHandle::join) {
+                Ok(Ok(done)) => made.extend(done),
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                // The user has no process left.
+                Err(_) => made.extend(work(part, each)),
             }
         }
         made
     })
+}
+
+fn work<T, R>(part: &[T], each: impl Fn(&T) -> R) -> Vec<R> {
+    part.iter().map(each).collect()
 }
 
 #[cfg(test)]

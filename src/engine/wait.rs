@@ -28,7 +28,8 @@ pub fn wait(found: &Found) -> Result<u8> {
         if let Some(exit) = state::of(&found)?.exit {
             return Ok(exit.status);
         }
-        if found.dir.starts_with(&container::places()?[0]) {
+        // One that goes now is seen in parts.
+        if found.dir.starts_with(&container::places()?[0]) && !found.container.once {
             return Ok(state::of(&found)?.exit_code());
         }
     }

@@ -174,15 +174,19 @@ pub fn create(
             outside_end.send(&Message::Mapped, None).or_else(|error| prefer_theirs(&outside_end, error))?;
         }
     }
-    if let Some(prepared) = prepared {
-        // While others work.
+    // Other processes are at work.
+    let others = || -> Result<()> {
+        meanwhile()?;
+        let Some(prepared) = prepared else { return Ok(()) };
         network = link.map(|link| network::set_up(link, prepared.opened()?)).transpose()?;
-        prepared.mapped().or_else(|error| prefer_theirs(&outside_end, error))?;
-        if writer.is_some() {
-            outside_end.send(&Message::Mapped, None).or_else(|error| prefer_theirs(&outside_end, error))?;
-        }
+        prepared.mapped()?;
+        writer.map_or(Ok(()), |_| outside_end.send(&Message::Mapped, None))
+    };
+    if let Err(error) = others() {
+        // It is a child of this process as soon as the joiner has made it.
+        made.learn(&outside_end)?;
+        prefer_theirs(&outside_end, error)?;
     }
-    meanwhile()?;
     if at_once {
         // If it has given up, the reason comes next.
         outside_end.send(&Message::Start, None).or_else(|error| prefer_theirs(&outside_end, error))?;
@@ -347,6 +351,23 @@ fn refused(call: String, errno: i32) -> anyhow::Error {
 struct Made {
     joiner: Option<Child>,
     init: Option<Child>,
+}
+
+impl Made {
+    /// Waits until the joiner has made the first process, or has ended.
+    fn learn(&mut self, outside: &Sync) -> Result<()> {
+        while self.joiner.is_some() && self.init.is_none() {
+            match outside.receive()? {
+                Some((Message::Made(pid), mut fds)) => {
+                    self.init = fds.pop().map(|pidfd| Child { pid, pidfd });
+                }
+                Some((Message::Refused { call, errno }, _)) => return Err(refused(call, errno)),
+                Some(_) => {}
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Made {

@@ -103,7 +103,7 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
         outside.send(&Message::Terminal, Some(master.as_fd()))?;
     }
     if wants_reaper(spec) {
-        reaper::split(alone, outside, arguments)?;
+        reaper::split(alone, outside, matches!(stdio, Stdio::Terminal), arguments)?;
     }
     if matches!(start, Start::OnGate(_)) {
         // Nobody queues signals for it, as the supervisor does: what the caller ignores, the payload would.

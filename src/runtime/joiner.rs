@@ -10,7 +10,7 @@ use super::network::Neighbours;
 use super::prepared::Held;
 use super::sync::{Message, Sync};
 use crate::sys::clone::{self, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_PARENT, Side};
-use crate::sys::{Alone, Named, process};
+use crate::sys::{Alone, CallError, Named, process};
 use crate::userns::idmap::IdMaps;
 use crate::userns::write::{self, Writer};
 use anyhow::{Context, Result, ensure};
@@ -97,20 +97,27 @@ pub fn run_prepared(alone: &Alone, namespaces: &Namespaces, held: &Held, outside
     process::die_with_parent()?;
     outside.end_if_alone();
     let flags = held.flags & namespaces.new;
-    clone::setns(alone, &held.holder, flags, Path::new("namespaces"))?;
+    clone::setns(alone, &held.holder, flags, Path::new("namespaces")).or_else(|error| refused(error, outside))?;
     make_first(alone, namespaces.new & !flags, outside, |_| Ok(()))
 }
 
 /// Makes the container's first process, reports it and ends. Returns in the first process only.
 fn make_first(alone: &Alone, flags: u32, outside: &Sync, prepare: impl FnOnce(i32) -> Result<()>) -> Result<()> {
-    match clone::clone(alone, flags | CLONE_PARENT)? {
-        Side::Child => Ok(()),
-        Side::Parent(first) => {
+    match clone::clone(alone, flags | CLONE_PARENT) {
+        Err(error) => refused(error, outside),
+        Ok(Side::Child) => Ok(()),
+        Ok(Side::Parent(first)) => {
             prepare(first.pid)?;
             outside.send(&Message::Made(first.pid), Some(first.pidfd.as_fd()))?;
             process::exit_now(0);
         }
     }
+}
+
+/// It is explained outside: inside the limits are those of the new namespace.
+fn refused(error: CallError, outside: &Sync) -> Result<()> {
+    outside.send(&Message::Refused { call: error.call, errno: error.errno.raw_os_error() }, None)?;
+    process::exit_now(crate::error::FAILED)
 }
 
 /// time_namespaces(7): one line per clock, before anybody is in the namespace.

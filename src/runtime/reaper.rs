@@ -53,8 +53,13 @@ pub fn show_namespaces(namespaces: &Namespaces, outside: &Sync) -> Result<()> {
 /// /proc/1/exe or trace it: it is not dumpable, and its memory belongs to the host's user namespace, in which nobody
 /// inside has a capability (ptrace(2); CVE-2019-5736).
 ///
-/// `arguments`: where this program's own ones lie, which anybody may read of pid 1.
-pub fn split(alone: &Alone, outside: &Sync, arguments: Option<std::ops::Range<usize>>) -> Result<()> {
+/// `has_terminal`: what is open here is still the caller's, who may wait for its end. `arguments`: where this program's own ones lie, which anybody may read of pid 1.
+pub fn split(
+    alone: &Alone,
+    outside: &Sync,
+    has_terminal: bool,
+    arguments: Option<std::ops::Range<usize>>,
+) -> Result<()> {
     if let Some(place) = arguments {
         process::erase_arguments(place);
     }
@@ -66,14 +71,18 @@ pub fn split(alone: &Alone, outside: &Sync, arguments: Option<std::ops::Range<us
             signals.unblock()?;
             Ok(())
         }
-        Side::Parent(payload) => match reap(&payload, &signals, outside) {
+        Side::Parent(payload) => match reap(&payload, &signals, outside, has_terminal) {
             Ok(never) => match never {},
             Err(_) => process::exit_now(crate::error::FAILED),
         },
     }
 }
 
-fn reap(payload: &Child, signals: &signal::Blocked, outside: &Sync) -> Result<Never> {
+fn reap(payload: &Child, signals: &signal::Blocked, outside: &Sync, has_terminal: bool) -> Result<Never> {
+    if has_terminal {
+        let null = fd::null()?;
+        (0..3).try_for_each(|number| fd::place(null.as_fd(), number))?;
+    }
     // Out of the caller's process group: what its terminal sends comes by way of rbox, once.
     process::new_session()?;
     caps::limit_bounding(CAP_KILL)?;

@@ -121,7 +121,7 @@ fn attend(
     started(session)?;
     let begin = Instant::now();
     // Nobody waits for any of that.
-    created.settle();
+    created.settle(&alone);
     let task = match (network.zip(created.network.take()), &shared) {
         (Some((ends, Outside { uplink, .. })), _) => {
             let doors = doors.map(|doors| (doors, uplink.places()));

@@ -20,7 +20,8 @@ use std::time::Duration;
 /// goes on to write there is nobody's.
 const LEFT: usize = 1024 * 1024;
 
-/// As many bytes wait for a process that does not read, of those who are here and of those who have gone.
+/// As many bytes wait for a process that does not read, of those who are here and of those who have gone; more go nowhere, as on a
+/// terminal that is full.
 const INWARD: usize = 1024 * 1024;
 /// As long those who look on have for what was said last.
 const MOMENT: Duration = Duration::from_millis(500);
@@ -213,7 +214,7 @@ impl Session {
             Ok(Packet::Bytes(Way::In, bytes)) if self.terminal.is_some() || self.input.is_some() => {
                 let waiting: usize = self.inward.iter().map(|(_, bytes)| bytes.len()).sum();
                 if waiting + bytes.len() > INWARD {
-                    client.is_gone = true;
+                    client.taken(bytes.len());
                 } else {
                     self.inward.push_back((*number, bytes));
                 }

@@ -52,6 +52,8 @@ impl Terminal {
     pub fn take(is_terminal: bool, input: bool, keys: Keys) -> Result<Terminal> {
         let stdin = rustix::stdio::stdin();
         let raw = (is_terminal && input && rustix::termios::isatty(stdin)).then(|| Raw::set(stdin)).transpose()?;
+        // What is not typed has no keys: it may be anything.
+        let keys = if raw.is_some() { keys } else { Keys::new(Vec::new()) };
         let (outward, closed) = Default::default();
         let open = [rustix::stdio::stdout(), rustix::stdio::stderr()].map(open_again);
         Ok(Terminal { raw, is_terminal, input_open: input, keys, outward, closed, open })

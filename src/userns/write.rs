@@ -7,6 +7,7 @@ use crate::sys::{self, Named};
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 /// Who writes the maps.
@@ -143,6 +144,8 @@ fn start(name: &'static str, pid: i32, map: &IdMap) -> Result<Child> {
     for range in map.ranges() {
         command.args([range.inside.to_string(), range.outside.to_string(), range.count.to_string()]);
     }
+    // What is typed to end rbox does not make it fail: rbox would go on without a range.
+    command.process_group(0);
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command.spawn().with_context(|| format!("run {name}"))
 }

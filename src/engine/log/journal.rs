@@ -39,9 +39,11 @@ pub struct Place {
 }
 
 impl Place {
-    /// Where the last run of the container with this directory has ended, if that is known.
-    pub fn last(dir: &Path) -> Option<Place> {
-        serde_json::from_slice(&fs_err::read(dir.join(FILE)).ok()?).ok()
+    /// Where the last run of the container with this directory has ended, if that is known, and how long ago.
+    pub fn last(dir: &Path) -> Option<(Place, Duration)> {
+        let path = dir.join(FILE);
+        let age = fs_err::metadata(&path).ok()?.modified().ok()?.elapsed().unwrap_or_default();
+        Some((serde_json::from_slice(&fs_err::read(path).ok()?).ok()?, age))
     }
 }
 

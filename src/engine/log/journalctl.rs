@@ -93,9 +93,10 @@ pub fn read(
 
 /// Waits until the journal has what a container said last, for a while. False if nobody knows what that was.
 fn arrive(program: &Path, dir: &Path) -> Result<bool> {
-    let Some(Place { epoch, ordinal }) = Place::last(dir) else { return Ok(false) };
+    let Some((Place { epoch, ordinal }, age)) = Place::last(dir) else { return Ok(false) };
     let since = Instant::now();
-    while ordinal > 0 && since.elapsed() < PATIENCE {
+    // What is not there by then was not kept.
+    while ordinal > 0 && age + since.elapsed() < PATIENCE {
         let mut command = Command::new(program);
         command.args(["--quiet", "--no-pager", "--output=cat", "--output-fields=CONTAINER_LOG_ORDINAL", "--lines=1"]);
         command.arg(format!("CONTAINER_LOG_EPOCH={epoch}")).arg(format!("CONTAINER_LOG_ORDINAL={ordinal}"));
