@@ -17,6 +17,7 @@ use crate::sys::{Alone, CallError, fd, ids, process, signal};
 use crate::userns::idmap::IdMaps;
 use crate::userns::write::{self, HelperFailed, Writer, Writing};
 use anyhow::{Context, Result, ensure};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
 use serde::{Deserialize, Serialize};
@@ -252,6 +253,9 @@ impl Own<'_> {
             written.map_or_else(|error| self.helper_failed(error), |()| self.say(&Said::Mapped, &[]))
         };
         let mapped = mapped();
+        if let (Ok(()), Some(holder)) = (&mapped, &below) {
+            self.watch(holder);
+        }
         self.wait(mapped);
         // Where rbox is in a container whose first process collects nobody, nothing is left for it.
         below.iter().for_each(collect);
@@ -331,6 +335,16 @@ impl Own<'_> {
 
     fn say(&self, said: &Said, fds: &[BorrowedFd<'_>]) -> Result<()> {
         Ok(fd::send(self.socket.as_fd(), &serde_json::to_vec(said)?, fds)?)
+    }
+
+    /// Waits until nobody needs the holder any more. Should that one be killed, its maker would wait for ever.
+    fn watch(&self, holder: &Child) {
+        let mut fds = [PollFd::new(&self.socket, PollFlags::RDHUP), PollFd::new(&holder.pidfd, PollFlags::IN)];
+        let polled = rustix::io::retry_on_intr(|| poll(&mut fds, None));
+        if polled.is_ok() && fds[0].revents().is_empty() {
+            let message = "namespaces: whoever holds them has ended".to_owned();
+            let _ = self.say(&Said::Failed(Failure { message, ..Failure::default() }), &[]);
+        }
     }
 
     /// Waits until nobody needs it any more, then ends.
