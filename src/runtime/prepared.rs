@@ -321,9 +321,10 @@ impl Own<'_> {
         if let Err(error) = clone::unshare(self.alone, self.flags) {
             return self.refused(error);
         }
+        // Before anybody else is in this mount namespace: with the container's root a path leads to what an image has.
+        let opened = self.link.map(Opened::open).transpose().context("network")?;
         self.say(&Said::Made, &[])?;
-        let Some(link) = self.link else { return Ok(()) };
-        let opened = Opened::open(link).context("network")?;
+        let Some(opened) = opened else { return Ok(()) };
         self.say(&Said::Opened, &opened.descriptors())?;
         drop(opened);
         self.say(&Said::Closed, &[])
