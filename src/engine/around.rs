@@ -42,11 +42,10 @@ pub fn choose(options: &Options, maps: &IdMaps) -> Around {
     if let Some((namespace, ids)) = there().ok().flatten().filter(|(_, ids)| maps.within(ids).is_ok()) {
         return Around::There(namespace, ids);
     }
-    match images::default_maps() {
-        // The kernel hides the namespaces of rbox's own pid 1.
-        Ok(ids) if options.detach && !options.init && maps.within(&ids).is_ok() => Around::New(ids),
-        _ => Around::Own,
-    }
+    // The kernel hides the namespaces of rbox's own pid 1.
+    let is_findable = options.detach && !options.init;
+    let ids = is_findable.then(images::default_maps).and_then(Result::ok);
+    ids.filter(|ids| maps.within(ids).is_ok()).map_or(Around::Own, Around::New)
 }
 
 /// One that is there, and its ids.
@@ -54,13 +53,14 @@ fn there() -> Result<Option<(OwnedFd, IdMaps)>> {
     let Some(Found { of, boot, ids }) = state::read::<Found>(&paths::runtime_dir()?.join(FILE))? else {
         return Ok(None);
     };
-    let Some(pidfd) = of.open().filter(|_| boot == state::boot()) else { return Ok(None) };
+    if boot != state::boot() {
+        return Ok(None);
+    }
     let path = format!("/proc/{}/ns/user", of.pid);
     let inside =
         rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({path})"))?;
-    // It was that process's still.
+    // In this order: if that process is there still, it was its.
     of.open().context("it has ended")?;
-    drop(pidfd);
     Ok(Some((clone::user_namespace_around(&inside)?, ids)))
 }
 

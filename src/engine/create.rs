@@ -149,11 +149,10 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     let options = &*options;
     let layers = parts.layers.clone();
     let (mut created, host) = assemble(options, config, joins, Parts { network, ..parts }, record)?;
-    let about = described(options, chosen.as_ref(), layers, &host, &created.bundle.spec)?;
+    let mut about = described(options, chosen.as_ref(), layers, &host, &created.bundle.spec)?;
     created.learn(&about, options)?;
     created.is_new = true;
     created.bundle.prepared = prepared;
-    let mut about = about;
     let mut again = None;
     if created.record.is_kept() {
         again = Some(again::text(options, config, &host)?);

@@ -183,8 +183,10 @@ pub fn create(
         writer.map_or(Ok(()), |_| outside_end.send(&Message::Mapped, None))
     };
     if let Err(error) = others() {
-        // It is a child of this process as soon as the joiner has made it.
-        made.learn(&outside_end)?;
+        // It is a child of this process as soon as the joiner has made it, which waits for nothing then.
+        if prepared.is_some() || neighbours.is_some() {
+            made.learn(&outside_end)?;
+        }
         prefer_theirs(&outside_end, error)?;
     }
     if at_once {

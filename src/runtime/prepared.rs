@@ -181,11 +181,7 @@ impl Prepared {
                     return Err(CallError { call, errno }).maybe_hint(|| write::clone_refused(errno));
                 }
                 Said::Helper(name, said, hints) => {
-                    let known = ["newuidmap", "newgidmap", "uid_map", "gid_map"]
-                        .into_iter()
-                        .find(|known| **known == name)
-                        .unwrap_or("ids");
-                    let failed: Result<()> = Err(HelperFailed::new(known, said).into());
+                    let failed: Result<()> = Err(HelperFailed::new(name, said).into());
                     return hints.into_iter().rev().fold(failed, |error, hint| error.hint(|| hint)).map(|()| None);
                 }
                 Said::Failed(failure) => return Err(failure.into()),

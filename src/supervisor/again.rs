@@ -53,7 +53,7 @@ fn wait(dir: &Path, disk: &Path, delay: Duration) -> Result<bool> {
             let _ = rustix::net::accept_with(&listener, SocketFlags::CLOEXEC);
         }
         while let Some((signal, _)) = signals.next()? {
-            if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT) {
+            if signal::asks_to_end(signal) {
                 return Ok(false);
             }
         }

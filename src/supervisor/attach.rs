@@ -7,7 +7,7 @@ use super::inward::Inward;
 use super::message::{self, Packet, Reply, Request, Way, packed};
 use super::terminal::{Terminal, Typed};
 use crate::spec::keys::Keys;
-use crate::sys::signal::Blocked;
+use crate::sys::signal::{Blocked, asks_to_end};
 use crate::sys::{Named, fd, pty};
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::Process;
@@ -91,7 +91,7 @@ fn expect_start(name: &str, socket: &OwnedFd, signals: &Blocked) -> Result<Optio
             break;
         }
         while let Some((signal, _)) = signals.next()? {
-            if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT) {
+            if asks_to_end(signal) {
                 return Ok(Some(Ending::Ended(128 + signal as u8)));
             }
         }

@@ -3,6 +3,7 @@
 use crate::runtime::signal::has_default;
 use crate::sys::clone::Child;
 use crate::sys::process;
+use crate::sys::signal::asks_to_end;
 use anyhow::Result;
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -32,7 +33,7 @@ impl<'a> Forward<'a> {
         if matches!(signal, libc::SIGCHLD | libc::SIGURG | libc::SIGWINCH | libc::SIGCONT | libc::SIGPIPE) {
             return Ok(());
         }
-        let deadly = matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT);
+        let deadly = asks_to_end(signal);
         if deadly && self.first_of_namespace && has_default(self.pid, signal) {
             self.ended_by = Some(signal);
             return self.send(libc::SIGKILL);

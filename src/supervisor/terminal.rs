@@ -6,14 +6,14 @@ use crate::engine::log::Stream;
 use crate::spec::keys::Keys;
 use crate::sys::mount;
 use crate::sys::pty::Raw;
-use crate::sys::signal::Blocked;
+use crate::sys::signal::{Blocked, asks_to_end};
 use anyhow::Result;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// As much as a terminal takes at once without blocking when it says that it is writable.
+/// As much is read and written at once, bytes.
 const CHUNK: usize = 4096;
 
 /// Ctrl-D.
@@ -163,7 +163,7 @@ fn open_again(terminal: BorrowedFd<'_>) -> Option<OwnedFd> {
 
 fn told_to_end(signals: &Blocked) -> bool {
     while let Ok(Some((signal, _))) = signals.next() {
-        if matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT) {
+        if asks_to_end(signal) {
             return true;
         }
     }

@@ -88,6 +88,11 @@ pub fn unblock_all() -> Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(errno).named(|| "sigprocmask".to_owned())
 }
 
+/// True for those that are sent to a process so that it ends.
+pub fn asks_to_end(signal: i32) -> bool {
+    matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT)
+}
+
 /// Nothing but SIGKILL and SIGSTOP reaches this process any more.
 pub fn block_all() -> Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).map_err(errno).named(|| "sigprocmask".to_owned())

@@ -85,7 +85,7 @@ pub fn begin(pid: i32, maps: &IdMaps, writer: Writer) -> Result<Writing> {
         Writer::Maker => {
             let write = |name: &'static str, map| {
                 put(&format!("/proc/{pid}/{name}"), &lines(map))
-                    .map_err(|error| HelperFailed { name, said: error.to_string() })
+                    .map_err(|error| HelperFailed::new(name, error.to_string()))
                     .hint(|| "these ids are not all of this user namespace; --id-mode single works without".to_owned())
             };
             write("uid_map", &maps.uid)?;
@@ -106,19 +106,19 @@ pub fn begin(pid: i32, maps: &IdMaps, writer: Writer) -> Result<Writing> {
 /// newuidmap or newgidmap could not do its work. Whoever did not insist on a range may go on with one id.
 #[derive(Debug)]
 pub struct HelperFailed {
-    name: &'static str,
+    name: String,
     said: String,
 }
 
 impl HelperFailed {
     /// Another one that could not give a range.
-    pub fn new(name: &'static str, said: String) -> HelperFailed {
-        HelperFailed { name, said }
+    pub fn new(name: impl Into<String>, said: String) -> HelperFailed {
+        HelperFailed { name: name.into(), said }
     }
 
     /// Which.
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// What it said.
@@ -160,7 +160,7 @@ fn finish(name: &'static str, child: Child) -> Result<()> {
     let said = text.lines().next().unwrap_or(&status).trim();
     // The helper starts its lines with its own name.
     let said = said.strip_prefix(name).map(|rest| rest.trim_start_matches([':', ' '])).unwrap_or(said);
-    Err(HelperFailed { name, said: said.to_owned() }).hint(|| {
+    Err(HelperFailed::new(name, said.to_owned())).hint(|| {
         if rustix::thread::no_new_privs().unwrap_or(false) {
             "this process runs with no_new_privs, so set-user-id programs such as newuidmap have no effect;\nrun with --id-mode single, or lift it (systemd: NoNewPrivileges=no)".to_owned()
         } else {
