@@ -263,6 +263,30 @@ fn a_supervisor_that_is_killed_takes_its_container_along() {
 }
 
 #[test]
+fn it_has_ended_when_that_is_written_down() {
+    let env = Env::new();
+    let id = background(&env, &["--name", "a", "-i"], &["ready-cat"]);
+    let own = std::fs::read_to_string(env.path("run/rbox/containers").join(&id).join("process.json")).unwrap();
+    let own: Value = serde_json::from_str(&own).unwrap();
+    let process = |own: &Value| Pid::from_raw(own["pid"].as_i64().unwrap() as i32).unwrap();
+    kill_process(process(&own["supervisor"]), Signal::STOP).unwrap();
+    kill_process(process(&own), Signal::KILL).unwrap();
+    eventually("its first process is gone", || inspected(&env, "a")["State"]["Pid"] == 0);
+    // Nobody knows how yet, and its log is not whole.
+    let state = inspected(&env, "a")["State"].clone();
+    assert_eq!((state["Status"].as_str(), state["ExitCode"].as_i64()), (Some("running"), Some(0)));
+    assert_eq!(listed(&env, &[]), "a running\n");
+    rbox(&env, &["kill", "a"]).fails(125, "container a is not running");
+    kill_process(process(&own["supervisor"]), Signal::CONT).unwrap();
+    eventually("it has ended", || listed(&env, &["-a"]) == "a exited\n");
+    assert_eq!(
+        (inspected(&env, "a")["State"]["ExitCode"].as_i64(), logged(&env, "a").as_str()),
+        (Some(137), "ready\n")
+    );
+    rbox(&env, &["rm", "a"]).ok();
+}
+
+#[test]
 fn it_outlives_whoever_has_started_it() {
     let env = Env::new();
     // A session of its own, whose leader ends, and a pipe that must end with it.

@@ -17,7 +17,7 @@ pub fn state(found: &Found) -> (State, Option<Failure>) {
     let status = if found.live { Status::Running } else { Status::Exited };
     let run = state::run(found).ok().flatten();
     let exit = if found.live { None } else { state::read(&found.dir.join(container::EXIT)).ok().flatten() };
-    (State { status, run, exit }, Some(of(found, error)))
+    (State { status, run, exit, ends: false }, Some(of(found, error)))
 }
 
 /// What one of its files says; nothing if it cannot be read, for the reason that goes to `failures`.

@@ -31,7 +31,7 @@ pub fn remove(name: &str, force: bool, anonymous: bool) -> Result<String> {
                 record::sweep_after(&id)?;
             }
             // Whoever is responsible is about to let go.
-            false if state::of_held(&found)?.status == Status::Exited => stop::gone(&found)?,
+            false if has_ended(&found)? => stop::gone(&found)?,
             false => {
                 return Err(anyhow!("container {}: is running", found.shown()))
                     .hint(|| "end it first; -f kills it".to_owned());
@@ -44,6 +44,11 @@ pub fn remove(name: &str, force: bool, anonymous: bool) -> Result<String> {
         volumes::remove_anonymous(&serde_json::from_slice(&spec)?)?;
     }
     Ok(id)
+}
+
+fn has_ended(found: &Found) -> Result<bool> {
+    let state = state::of_held(found)?;
+    Ok(state.status == Status::Exited || state.ends)
 }
 
 /// Removes what there is of a container whose record cannot be read. Returns its id; `None` if there is no such one.

@@ -15,7 +15,8 @@ const LOOK: Duration = Duration::from_millis(2);
 pub fn is_needed(found: &Found) -> Result<bool> {
     let since = Instant::now();
     while found.is_held()? {
-        if matches!(state::of_held(found)?.status, Status::Running | Status::Restarting) {
+        let state = state::of_held(found)?;
+        if matches!(state.status, Status::Running | Status::Restarting) && !state.ends {
             return Ok(false);
         }
         if since.elapsed() > PATIENCE {

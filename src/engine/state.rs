@@ -111,6 +111,8 @@ pub struct State {
     pub run: Option<Run>,
     /// The last end, if that is written down.
     pub exit: Option<Exit>,
+    /// Its first process has ended, and whoever is responsible for it is about to write down how: it still counts as running.
+    pub ends: bool,
 }
 
 impl State {
@@ -123,9 +125,9 @@ impl State {
         }
     }
 
-    /// The number of its first process, while it runs.
+    /// The number of its first process, while that is there.
     pub fn pid(&self) -> Option<i32> {
-        self.run.as_ref().filter(|_| self.status == Status::Running).map(|run| run.process.pid)
+        self.run.as_ref().filter(|_| self.status == Status::Running && !self.ends).map(|run| run.process.pid)
     }
 }
 
@@ -143,14 +145,18 @@ fn of_one(found: &Found, live: bool) -> Result<State> {
     // In this order: what starts and ends meanwhile is then seen as one or the other, and not as neither.
     let run = run(found)?;
     let runs = live && run.as_ref().is_some_and(|run| run.open().is_some());
+    // Its log may be written still, and its status is known to nobody yet.
+    let attended = live && !runs && run.as_ref().is_some_and(|run| run.open_supervisor().is_some());
     let exit: Option<Exit> = if runs { None } else { read(&found.dir.join(container::EXIT))? };
-    let status = match (runs, &run, &exit) {
-        (true, ..) => Status::Running,
-        (false, None, None) => Status::Created,
-        (false, ..) if live && restart::of(&found.dir).waiting => Status::Restarting,
-        _ => Status::Exited,
+    let waits = || live && restart::of(&found.dir).waiting;
+    let (status, ends) = match (runs, &run, &exit) {
+        (true, ..) => (Status::Running, false),
+        (false, None, None) => (Status::Created, false),
+        (false, ..) if waits() => (Status::Restarting, false),
+        (false, _, None) if attended => (Status::Running, true),
+        _ => (Status::Exited, false),
     };
-    Ok(State { status, run, exit })
+    Ok(State { status, run, exit, ends })
 }
 
 /// Its last start.
