@@ -3,6 +3,7 @@
 //! The modules are layers: each may use those above it in this list and none below (`tests/layers.rs` holds that).
 //! `docs/architecture.md` walks through them along the life of one `rbox run`.
 
+pub mod cgroup;
 pub mod cli;
 pub mod engine;
 pub mod error;

@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 11] = [
     &["error", "seccomp", "time", "fuzz"],
     &["sys"],
     &["paths", "userns"],
-    &["net"],
+    &["cgroup", "net"],
     &["runtime", "storage"],
     &["image"],
     &["spec"],

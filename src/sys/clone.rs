@@ -2,13 +2,13 @@
 
 use super::{Alone, Named, Result, check};
 use rustix::io::Errno;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use linux_raw_sys::general::{CLONE_INTO_CGROUP, CLONE_PIDFD, clone_args};
 pub use linux_raw_sys::general::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS,
     CLONE_PARENT,
 };
-use linux_raw_sys::general::{CLONE_PIDFD, clone_args};
 
 /// A process that was just made.
 #[derive(Debug)]
@@ -32,10 +32,16 @@ pub enum Side {
 /// comes first and owns the others (user_namespaces(7)).
 ///
 /// Uses clone3 (5.3); where a seccomp filter hides it with ENOSYS, as docker's does, clone(2).
-pub fn clone(_alone: &Alone, flags: u32) -> Result<Side> {
+pub fn clone(alone: &Alone, flags: u32) -> Result<Side> {
+    clone_into(alone, flags, None)
+}
+
+/// The same, with the new process in another cgroup from its first moment (CLONE_INTO_CGROUP, Linux 5.7): the one with this
+/// directory, if there is one.
+pub fn clone_into(_alone: &Alone, flags: u32, cgroup: Option<BorrowedFd<'_>>) -> Result<Side> {
     let mut pidfd: i32 = -1;
     let args = clone_args {
-        flags: u64::from(flags | CLONE_PIDFD),
+        flags: u64::from(flags | CLONE_PIDFD) | if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 },
         pidfd: &raw mut pidfd as u64,
         child_tid: 0,
         parent_tid: 0,
@@ -46,12 +52,12 @@ pub fn clone(_alone: &Alone, flags: u32) -> Result<Side> {
         tls: 0,
         set_tid: 0,
         set_tid_size: 0,
-        cgroup: 0,
+        cgroup: cgroup.map_or(0, |dir| dir.as_raw_fd() as u64),
     };
     // SAFETY: without CLONE_VM the child gets a copy of the memory, so it may go on with this stack. `_alone` proves
     // that no other thread holds a lock in the copy. `args` and `pidfd` outlive the call.
     let mut result = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<clone_args>()) });
-    if result == Err(Errno::NOSYS) {
+    if result == Err(Errno::NOSYS) && cgroup.is_none() {
         let old_flags = libc::c_long::from(flags | CLONE_PIDFD) | args.exit_signal as libc::c_long;
         // SAFETY: as above; a null stack means the copy goes on with its copy of this one. With CLONE_PIDFD the third
         // argument is where the descriptor goes (clone(2)).
@@ -89,7 +95,6 @@ pub fn unshare(_alone: &Alone, flags: u32) -> Result<()> {
 
 /// The user namespace around this one (ioctl_ns(2), NS_GET_PARENT), if it is not outside of this process's own.
 pub fn user_namespace_around(fd: &OwnedFd) -> Result<OwnedFd> {
-    use std::os::fd::AsRawFd;
     // From linux/nsfs.h: _IO(0xb7, 2).
     const NS_GET_PARENT: libc::c_ulong = 0xb702;
     // SAFETY: no memory arguments.
@@ -101,7 +106,6 @@ pub fn user_namespace_around(fd: &OwnedFd) -> Result<OwnedFd> {
 
 /// Moves this thread, and no other one, into a network namespace: these are each thread's own (setns(2)).
 pub fn enter_network(fd: &OwnedFd) -> Result<()> {
-    use std::os::fd::AsRawFd;
     // SAFETY: no memory arguments.
     check(unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), CLONE_NEWNET) })
         .named(|| "setns(thread, NEWNET)".to_owned())?;
@@ -110,7 +114,6 @@ pub fn enter_network(fd: &OwnedFd) -> Result<()> {
 
 /// Moves this process into the namespace behind `fd`, which must be of the kind `flag`.
 pub fn setns(_alone: &Alone, fd: &OwnedFd, flag: u32, path: &std::path::Path) -> Result<()> {
-    use std::os::fd::AsRawFd;
     // SAFETY: no memory arguments.
     check(unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), flag) })
         .named(|| format!("setns({}, {})", path.display(), names(flag)))?;

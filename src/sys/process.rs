@@ -141,6 +141,16 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64, name: &str) -> Result<()>
     Ok(())
 }
 
+/// Sets this process's priority with disks (ioprio_set(2)). `class`: 1 is real time, 2 best effort, 3 idle; `level`: 0 to 7.
+pub fn set_io_priority(class: u32, level: i64) -> Result<()> {
+    const WHO_PROCESS: i32 = 1;
+    let call = || format!("ioprio_set(class {class}, {level})");
+    let level = u32::try_from(level).ok().filter(|level| *level < 8).ok_or(Errno::INVAL).named(call)?;
+    // SAFETY: no memory arguments.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, class << 13 | level) }).named(call)?;
+    Ok(())
+}
+
 /// The hard limit now in force.
 pub fn hard_limit(resource: u32) -> Result<u64> {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };

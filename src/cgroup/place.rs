@@ -1,0 +1,136 @@
+//! Where the cgroups of containers may be.
+//!
+//! Who may limit others is who owns the cgroup around them (cgroups(7), "Delegating a hierarchy"). A process is born in a cgroup only
+//! if its maker may also write to the nearest cgroup that is around both: so what counts is where rbox itself is.
+//! systemd says of a cgroup that it has delegated it with an attribute (systemd.resource-control(5), `Delegate=`; the attribute
+//! `user.delegate`); what is a user's own and not delegated is the user manager's, which changes it as it likes.
+
+use super::group::Group;
+use crate::sys::ids;
+use anyhow::Result;
+use rustix::fs::{Access, AtFlags, CWD};
+use std::path::{Path, PathBuf};
+
+/// Where the hierarchy is mounted on every host that has nothing else.
+pub const MOUNTED: &str = "/sys/fs/cgroup";
+/// What a supervisor's own cgroup is called, beside those of its container.
+pub const SUPERVISOR: &str = "rbox-supervisor";
+
+/// What a host has of cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hierarchy {
+    /// Version 2 alone.
+    Unified,
+    /// Version 1, perhaps with version 2 beside it, which has no controllers then: nothing can be delegated.
+    Legacy,
+    /// Nothing that can be seen.
+    None,
+}
+
+/// What this host has (statfs(2)).
+pub fn hierarchy() -> Hierarchy {
+    const CGROUP2: u64 = 0x6367_7270;
+    const TMPFS: u64 = 0x0102_1994;
+    match rustix::fs::statfs(MOUNTED).map(|stat| stat.f_type as u64) {
+        Ok(CGROUP2) => Hierarchy::Unified,
+        Ok(TMPFS) => Hierarchy::Legacy,
+        _ => Hierarchy::None,
+    }
+}
+
+/// The cgroup that this process is in, as a path below where the hierarchy is mounted; `None` if it cannot be seen from here.
+pub fn own() -> Option<PathBuf> {
+    let text = fs_err::read_to_string("/proc/self/cgroup").ok()?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    // Outside of what this cgroup namespace shows.
+    let is_seen = !path.split('/').any(|part| part == "..");
+    is_seen.then(|| Path::new(MOUNTED).join(path))
+}
+
+/// Where a container's cgroup can be made, by whoever is there already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Below this one.
+    pub parent: PathBuf,
+    /// Nobody may be in that one: rbox goes to one below it first.
+    pub moves: bool,
+}
+
+/// Finds it, for a container with this id: one of another container is not for this one. `None`: nothing is delegated to whoever
+/// runs rbox, or others are where it is.
+pub fn find(id: &str) -> Option<Place> {
+    let own = own()?;
+    let root = root(&own, id)?;
+    for dir in own.ancestors().take_while(|dir| dir.starts_with(&root)) {
+        if !is_writable(dir) {
+            return None;
+        }
+        let group = Group::open(dir).ok()?;
+        let processes = group.processes().ok()?;
+        let is_alone = dir == own && processes == [crate::sys::process::pid()];
+        if processes.is_empty() || is_alone {
+            // What cannot be had here cannot be had further up, where controllers come from.
+            return Some(Place { parent: dir.to_owned(), moves: is_alone });
+        }
+    }
+    None
+}
+
+/// The topmost cgroup around this one that is for whoever is in it.
+fn root(own: &Path, id: &str) -> Option<PathBuf> {
+    let parts = || own.ancestors().take_while(|dir| dir.starts_with(MOUNTED));
+    let manages = Path::new("/run/systemd/system").is_dir();
+    let unit = parts().find(|dir| is_delegated(dir));
+    match unit {
+        // That is for the user's manager, which has units of its own in it.
+        Some(unit) if is_of_manager(unit) => None,
+        Some(unit) => {
+            let name = unit.file_name().unwrap_or_default().to_string_lossy();
+            let of_other = name.strip_prefix("rbox-").and_then(|name| name.strip_suffix(".scope"));
+            of_other.is_none_or(|other| other == id).then(|| unit.to_owned())
+        }
+        // Where it cannot say so: an old one, or none. Whoever owns a cgroup then has got it.
+        None if manages && parts().any(is_of_manager) => None,
+        None => parts().filter(|dir| is_writable(dir)).last().map(Path::to_owned),
+    }
+}
+
+fn is_of_manager(dir: &Path) -> bool {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("user@") && name.ends_with(".service")
+}
+
+fn is_delegated(dir: &Path) -> bool {
+    let mut value = [0; 8];
+    rustix::fs::getxattr(dir, "user.delegate", &mut value).is_ok_and(|length| value[..length] == *b"1")
+}
+
+/// True for one that this user may make others in and move processes to and from.
+fn is_writable(dir: &Path) -> bool {
+    let of_caller = rustix::fs::stat(dir).is_ok_and(|stat| stat.st_uid == ids::uid());
+    let may = |name: &str| rustix::fs::accessat(CWD, dir.join(name), Access::WRITE_OK, AtFlags::EACCESS).is_ok();
+    of_caller && may("") && may("cgroup.procs") && may("cgroup.subtree_control")
+}
+
+/// Gets rbox out of the way, if it is.
+pub fn enter(place: &Place) -> Result<()> {
+    if place.moves {
+        Group::open(&place.parent)?.below(SUPERVISOR)?.write("cgroup.procs", "0")?;
+    }
+    Ok(())
+}
+
+/// Prepares it: as many of the controllers for those below as can be had. Those are returned.
+pub fn prepare(place: &Place, controllers: &[&str]) -> Result<(Group, Vec<String>)> {
+    let group = Group::open(&place.parent)?;
+    let there = group.read("cgroup.subtree_control")?.unwrap_or_default();
+    let mut enabled: Vec<String> = there.split_whitespace().map(str::to_owned).collect();
+    let offered = group.controllers()?;
+    for controller in controllers.iter().filter(|controller| offered.iter().any(|offered| offered == **controller)) {
+        let is_new = !enabled.iter().any(|enabled| enabled == controller);
+        if is_new && group.enable(controller).is_ok() {
+            enabled.push((*controller).to_owned());
+        }
+    }
+    Ok((group, enabled))
+}
