@@ -1,6 +1,7 @@
 //! The options of a new container, in docker's and podman's words.
 
 pub mod convert;
+pub mod limits;
 mod network;
 
 pub use convert::{id_mode, id_overflow};
@@ -8,6 +9,7 @@ pub use convert::{id_mode, id_overflow};
 use super::boolean;
 use super::remote::RemoteArgs;
 use clap::Args;
+use limits::{CgroupArgs, LimitArgs};
 use network::NetworkArgs;
 
 /// What is typed, still text: docker's grammars are read by `spec`, so that their errors are rbox's.
@@ -33,6 +35,10 @@ pub struct ContainerArgs {
     ids: Ids,
     #[command(flatten)]
     security: Security,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    cgroup: CgroupArgs,
     /// How the registry is spoken to.
     #[command(flatten)]
     pub remote: RemoteArgs,

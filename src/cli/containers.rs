@@ -4,8 +4,8 @@ use super::confirm::confirm;
 use super::each::partly;
 use super::filter::Filters;
 use super::{
-    attach, commit, cp, diff, export, failure, format, grammar, group, human, logs, output, port, ps, rm, run, start,
-    stop, top, verb,
+    attach, commit, cp, diff, export, failure, format, grammar, group, human, logs, output, pause, port, ps, rm, run,
+    start, stop, top, update, verb,
 };
 use crate::engine::{container, inspect, prune};
 use crate::time::Time;
@@ -59,6 +59,7 @@ pub fn options(command: Command) -> Command {
         .subcommand(verb("kill", "Send a signal to containers that run", stop::kill_options))
         .subcommand(verb("logs", "Show what a container has said", logs::options))
         .subcommand(verb("ls", "List containers", ps::options).visible_aliases(["list", "ps"]))
+        .subcommand(verb("pause", "Pause all processes of containers", pause::options))
         .subcommand(verb("port", "List the ports of a container that are published", port::options))
         .subcommand(verb("prune", "Remove containers that have ended", prune))
         .subcommand(verb("rename", "Give a container another name", start::rename_options))
@@ -68,6 +69,8 @@ pub fn options(command: Command) -> Command {
         .subcommand(verb("start", "Start containers", start::options))
         .subcommand(verb("stop", "Stop containers that run", stop::options))
         .subcommand(verb("top", "Show the processes of a container", top::options))
+        .subcommand(verb("unpause", "Let containers that were paused go on", pause::unpause_options))
+        .subcommand(verb("update", "Change the limits of containers", update::options))
         .subcommand(verb("wait", "Wait for the end of containers, then print their statuses", stop::wait_options))
 }
 

@@ -28,6 +28,7 @@ pub mod logs;
 pub mod man;
 pub mod network;
 pub mod output;
+pub mod pause;
 pub mod port;
 pub mod progress;
 pub mod prompt;
@@ -45,6 +46,7 @@ pub mod system;
 pub mod systemd;
 pub mod top;
 pub mod unshare;
+pub mod update;
 pub mod usage;
 pub mod volume;
 
@@ -159,6 +161,8 @@ const VERBS: &[Verb] = &[
     Verb::new("stop", "Stop containers that run", stop::options, stop::main),
     Verb::new("restart", "Stop containers and start them again", stop::restart_options, stop::restart),
     Verb::new("kill", "Send a signal to containers that run", stop::kill_options, stop::kill),
+    Verb::new("pause", "Pause all processes of containers", pause::options, pause::main),
+    Verb::new("unpause", "Let containers that were paused go on", pause::unpause_options, pause::unpause),
     Verb::new("wait", "Wait for the end of containers, then print their statuses", stop::wait_options, stop::wait),
     Verb::new("attach", "Attach to what a container that runs says and reads", attach::options, attach::main),
     Verb::new("exec", "Run a program in a container that runs", exec::options, exec::main),
@@ -167,6 +171,7 @@ const VERBS: &[Verb] = &[
     Verb::new("healthcheck", "Check whether a container is healthy", healthcheck::options, healthcheck::main),
     Verb::new("logs", "Show what a container has said", logs::options, logs::main),
     Verb::new("top", "Show the processes of a container", top::options, top::main),
+    Verb::new("update", "Change the limits of containers", update::options, update::main),
     Verb::new("rename", "Give a container another name", start::rename_options, start::rename),
     Verb::new("container", "Manage containers", containers::options, containers::main),
     Verb::new("pull", "Download an image from a registry", pull::options, pull::main),

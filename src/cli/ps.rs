@@ -99,7 +99,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     let networks = if looks.inside { Networks::read()? } else { Networks::default() };
     let mut found: Vec<(&Listed, Inside)> = Vec::new();
     for listed in all.iter().filter(|listed| {
-        (every || matches!(listed.state.status, Status::Running | Status::Restarting)) && wanted.admits(listed)
+        (every || (listed.state.runs() || listed.state.status == Status::Restarting)) && wanted.admits(listed)
     }) {
         if count.is_some_and(|count| found.len() == count) {
             break;
@@ -136,7 +136,7 @@ fn look(listed: &Listed, looks: &Looks, networks: &Networks, failures: &mut Vec<
     let found: &Found = &listed.found;
     let mut inside = Inside::default();
     if looks.inside {
-        let runs = listed.state.status == Status::Running;
+        let runs = listed.state.runs();
         let look = |options| (mounts::of(&options), networks.of(found, &options.network, runs));
         (inside.mounts, inside.networks) = damage::part(found, asked::of(found).map(look), failures);
     }

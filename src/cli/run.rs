@@ -68,6 +68,7 @@ fn run_once(options: &Options, remote: &Remote) -> Result<u8> {
     if let Some(why) = created.note.take() {
         output::note(why, "going on with one id");
     }
+    created.warning.take().into_iter().for_each(output::say);
     let id = created.record.id.clone();
     match options.detach {
         true => {

@@ -88,6 +88,7 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         };
         return in_one_way_or_another(&found, |way| {
             let mut created = create::again(&found, way)?;
+            created.warning.take().into_iter().for_each(output::say);
             created.interactive = args.interactive;
             if !created.tty && foreground.is_plain() && !created.may_restart() {
                 return supervisor::run(created, tell);
@@ -121,7 +122,9 @@ pub fn in_background(found: &Found) -> Result<()> {
     let mut may_be_brief = true;
     while engine_start::is_needed(found).with_context(|| format!("container {}", found.shown()))? {
         let started = in_one_way_or_another(found, |way| {
-            detach::start(create::again(found, way)?, Starter::Goes, tell)?;
+            let mut created = create::again(found, way)?;
+            created.warning.take().into_iter().for_each(output::say);
+            detach::start(created, Starter::Goes, tell)?;
             Ok(())
         });
         match started {

@@ -140,5 +140,5 @@ fn found(name: &str, ignore: bool) -> Result<Option<Found>> {
 
 /// Those that are meant where all are.
 fn runs(status: Status) -> bool {
-    matches!(status, Status::Running | Status::Restarting)
+    matches!(status, Status::Running | Status::Paused | Status::Restarting)
 }

@@ -16,7 +16,7 @@ pub fn wanted() -> Result<(Vec<Found>, Vec<Failure>)> {
 /// Those that run and have a policy.
 pub fn running() -> Result<(Vec<Found>, Vec<Failure>)> {
     chosen(|found, state| {
-        found.container.restart != Restart::No && matches!(state.status, Status::Running | Status::Restarting)
+        found.container.restart != Restart::No && (state.runs() || state.status == Status::Restarting)
     })
 }
 

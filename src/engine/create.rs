@@ -1,5 +1,6 @@
 //! A container that is ready to be started: its record, its bundle.
 
+use super::cgroup::{self, Cgroup};
 use super::container::{self, Container, Found, OfImage};
 use super::events::{self, Actor, Event, Kind};
 use super::ids::{self, Caller};
@@ -41,6 +42,8 @@ use std::path::{Path, PathBuf};
 /// What the supervisor needs. Dropped, nothing of the container is left.
 #[derive(Debug)]
 pub struct Created {
+    /// Its cgroup, if it has one: it goes before its directories, which say where it is.
+    pub cgroup: Option<Cgroup>,
     /// Its directories.
     pub record: Record,
     /// What the runtime starts.
@@ -63,6 +66,8 @@ pub struct Created {
     pub unheard: Option<anyhow::Error>,
     /// Why the container has one id, for a user who did not ask for that and was not told yet.
     pub note: Option<Failure>,
+    /// What its user should know of its limits.
+    pub warning: Option<Failure>,
     /// What becomes of its output, if nobody is there.
     pub log: Log,
     /// What is told of what happens to it.
@@ -137,6 +142,7 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     };
     check_devices(options)?;
     let network = network::prepare(options)?;
+    let place = (!options.later).then(|| cgroup::look(options, None));
     let prepared = prepared::begin(options, maps.as_ref(), network.as_ref())?;
     let chosen = image(options, maps.as_ref(), remote, progress)?;
     let config = chosen.as_ref().map(|chosen| &chosen.image.config);
@@ -147,6 +153,7 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     replace(&completed)?;
     let (options, record) = named(&completed)?;
     let options = &*options;
+    let place = place.map(|place| place.ask(&record.id, options)).transpose()?;
     let layers = parts.layers.clone();
     let (mut created, host) = assemble(options, config, joins, Parts { network, ..parts }, record)?;
     let mut about = described(options, chosen.as_ref(), layers, &host, &created.bundle.spec)?;
@@ -167,6 +174,7 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         created.unwritten().write(&created.record, &created.bundle.spec)?;
         created.record.sync()?;
     }
+    place.map_or(Ok(()), |place| created.enter(place, options))?;
     if options.later {
         cidfile.map_or(Ok(()), |file| file.write(&created.record.id))?;
     } else {
@@ -222,12 +230,15 @@ fn remade(found: &Found, overlays: Option<Overlays>, record: impl FnOnce() -> Re
         (joins.user.is_none() && !matches!(options.userns, Userns::Path(_))).then(|| found.container.maps.clone());
     check_devices(&options)?;
     let network = network::prepare(&options)?;
+    let place = cgroup::look(&options, Some(&found.container.id));
     let prepared = prepared::begin(&options, maps.as_ref(), network.as_ref())?;
     let parts = parts(&options, maps, None, found.container.layers.clone())?;
     let record = record()?;
+    let place = place.ask(&record.id, &options)?;
     let mut created = assemble(&options, config.as_ref(), joins, Parts { network, ..parts }, record)?.0;
     created.learn(&found.container, &options)?;
     created.bundle.prepared = prepared;
+    created.enter(place, &options)?;
     Ok(created)
 }
 
@@ -306,6 +317,7 @@ fn assemble(
     let note = missing.filter(|_| said::first_time(said::ONE_ID)).map(|error| Failure::from(&error));
     let (unwritten, pidfile, log) = (Unwritten::default(), options.pidfile.clone(), options.log.clone());
     let created = Created {
+        cgroup: None,
         record,
         bundle,
         tty,
@@ -317,6 +329,7 @@ fn assemble(
         notify,
         unheard,
         note,
+        warning: None,
         log,
         journal: Vec::new(),
         restart: options.restart,
@@ -358,6 +371,13 @@ impl Created {
         Ok(())
     }
 
+    /// Has its cgroup made, and its limits seen to.
+    fn enter(&mut self, place: cgroup::Ready, options: &Options) -> Result<()> {
+        let made = cgroup::make(place, &self.record.id, &self.record.dir, options, &mut self.bundle.spec)?;
+        (self.cgroup, self.bundle.cgroup, self.warning) = (made.cgroup, made.payload, made.warning);
+        Ok(())
+    }
+
     /// What is still to be written down.
     pub fn unwritten(&mut self) -> Unwritten {
         std::mem::take(&mut self.unwritten)
@@ -394,9 +414,18 @@ impl Created {
 
 impl Created {
     /// How it has ended: written down, for the status counts now. On a full disk it is not known afterwards.
-    pub fn ended(&self, status: u8) {
-        let _ = self.record.ended(status, "");
+    pub fn ended(&mut self, status: u8) {
+        self.tell_of_memory();
+        let oom = self.cgroup.as_ref().is_some_and(Cgroup::ever_killed);
+        let _ = self.record.ended(status, "", oom);
         events::container("die", &self.actor.renamed().with("exitCode", status));
+    }
+
+    /// Tells whoever listens that the kernel has killed somebody in it for want of memory, if that is so.
+    pub fn tell_of_memory(&mut self) {
+        if self.cgroup.as_mut().is_some_and(Cgroup::has_killed) {
+            events::container("oom", &self.actor.renamed());
+        }
     }
 
     /// It is made, and is to be started later.
@@ -545,6 +574,7 @@ fn joins(options: &Options) -> Result<Joins> {
         (&options.pid, &mut joins.pid, "pid"),
         (&options.ipc, &mut joins.ipc, "ipc"),
         (&options.uts, &mut joins.uts, "uts"),
+        (&options.cgroupns, &mut joins.cgroup, "cgroup"),
     ];
     for (namespace, join, kind) in wanted {
         if let Namespace::Container(name) = namespace {
@@ -568,7 +598,7 @@ fn namespace_of(container: &str, kind: &str) -> Result<PathBuf> {
 }
 
 /// `6.1.0-13-amd64` is 6 and 1.
-fn version(release: &str) -> (u32, u32) {
+pub(super) fn version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }

@@ -32,6 +32,9 @@ pub fn process(name: &str, wanted: &Wanted) -> Result<(PathBuf, Process)> {
     let Some(run) = state::run(&found)?.filter(|run| run.open().is_some()) else {
         bail!("container {name} is not running");
     };
+    if state::of(&found)?.status == state::Status::Paused {
+        bail!("container {name} is paused, unpause the container before exec");
+    }
     let dir = record::runtime_of(&found.container.id)?;
     let spec: Spec = record::spec_of(&found.container.id)?;
     let mut process = spec.process().clone().with_context(|| format!("container {name}: no process"))?;

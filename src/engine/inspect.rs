@@ -9,17 +9,20 @@ pub mod networks;
 pub mod platform;
 pub mod size;
 
+use super::cgroup;
 use super::container::Found;
 use super::etc;
 use super::health::{self, Health};
 use super::restart;
 use super::state::{State, Status};
 use super::{damage, log, overlay, port, record};
+use crate::cgroup::place::MOUNTED;
 use crate::error::Failure;
 use crate::spec::options::{Options, Overlays};
 use crate::time::Time;
 use networks::Networks;
 use serde_json::{Map, Value, json};
+use std::path::Path;
 
 /// The object that `inspect` shows, and what of it cannot be read. `sized`: also how much it takes, which is counted.
 pub fn inspect(found: &Found, sized: bool) -> (Value, Vec<Failure>) {
@@ -60,6 +63,8 @@ pub fn inspect(found: &Found, sized: bool) -> (Value, Vec<Failure>) {
         }
     };
     add(files_of_etc(found, &state));
+    let known = damage::part(found, cgroup::known(found), &mut failures);
+    add(json!({ "Limits": known.limits }));
     if let Some(options) = &asked {
         let system = rustix::system::uname();
         let host = system.nodename().to_string_lossy();
@@ -77,16 +82,18 @@ pub fn inspect(found: &Found, sized: bool) -> (Value, Vec<Failure>) {
         let size = damage::part(found, size::of(found), &mut failures);
         add(json!({ "SizeRw": size.changed, "SizeRootFs": size.whole }));
     }
+    // podman's.
+    all["State"]["CgroupPath"] = json!(known.path.as_deref().and_then(below_mount).unwrap_or_default());
     (all, failures)
 }
 
 fn about_state(state: &State, health: Option<Health>) -> Value {
     let mut about = json!({
         "Status": state.status.to_string(),
-        "Running": matches!(state.status, Status::Running | Status::Restarting),
-        "Paused": false,
+        "Running": state.runs() || state.status == Status::Restarting,
+        "Paused": state.status == Status::Paused,
         "Restarting": state.status == Status::Restarting,
-        "OOMKilled": false,
+        "OOMKilled": state.exit.as_ref().is_some_and(|exit| exit.oom),
         "Dead": false,
         "Pid": state.pid().unwrap_or(0),
         "ExitCode": state.exit_code(),
@@ -101,9 +108,14 @@ fn about_state(state: &State, health: Option<Health>) -> Value {
     about
 }
 
+/// As /proc/PID/cgroup says it.
+fn below_mount(path: &Path) -> Option<String> {
+    Some(format!("/{}", path.strip_prefix(MOUNTED).ok()?.display()))
+}
+
 /// Where the files of /etc are that rbox has made, as long as somebody is responsible for the container.
 fn files_of_etc(found: &Found, state: &State) -> Value {
-    let dir = record::runtime_of(&found.container.id).ok().filter(|_| state.status == Status::Running);
+    let dir = record::runtime_of(&found.container.id).ok().filter(|_| state.runs());
     let path = |name: &str| {
         let path = dir.as_ref().map(|dir| dir.join(name)).filter(|path| path.exists());
         path.map(|path| path.display().to_string()).unwrap_or_default()
@@ -117,7 +129,7 @@ fn files_of_etc(found: &Found, state: &State) -> Value {
 }
 
 fn network(found: &Found, options: &Options, state: &State, failures: &mut Vec<Failure>) -> Value {
-    let runs = state.status == Status::Running;
+    let runs = state.runs();
     let ports = runs.then(|| {
         let published = damage::part(found, port::of(found), failures);
         let exposed = damage::part(found, port::exposed(found, &published), failures);

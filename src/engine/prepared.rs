@@ -18,7 +18,7 @@ pub fn begin(options: &Options, maps: Option<&IdMaps>, network: Option<&Outside>
     let all = [(CLONE_NEWNET, &of_network), (CLONE_NEWIPC, &options.ipc), (CLONE_NEWUTS, &options.uts)];
     let is_joined = |namespace: &Namespace| !matches!(namespace, Namespace::Private | Namespace::Host);
     // What is joined is entered first, and what others connect to networks is in a user namespace of theirs.
-    let is_shared = matches!(options.network, Network::Shared(_));
+    let is_shared = matches!(options.network, Network::Shared(_)) || is_joined(&options.cgroupns);
     if is_shared || is_joined(&options.pid) || all.iter().any(|(_, namespace)| is_joined(namespace)) {
         return Ok(None);
     }

@@ -6,6 +6,7 @@
 //! since several sessions with runtime directories of their own share it. Whoever makes the next container removes what
 //! nobody holds any more. A container without `--rm` has `DATA/containers/ID/` and `DATA/names/NAME` instead, which stay.
 
+use super::cgroup;
 use super::container::{self, Container, Found};
 use super::scratch::{self, lock};
 use super::state::{Exit, Run};
@@ -201,9 +202,9 @@ impl Record {
     }
 
     /// Writes down how it ended, if anything of it stays.
-    pub fn ended(&self, status: u8, error: &str) -> Result<()> {
+    pub fn ended(&self, status: u8, error: &str, oom: bool) -> Result<()> {
         let dir = self.scratch.as_ref().map_or(&self.dir, |(dir, _)| dir);
-        let exit = Exit { status, finished: Time::now(), error: error.to_owned() };
+        let exit = Exit { status, finished: Time::now(), error: error.to_owned(), oom };
         if self.keep && !self.once {
             return write_whole(dir, container::EXIT, &exit);
         }
@@ -358,6 +359,8 @@ const ROOT: &str = "rootfs";
 pub const PROCESS: &str = "process.json";
 /// Where its supervisor is asked.
 pub const CONTROL: &str = "control";
+/// Somebody has paused it.
+pub const PAUSED: &str = "paused";
 /// Its published ports, if it has any.
 pub const PORTS: &str = "ports.json";
 
@@ -487,7 +490,10 @@ fn remove_dead(runtime: &Path, id: &str) -> Result<()> {
 /// The lock goes last: as long as it is there the next one finds what is left.
 fn remove_record(runtime: &Path, id: &str) -> Result<()> {
     let dir = container_dir(runtime, id);
-    for file in [CONFIG, PROCESS, PORTS, CONTROL, container::ABOUT].into_iter().chain(etc::FILES) {
+    // Whoever was killed has left it.
+    cgroup::sweep(&dir)?;
+    for file in [cgroup::FILE, PAUSED, CONFIG, PROCESS, PORTS, CONTROL, container::ABOUT].into_iter().chain(etc::FILES)
+    {
         gone(rustix::fs::unlink(dir.join(file)), &dir)?;
     }
     match rustix::fs::rmdir(&dir) {

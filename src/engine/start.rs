@@ -16,7 +16,7 @@ pub fn is_needed(found: &Found) -> Result<bool> {
     let since = Instant::now();
     while found.is_held()? {
         let state = state::of_held(found)?;
-        if matches!(state.status, Status::Running | Status::Restarting) && !state.ends {
+        if (state.runs() || state.status == Status::Restarting) && !state.ends {
             return Ok(false);
         }
         if since.elapsed() > PATIENCE {

@@ -2,7 +2,7 @@
 
 use super::container::{self, Found};
 use super::record::{PROCESS, runtime_of};
-use super::restart;
+use super::{pause, restart};
 use crate::runtime::state::Identity;
 use crate::sys::process;
 use crate::time::Time;
@@ -20,6 +20,8 @@ pub enum Status {
     Created,
     /// Its first process is there.
     Running,
+    /// And all of it was stopped by the kernel, until somebody lets it go on.
+    Paused,
     /// It has ended and waits to be started again.
     Restarting,
     /// It has ended.
@@ -31,6 +33,7 @@ impl fmt::Display for Status {
         f.write_str(match self {
             Status::Created => "created",
             Status::Running => "running",
+            Status::Paused => "paused",
             Status::Restarting => "restarting",
             Status::Exited => "exited",
         })
@@ -100,6 +103,9 @@ pub struct Exit {
     /// What went wrong, if it could not even start.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
+    /// The kernel had killed somebody in it for want of memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oom: bool,
 }
 
 /// All of it.
@@ -120,14 +126,19 @@ impl State {
     pub fn exit_code(&self) -> u8 {
         match (self.status, &self.exit) {
             (Status::Exited | Status::Restarting, None) => 128 + libc::SIGKILL as u8,
-            (Status::Running, _) | (_, None) => 0,
+            (Status::Running | Status::Paused, _) | (_, None) => 0,
             (_, Some(exit)) => exit.status,
         }
     }
 
+    /// True while its first process is there.
+    pub fn runs(&self) -> bool {
+        matches!(self.status, Status::Running | Status::Paused)
+    }
+
     /// The number of its first process, while that is there.
     pub fn pid(&self) -> Option<i32> {
-        self.run.as_ref().filter(|_| self.status == Status::Running && !self.ends).map(|run| run.process.pid)
+        self.run.as_ref().filter(|_| self.runs() && !self.ends).map(|run| run.process.pid)
     }
 }
 
@@ -150,6 +161,7 @@ fn of_one(found: &Found, live: bool) -> Result<State> {
     let exit: Option<Exit> = if runs { None } else { read(&found.dir.join(container::EXIT))? };
     let waits = || live && restart::of(&found.dir).waiting;
     let (status, ends) = match (runs, &run, &exit) {
+        (true, ..) if pause::is_paused(found) => (Status::Paused, false),
         (true, ..) => (Status::Running, false),
         (false, None, None) => (Status::Created, false),
         (false, ..) if waits() => (Status::Restarting, false),

@@ -2,8 +2,8 @@
 
 use super::container::Found;
 use super::events::{self, Actor};
-use super::restart;
 use super::state::{self, Run, Status};
+use super::{pause, restart};
 use crate::error::Advise;
 use crate::runtime::signal::is_dropped;
 use crate::spec::signal;
@@ -62,7 +62,7 @@ pub fn end(found: &Found, signal: Option<i32>, seconds: Option<i64>) -> Result<(
     let actor = Actor::container(&found.container);
     wait_until_gone(found, None, CLEANING, |run, pidfd| {
         events::container("kill", &actor.with("signal", signal));
-        end_run(run, pidfd, signal, seconds)
+        end_run(run, pidfd, signal, seconds, || pause::thaw(found))
     })?;
     if runs {
         events::container("stop", &actor);
@@ -77,12 +77,21 @@ fn own_signal(found: &Found) -> Result<i32> {
 }
 
 /// Sends the signal and, if that does not help in time, SIGKILL.
-fn end_run(run: &Run, pidfd: BorrowedFd<'_>, signal: i32, seconds: i64) -> Result<()> {
+/// `sent` is called when it has the signal.
+fn end_run(
+    run: &Run,
+    pidfd: BorrowedFd<'_>,
+    signal: i32,
+    seconds: i64,
+    sent: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     // There is no waiting for somebody who does not hear it.
     let hears = !is_dropped(run.process.pid, signal);
     if hears {
         send(pidfd, signal)?;
     }
+    // One that is paused hears it when it goes on.
+    sent()?;
     let ends = || match u64::try_from(seconds) {
         Ok(seconds) => process::ends_within(pidfd, Duration::from_secs(seconds)),
         Err(_) => process::ends(pidfd).map(|()| true),

@@ -84,6 +84,7 @@ pub enum Condition {
 /// Reads one.
 pub fn condition(text: &str) -> Result<Condition> {
     Ok(match text {
+        "paused" => Condition::State(Status::Paused),
         "running" => Condition::State(Status::Running),
         "exited" | "stopped" => Condition::State(Status::Exited),
         "created" | "configured" | "initialized" => Condition::State(Status::Created),
@@ -107,7 +108,7 @@ pub fn until(found: &Found, conditions: &[Condition], interval: Duration) -> Res
         let holds = |condition: &Condition| match condition {
             Condition::State(status) => state.status == *status,
             Condition::Health(status) => {
-                state.status == Status::Running && health::of(&there.dir).is_some_and(|health| health.status == *status)
+                state.runs() && health::of(&there.dir).is_some_and(|health| health.status == *status)
             }
             Condition::Removed => false,
         };

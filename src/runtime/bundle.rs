@@ -2,6 +2,7 @@
 
 use super::namespaces::Namespaces;
 use super::prepared::Prepared;
+use crate::cgroup::group::Group;
 use crate::error::Advise;
 use crate::sys::clone::{CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWTIME, CLONE_NEWUSER, CLONE_NEWUTS};
 use crate::userns::idmap::{IdMap, IdMaps, IdRange};
@@ -22,6 +23,8 @@ pub struct Bundle {
     pub maps: Option<IdMaps>,
     /// Some of its namespaces, if they are there already.
     pub prepared: Option<Prepared>,
+    /// The cgroup that its processes are in, if they are not to be in rbox's own.
+    pub cgroup: Option<Group>,
 }
 
 impl Bundle {
@@ -38,7 +41,7 @@ impl Bundle {
         make_absolute(dir, &mut spec);
         let namespaces = Namespaces::of(&spec)?;
         let maps = if namespaces.makes(CLONE_NEWUSER) { Some(maps(&spec)?) } else { None };
-        let bundle = Bundle { dir: dir.to_owned(), spec, namespaces, maps, prepared: None };
+        let bundle = Bundle { dir: dir.to_owned(), spec, namespaces, maps, prepared: None, cgroup: None };
         bundle.check_process()?;
         bundle.check_namespaces()?;
         bundle.check_unsupported()?;
@@ -104,7 +107,6 @@ impl Bundle {
             refuse(named(process.selinux_label()), "process.selinuxLabel")?;
             let profile = process.apparmor_profile().as_deref().unwrap_or_default();
             refuse(!matches!(profile, "" | "unconfined"), "process.apparmorProfile")?;
-            refuse(process.io_priority().is_some(), "process.ioPriority")?;
             refuse(process.scheduler().is_some(), "process.scheduler")?;
             refuse(process.exec_cpu_affinity().is_some(), "process.execCPUAffinity")?;
         }

@@ -12,9 +12,10 @@ use super::prepared::{Held, Prepared};
 use super::state::Identity;
 use super::sync::{self, Message, Sync};
 use super::{hooks, joiner};
+use crate::cgroup::group::Group;
 use crate::error::{Advise, FAILED, Failure};
 use crate::net::link::Ends;
-use crate::sys::clone::{self, CLONE_NEWPID, CLONE_NEWUSER, Child, Side};
+use crate::sys::clone::{self, CLONE_NEWCGROUP, CLONE_NEWPID, CLONE_NEWUSER, Child, Side};
 use crate::sys::{Alone, CallError, ids, process};
 use crate::userns::idmap::IdMaps;
 use crate::userns::write::{self, Writer};
@@ -142,12 +143,18 @@ pub fn create(
     let (by_gate, at_once) = (matches!(start, Start::OnGate(_)), matches!(start, Start::AtOnce));
     let inside = Inside::plan(id, bundle, maps, later, (stdio, extra), start, connection)?;
     let (outside_end, inside_end) = sync::pair()?;
-    let first = match clone::clone(alone, flags).map_err(|error| (error.errno, error)) {
+    // Whoever is in a cgroup namespace already may be moved inside of that only (cgroup_namespaces(7), "nsdelegate").
+    let joins_cgroup = bundle.namespaces.join.iter().any(|(flag, _)| *flag == CLONE_NEWCGROUP);
+    let cgroup = bundle.cgroup.as_ref().map(Group::dir);
+    let first = match clone::clone_into(alone, flags, cgroup.filter(|_| !by_joiner || joins_cgroup))
+        .map_err(|error| (error.errno, error))
+    {
         Ok(Side::Parent(child)) => child,
         Ok(Side::Child) => {
             drop(outside_end);
             prepared.iter().for_each(|prepared| prepared.close_opened());
-            let around = Around { maps, neighbours, held: held.as_ref() };
+            let cgroup = cgroup.filter(|_| !joins_cgroup);
+            let around = Around { maps, neighbours, held: held.as_ref(), cgroup };
             become_container(alone, bundle, around, inside, inside_end)
         }
         Err((errno, error)) => return Err(error).maybe_hint(|| write::clone_refused(errno)),
@@ -294,13 +301,14 @@ struct Around<'a> {
     neighbours: Option<&'a Neighbours<'a>>,
     /// Namespaces that were made before.
     held: Option<&'a Held>,
+    cgroup: Option<BorrowedFd<'a>>,
 }
 
 /// The copy of this process that becomes the container. Ends in the payload, or says why not and ends.
 fn become_container(
     alone: &Alone,
     bundle: &Bundle,
-    Around { maps, neighbours, held }: Around<'_>,
+    Around { maps, neighbours, held, cgroup }: Around<'_>,
     inside: Inside<'_>,
     outside: Sync,
 ) -> ! {
@@ -308,15 +316,15 @@ fn become_container(
     let joined = || {
         init::set_oom_score(&bundle.spec)?;
         if let Some(held) = held {
-            return joiner::run_prepared(alone, &bundle.namespaces, held, &outside);
+            return joiner::run_prepared(alone, &bundle.namespaces, held, cgroup, &outside);
         }
         if !bundle.namespaces.need_joiner() && neighbours.is_none() {
             return Ok(());
         }
         let offsets = linux.and_then(|linux| linux.time_offsets().as_ref());
         match neighbours {
-            Some(around) => joiner::run_inside(alone, &bundle.namespaces, maps, around, offsets, &outside),
-            None => joiner::run(alone, &bundle.namespaces, maps, offsets, &outside),
+            Some(around) => joiner::run_inside(alone, &bundle.namespaces, maps, around, (offsets, cgroup), &outside),
+            None => joiner::run(alone, &bundle.namespaces, maps, (offsets, cgroup), &outside),
         }
     };
     let Err(error) = joined().and_then(|()| init::run(alone, inside, &outside));

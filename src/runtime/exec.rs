@@ -20,8 +20,9 @@
 use super::extra::Extra;
 use super::namespaces::Namespaces;
 use super::payload::Payload;
+use crate::cgroup::group::Group;
 use crate::error::{FAILED, Failure};
-use crate::sys::clone::{self, CLONE_NEWNS, CLONE_NEWUSER, CLONE_PARENT, Side};
+use crate::sys::clone::{self, CLONE_NEWCGROUP, CLONE_NEWNS, CLONE_NEWUSER, CLONE_PARENT, Side};
 use crate::sys::mount::{self, Attr};
 use crate::sys::{Alone, Named, fd, ids, path, process, pty, signal};
 use anyhow::{Context, Result, ensure};
@@ -53,6 +54,8 @@ pub struct Task {
     can_set_groups: bool,
     /// The namespaces come one by one, of these kinds; otherwise as those of a process.
     by_each: Vec<u32>,
+    /// The directory of its cgroup comes behind them.
+    has_cgroup: bool,
 }
 
 /// What comes back.
@@ -90,7 +93,7 @@ impl Task {
         let can_set_groups = !maps.is_some_and(|maps| matches!(maps.as_slice(), [only] if only.size() == 1));
         let mut spec = spec.clone();
         spec.set_process(Some(process)).set_mounts(None).set_hooks(None);
-        Ok(Task { namespaces: joined, spec, terminal, can_set_groups, by_each: Vec::new() })
+        Ok(Task { namespaces: joined, spec, terminal, can_set_groups, by_each: Vec::new(), has_cgroup: false })
     }
 }
 
@@ -101,14 +104,18 @@ pub struct Door {
     pub init: OwnedFd,
     /// Its namespaces, with CLONE_NEW* of each, if the kernel does not show those of its first process.
     pub namespaces: Vec<(u32, OwnedFd)>,
+    /// Its cgroup, if it has one.
+    pub cgroup: Option<Group>,
 }
 
 impl Door {
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        match self.namespaces.as_slice() {
+        let mut fds = match self.namespaces.as_slice() {
             [] => vec![self.init.as_fd()],
             all => all.iter().map(|(_, namespace)| namespace.as_fd()).collect(),
-        }
+        };
+        fds.extend(self.cgroup.iter().map(Group::dir));
+        fds
     }
 }
 
@@ -133,7 +140,8 @@ impl Starting {
     ///
     /// Runs in: the host's namespaces, the supervisor.
     pub fn new(task: &Task, door: &Door, streams: Vec<OwnedFd>, program: &Program) -> Result<Starting> {
-        let task = Task { by_each: door.namespaces.iter().map(|(flag, _)| *flag).collect(), ..task.clone() };
+        let by_each = door.namespaces.iter().map(|(flag, _)| *flag).collect();
+        let task = Task { by_each, has_cgroup: door.cgroup.is_some(), ..task.clone() };
         let task = serde_json::to_vec(&task)?;
         ensure!(task.len() <= MAX_MESSAGE, "arguments and environment are too long");
         let door =
@@ -254,19 +262,29 @@ fn join(socket: &OwnedFd, is_sealed: bool) -> Result<()> {
         let program = seal(&alone, &door[0].1)?;
         return say(socket, &Said::Sealed, Some(program.as_fd()));
     }
+    let cgroup = if task.has_cgroup { Some(fds.next().context("exec: no cgroup")?) } else { None };
     let mut streams: Vec<OwnedFd> = fds.collect();
     let more = streams.split_off(if task.terminal.is_some() { 0 } else { streams.len().min(3) });
     let extra = Extra { descriptors: more.len() as u32, ..Extra::default() };
     // Away from the numbers that are the process's.
     let socket = &fd::at_least(socket.as_fd(), 3 + extra.descriptors)?;
     let payload = Payload::of(&task.spec, task.can_set_groups, extra)?;
-    for (flag, namespace) in &door {
-        clone::setns(&alone, namespace, *flag, Path::new("container"))?;
-    }
-    match clone::clone(&alone, CLONE_PARENT)? {
+    // Whoever is in a cgroup namespace may be moved inside of that only (cgroup_namespaces(7), "nsdelegate").
+    let last = if cgroup.is_some() { CLONE_NEWCGROUP } else { 0 };
+    let enter = |kinds: u32| -> Result<()> {
+        for (flag, namespace) in door.iter().filter(|(flag, _)| flag & kinds != 0) {
+            clone::setns(&alone, namespace, flag & kinds, Path::new("container"))?;
+        }
+        Ok(())
+    };
+    enter(!last)?;
+    match clone::clone_into(&alone, CLONE_PARENT, cgroup.as_ref().map(OwnedFd::as_fd))? {
         Side::Parent(child) => say(socket, &Said::Made(child.pid), Some(child.pidfd.as_fd())),
         Side::Child => {
-            let error = become_process(&task, &payload, streams, more, socket);
+            let error = match enter(last) {
+                Ok(()) => become_process(&task, &payload, streams, more, socket),
+                Err(error) => error,
+            };
             let failure = short(&error);
             let _ = say(socket, &Said::Failed(failure.clone()), None);
             process::exit_now(if failure.exit == 0 { FAILED } else { failure.exit });

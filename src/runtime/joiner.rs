@@ -17,15 +17,18 @@ use anyhow::{Context, Result, ensure};
 use oci_spec::runtime::LinuxTimeOffset;
 use rustix::fs::{Mode, OFlags};
 use std::collections::HashMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+
+/// The offsets of a time namespace, and the cgroup for the first process, if there are any.
+pub type Further<'a> = (Option<&'a HashMap<String, LinuxTimeOffset>>, Option<BorrowedFd<'a>>);
 
 /// Runs in: the host's namespaces, as a fresh copy of the maker. Returns in the container's first process only.
 pub fn run(
     alone: &Alone,
     namespaces: &Namespaces,
     maps: Option<(&IdMaps, Writer)>,
-    time_offsets: Option<&HashMap<String, LinuxTimeOffset>>,
+    (time_offsets, cgroup): Further<'_>,
     outside: &Sync,
 ) -> Result<()> {
     process::die_with_parent()?;
@@ -65,7 +68,7 @@ pub fn run(
         set_time_offsets(time_offsets)?;
     }
     let rest = namespaces.new & !(CLONE_NEWUSER | CLONE_NEWTIME);
-    make_first(alone, rest, outside, |_| Ok(()))
+    make_first(alone, rest, cgroup, outside, |_| Ok(()))
 }
 
 /// The same for a container whose user namespace is to be inside another one, whose root this process becomes: it writes
@@ -75,7 +78,7 @@ pub fn run_inside(
     namespaces: &Namespaces,
     maps: Option<(&IdMaps, Writer)>,
     neighbours: &Neighbours<'_>,
-    time_offsets: Option<&HashMap<String, LinuxTimeOffset>>,
+    (time_offsets, cgroup): Further<'_>,
     outside: &Sync,
 ) -> Result<()> {
     process::die_with_parent()?;
@@ -89,21 +92,33 @@ pub fn run_inside(
         set_time_offsets(time_offsets)?;
     }
     let all = namespaces.new & !CLONE_NEWTIME;
-    make_first(alone, all, outside, |first| write::for_child(first, &maps, Writer::Maker))
+    make_first(alone, all, cgroup, outside, |first| write::for_child(first, &maps, Writer::Maker))
 }
 
 /// The same for one whose namespaces are there already, held by another process.
-pub fn run_prepared(alone: &Alone, namespaces: &Namespaces, held: &Held, outside: &Sync) -> Result<()> {
+pub fn run_prepared(
+    alone: &Alone,
+    namespaces: &Namespaces,
+    held: &Held,
+    cgroup: Option<BorrowedFd<'_>>,
+    outside: &Sync,
+) -> Result<()> {
     process::die_with_parent()?;
     outside.end_if_alone();
     let flags = held.flags & namespaces.new;
     clone::setns(alone, &held.holder, flags, Path::new("namespaces")).or_else(|error| refused(error, outside))?;
-    make_first(alone, namespaces.new & !flags, outside, |_| Ok(()))
+    make_first(alone, namespaces.new & !flags, cgroup, outside, |_| Ok(()))
 }
 
 /// Makes the container's first process, reports it and ends. Returns in the first process only.
-fn make_first(alone: &Alone, flags: u32, outside: &Sync, prepare: impl FnOnce(i32) -> Result<()>) -> Result<()> {
-    match clone::clone(alone, flags | CLONE_PARENT) {
+fn make_first(
+    alone: &Alone,
+    flags: u32,
+    cgroup: Option<BorrowedFd<'_>>,
+    outside: &Sync,
+    prepare: impl FnOnce(i32) -> Result<()>,
+) -> Result<()> {
+    match clone::clone_into(alone, flags | CLONE_PARENT, cgroup) {
         Err(error) => refused(error, outside),
         Ok(Side::Child) => Ok(()),
         Ok(Side::Parent(first)) => {

@@ -9,9 +9,10 @@ use crate::error::{Advise, NOT_EXECUTABLE, NOT_FOUND};
 use crate::sys::process::Never;
 use crate::sys::{self, Named, caps, ids, path, process};
 use anyhow::{Context, Result, anyhow, bail};
-use oci_spec::runtime::{PosixRlimit, Process, Spec};
+use oci_spec::runtime::{IOPriorityClass, LinuxIOPriority, PosixRlimit, Process, Spec};
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::io::Errno;
+use rustix::thread::CpuSet;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -30,9 +31,14 @@ pub struct Payload {
     caps: caps::Sets,
     no_new_privileges: bool,
     rlimits: Vec<PosixRlimit>,
+    priority: Option<LinuxIOPriority>,
+    cpus: Option<CpuSet>,
     filter: Filter,
     extra: Extra,
 }
+
+/// The annotation for the processors that it runs on where no cgroup says so, as in cpuset(7).
+pub const CPUS: &str = "rbox.cpus";
 
 /// crun's annotation for podman's `--group-add keep-groups`.
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
@@ -66,6 +72,8 @@ impl Payload {
             caps: process.capabilities().as_ref().map(capability::sets).unwrap_or_default(),
             no_new_privileges: process.no_new_privileges() == Some(true),
             rlimits: process.rlimits().clone().unwrap_or_default(),
+            priority: *process.io_priority(),
+            cpus: spec.annotations().as_ref().and_then(|all| all.get(CPUS)).map(|text| cpus(text)).transpose()?,
             filter: Filter::of(spec)?,
             extra,
         })
@@ -75,6 +83,12 @@ impl Payload {
     pub fn prepare(&self) -> Result<CString> {
         for limit in &self.rlimits {
             rlimit::set(limit)?;
+        }
+        if let Some(priority) = &self.priority {
+            process::set_io_priority(class(priority.class()), priority.priority())?;
+        }
+        if let Some(cpus) = &self.cpus {
+            rustix::thread::sched_setaffinity(None, cpus).named(|| "sched_setaffinity".to_owned())?;
         }
         ids::leave_session_keyring()?;
         self.enter_cwd()?;
@@ -209,6 +223,28 @@ fn not_executed(program: &CString, errno: Errno) -> anyhow::Error {
         Err(error) => error,
         Ok(never) => match never {},
     }
+}
+
+/// The kernel's number (linux/ioprio.h).
+fn class(class: IOPriorityClass) -> u32 {
+    match class {
+        IOPriorityClass::IoprioClassRt => 1,
+        IOPriorityClass::IoprioClassBe => 2,
+        IOPriorityClass::IoprioClassIdle => 3,
+    }
+}
+
+/// Reads a list such as `0-2,5`.
+fn cpus(text: &str) -> Result<CpuSet> {
+    let mut cpus = CpuSet::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let numbers = first.parse::<usize>().ok().zip(last.parse::<usize>().ok());
+        let (first, last) =
+            numbers.filter(|(_, last)| *last < CpuSet::MAX_CPU).with_context(|| format!("{CPUS} {text}"))?;
+        (first..=last).for_each(|cpu| cpus.set(cpu));
+    }
+    Ok(cpus)
 }
 
 fn c_strings(what: &str, words: &[String]) -> Result<Vec<CString>> {

@@ -15,6 +15,9 @@ pub const VOLUMES: &str = "rbox.volumes";
 /// The kernel parameters that nobody asked for, with spaces between them: a container whose kernel refuses them does without.
 pub const USUAL_SYSCTLS: &str = "rbox.sysctl.usual";
 
+/// The processors that it may run on, as in cpuset(7): where no cgroup says so, sched_setaffinity(2) does.
+pub use crate::runtime::payload::CPUS;
+
 /// The number of the signal that stops the container (image-spec, `conversion.md`).
 pub const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
 

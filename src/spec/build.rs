@@ -17,7 +17,7 @@ const VERSION: &str = "1.1.0";
 /// Builds the Spec of a container as docker would, for any OCI runtime that an unprivileged user can run.
 ///
 /// What only rbox's runtime knows is in annotations, see [`annotation`]. There is no `linux.resources` and no
-/// `linux.cgroupsPath`: the container stays in the caller's cgroup.
+/// `linux.cgroupsPath`: what becomes of limits depends on the host, and `engine/cgroup.rs` sees to it.
 pub fn build(options: &Options, image: Option<&ImageConfiguration>, host: &Host) -> Result<Spec> {
     let image = image.and_then(|image| image.config().as_ref());
     let names = Names::of(options, host)?;
@@ -82,7 +82,7 @@ pub fn hostname(options: &Options, host: &Host) -> String {
 
 /// A user namespace and a mount namespace always; the others unless they are the host's.
 fn namespaces(options: &Options, host: &Host) -> Result<Vec<LinuxNamespace>> {
-    let Joins { user, network, pid, ipc, uts, .. } = &host.joins;
+    let Joins { user, network, pid, ipc, uts, cgroup, .. } = &host.joins;
     let user = match &options.userns {
         Userns::Path(path) => Some(path.clone()),
         Userns::Container(name) => Some(user.clone().with_context(|| format!("--userns container:{name}: not found"))?),
@@ -98,6 +98,7 @@ fn namespaces(options: &Options, host: &Host) -> Result<Vec<LinuxNamespace>> {
         (LinuxNamespaceType::Network, "network", &shared, network),
         (LinuxNamespaceType::Ipc, "ipc", &options.ipc, ipc),
         (LinuxNamespaceType::Uts, "uts", &options.uts, uts),
+        (LinuxNamespaceType::Cgroup, "cgroupns", &options.cgroupns, cgroup),
     ] {
         match wanted {
             Namespace::Private => list.push(namespace(kind, None)),
@@ -109,7 +110,6 @@ fn namespaces(options: &Options, host: &Host) -> Result<Vec<LinuxNamespace>> {
             }
         }
     }
-    list.push(namespace(LinuxNamespaceType::Cgroup, None));
     Ok(list)
 }
 

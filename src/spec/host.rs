@@ -101,6 +101,8 @@ pub struct Joins {
     pub ipc: Option<PathBuf>,
     /// `--uts container:NAME`.
     pub uts: Option<PathBuf>,
+    /// `--cgroupns container:NAME`.
+    pub cgroup: Option<PathBuf>,
     /// A directory to bind on /dev/shm with `--ipc container:NAME`: that container's own /dev/shm. None: it cannot be
     /// reached, and the option is refused.
     pub shm: Option<PathBuf>,

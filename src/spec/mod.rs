@@ -19,6 +19,7 @@ pub mod health;
 pub mod host;
 pub mod idmapping;
 pub mod keys;
+pub mod limits;
 pub mod log;
 pub mod masks;
 pub mod merged;

@@ -6,6 +6,7 @@
 use super::extra_host::ExtraHost;
 use super::foreground::Foreground;
 use super::health;
+use super::limits::{Cgroups, Limits};
 use super::log::Log;
 use super::network::Network;
 use super::port::{Exposed, Publish};
@@ -116,6 +117,14 @@ pub struct Options {
     pub pidfile: Option<PathBuf>,
     /// `--umask`, 0 to 0o777.
     pub umask: Option<u32>,
+    /// `--memory` and the like.
+    pub limits: Limits,
+    /// `--cgroups`.
+    pub cgroups: Cgroups,
+    /// `--cgroup-parent`: the name of a slice, or an absolute path.
+    pub cgroup_parent: Option<String>,
+    /// `--cgroupns`.
+    pub cgroupns: Namespace,
     /// `--oom-score-adj`, -1000 to 1000. An unprivileged user can only raise it.
     pub oom_score_adj: Option<i32>,
     /// `--label`.

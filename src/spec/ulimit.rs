@@ -44,9 +44,14 @@ pub fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<PosixRlimit>> {
     for ulimit in ulimits {
         let typ = kind(&ulimit.name).with_context(|| format!("--ulimit {}", ulimit.name))?;
         limits.retain(|known| known.typ() != typ);
-        limits.push(PosixRlimitBuilder::default().typ(typ).soft(ulimit.soft).hard(ulimit.hard).build()?);
+        limits.push(rlimit(typ, ulimit.soft, ulimit.hard)?);
     }
     Ok(limits)
+}
+
+/// One limit in that form.
+pub fn rlimit(kind: PosixRlimitType, soft: u64, hard: u64) -> Result<PosixRlimit> {
+    Ok(PosixRlimitBuilder::default().typ(kind).soft(soft).hard(hard).build()?)
 }
 
 fn kind(name: &str) -> Result<PosixRlimitType> {

@@ -86,7 +86,7 @@ pub fn main(id: &str, locks: [&str; 2], tell: fn(anyhow::Error)) -> Result<u8> {
     // It may go another time: a port is in use, a network is not there.
     let record = Record::adopt(&found, again)?;
     // On a full disk it goes on all the same.
-    let _ = record.ended(FAILED, &Failure::from(&error).message);
+    let _ = record.ended(FAILED, &Failure::from(&error).message, false);
     let outcome = Outcome { status: FAILED, ran: Duration::ZERO, again: false };
     unless_over(&record, found.container.restart, &outcome)?;
     Ok(FAILED)

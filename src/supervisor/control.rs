@@ -98,6 +98,7 @@ impl Control {
             Source::Session(Owner::Execution(id), end) => self.execution(id, |execution| step(execution, end, flags)),
             Source::Init
             | Source::Signal
+            | Source::Memory
             | Source::Network
             | Source::Notification
             | Source::Manager

@@ -13,6 +13,8 @@ pub enum Source {
     Init,
     /// A signal came.
     Signal,
+    /// The kernel may have killed somebody in the container for want of memory.
+    Memory,
     /// The container needs its network, or somebody has something to say of it.
     Network,
     /// The payload has something to say to the service manager.

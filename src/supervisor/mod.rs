@@ -19,6 +19,8 @@ pub mod session;
 pub mod signals;
 pub mod terminal;
 
+use crate::cgroup::group::Group;
+use crate::engine::cgroup::Cgroup;
 use crate::engine::create::Created;
 use crate::engine::network::Outside;
 use crate::engine::networks::membership::Shared;
@@ -108,7 +110,8 @@ fn attend(
     let container =
         create::create(&alone, &record.id, bundle, (&stdio, &created.extra), Start::AtOnce, connection, write)?;
     let Container { init, identity, terminal, network, servers, namespaces, .. } = container;
-    let door = Door { init: init.pidfd.try_clone()?, namespaces };
+    let cgroup = created.bundle.cgroup.as_ref().map(Group::again).transpose()?;
+    let door = Door { init: init.pidfd.try_clone()?, namespaces, cgroup };
     let leash = Leash::on(&init);
     // They are the payload's alone.
     fd::close_range(3, 2 + created.extra.descriptors)?;
@@ -162,12 +165,12 @@ fn until_end<'a>(
     (init, door): (&'a Child, &Door),
     mut session: Option<&mut Session>,
     mut control: Option<Control>,
-    created: &Created,
+    created: &mut Created,
     signals: &Blocked,
     (network, notifier): (&mut Network, &mut Option<Notifier>),
     tell: fn(anyhow::Error),
 ) -> Result<Ended<'a>> {
-    let spec = &created.bundle.spec;
+    let memory = created.cgroup.as_ref().and_then(Cgroup::watch_memory);
     let mut forward = Forward::new(init, created.bundle.namespaces.makes(CLONE_NEWPID));
     let known = created.record.disk().unwrap_or(&created.record.dir);
     let mut health = created.health.clone().map(|check| Monitor::start(check, known, &created.actor)).transpose()?;
@@ -181,6 +184,8 @@ fn until_end<'a>(
             (Source::Init, init.pidfd.as_fd(), PollFlags::IN),
             (Source::Signal, signals.queue.as_fd(), PollFlags::IN),
         ];
+        // kernfs tells of a change with both.
+        wanted.extend(memory.iter().map(|events| (Source::Memory, events.as_fd(), PollFlags::PRI)));
         wanted.extend(network.wanted().into_iter().map(|(fd, flags)| (Source::Network, fd, flags)));
         session.iter().for_each(|session| session.wanted(Owner::Container, &mut wanted));
         health.iter().for_each(|health| health.wanted(&mut wanted));
@@ -192,6 +197,7 @@ fn until_end<'a>(
         for (source, flags) in event::wait(&wanted, due)? {
             match source {
                 Source::Init => has_ended = true,
+                Source::Memory => created.tell_of_memory(),
                 Source::Network => network.go_on(tell),
                 Source::Notification | Source::Manager => notifier.iter_mut().for_each(Notifier::step),
                 Source::Signal => {
@@ -213,7 +219,7 @@ fn until_end<'a>(
                     match &mut health {
                         Some(health) if health::is_of(other) => health.step(other, flags, &mut control.program),
                         _ => {
-                            let guest = control.step(other, flags, spec, door);
+                            let guest = control.step(other, flags, &created.bundle.spec, door);
                             guest.into_iter().for_each(|socket| control::attach(socket, session.as_deref_mut()));
                         }
                     }
@@ -223,7 +229,7 @@ fn until_end<'a>(
         session.iter_mut().for_each(|session| session.tidy());
         control.iter_mut().for_each(Control::tidy);
         if let Some((health, control)) = health.as_mut().zip(control.as_ref()).filter(|_| !has_ended) {
-            if health.go_on(spec, door, &control.program)? {
+            if health.go_on(&created.bundle.spec, door, &control.program)? {
                 again |= health.action() == OnFailure::Restart;
                 let patience = health::end(health.action(), created, &mut forward)?;
                 limit = patience.and_then(|patience| Instant::now().checked_add(patience)).or(limit);

@@ -25,6 +25,8 @@ impl ContainerArgs {
         self.network.read(&mut options)?;
         self.ids(&mut options)?;
         self.security(&mut options)?;
+        self.limits.read(&mut options.limits)?;
+        self.cgroup.read(&mut options)?;
         self.root(&mut options, cwd)?;
         let note = conflicts::settle(&mut options)?;
         Ok((options, note))
@@ -297,7 +299,8 @@ fn umask(text: &str) -> Result<u32> {
     }
 }
 
-fn number<T: std::str::FromStr + PartialOrd + std::fmt::Display>(text: &str, first: T, last: T) -> Result<T> {
+/// Reads a whole number from `first` to `last`.
+pub fn number<T: std::str::FromStr + PartialOrd + std::fmt::Display>(text: &str, first: T, last: T) -> Result<T> {
     match text.parse() {
         Ok(number) if number >= first && number <= last => Ok(number),
         Ok(_) => bail!("not from {first} to {last}"),

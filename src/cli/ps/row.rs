@@ -98,13 +98,15 @@ fn status(listed: &Listed, now: Time) -> String {
     let state = &listed.state;
     match state.status {
         Status::Created => "Created".to_owned(),
-        Status::Running => {
+        Status::Running | Status::Paused => {
             let span = state.run.as_ref().map(|run| format!(" {}", human::span(now.since(run.started))));
             let health = listed.health.as_ref().map(|health| match health.status {
                 health::Status::Starting => " (health: starting)".to_owned(),
                 status => format!(" ({status})"),
             });
-            format!("Up{}{}", span.unwrap_or_default(), health.unwrap_or_default())
+            let health =
+                if state.status == Status::Paused { " (Paused)".to_owned() } else { health.unwrap_or_default() };
+            format!("Up{}{health}", span.unwrap_or_default())
         }
         Status::Exited | Status::Restarting => {
             let word = if state.status == Status::Exited { "Exited" } else { "Restarting" };

@@ -1,17 +1,20 @@
 //! What was asked of the host for a container, in docker's words (moby, `api/types/container`, `HostConfig`). Pure.
 //!
-//! What rbox cannot limit without a cgroup of its own is 0, which is docker's word for no limit.
+//! Limits are what was asked for. What became of them is in `Limits` of the whole.
 
 use super::{mounts, networks};
 use crate::engine::container::Container;
 use crate::spec::extra_host::Target;
+use crate::spec::limits::{PIDS, RateKind};
 use crate::spec::log::{Driver, Log};
 use crate::spec::options::{Mount, Namespace, Options, Seccomp, Ulimit, Userns};
 use crate::spec::port::HostPort;
 use crate::spec::restart::Restart;
 use crate::spec::{defaults, masks};
 use crate::userns::idmap::IdMap;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// The object.
 pub fn of(container: &Container, options: &Options) -> Value {
@@ -60,7 +63,7 @@ fn general(options: &Options) -> Value {
 }
 
 /// docker has an empty list for null in some places, and the other way round.
-fn or_null(list: Vec<String>) -> Value {
+fn or_null<T: Serialize>(list: Vec<T>) -> Value {
     if list.is_empty() { Value::Null } else { json!(list) }
 }
 
@@ -162,7 +165,7 @@ fn namespaces(container: &Container, options: &Options) -> Value {
     };
     json!({
         "Cgroup": "",
-        "CgroupnsMode": "private",
+        "CgroupnsMode": mode(&options.cgroupns, "private"),
         // podman's.
         "IDMappings": { "UidMap": ranges(&container.maps.uid), "GidMap": ranges(&container.maps.gid) },
         "IpcMode": mode(&options.ipc, if options.no_shm { "none" } else { "private" }),
@@ -236,33 +239,39 @@ fn limits(options: &Options) -> Value {
     // docker's -1 is without end.
     let amount = |amount: u64| i64::try_from(amount).unwrap_or(-1);
     let ulimit = |one: &Ulimit| json!({ "Name": one.name, "Soft": amount(one.soft), "Hard": amount(one.hard) });
+    let asked = &options.limits;
+    let rates = |kind: RateKind| {
+        let of = asked.rates.iter().filter(|rate| rate.kind == kind);
+        or_null(of.map(|rate| json!({ "Path": rate.path, "Rate": rate.rate })).collect())
+    };
     let mut limits = json!({
-        "BlkioDeviceReadBps": null,
-        "BlkioDeviceReadIOps": null,
-        "BlkioDeviceWriteBps": null,
-        "BlkioDeviceWriteIOps": null,
-        "BlkioWeight": 0,
+        "BlkioDeviceReadBps": rates(RateKind::ReadBytes),
+        "BlkioDeviceReadIOps": rates(RateKind::Reads),
+        "BlkioDeviceWriteBps": rates(RateKind::WriteBytes),
+        "BlkioDeviceWriteIOps": rates(RateKind::Writes),
+        "BlkioWeight": asked.blkio_weight.unwrap_or(0),
         "BlkioWeightDevice": null,
-        "CgroupParent": "",
+        "CgroupConf": asked.conf.iter().cloned().collect::<BTreeMap<String, String>>(),
+        "CgroupParent": options.cgroup_parent.as_deref().unwrap_or_default(),
         "CpuCount": 0,
         "CpuPercent": 0,
-        "CpuPeriod": 0,
-        "CpuQuota": 0,
+        "CpuPeriod": asked.period.unwrap_or(0),
+        "CpuQuota": asked.quota.unwrap_or(0),
         "CpuRealtimePeriod": 0,
         "CpuRealtimeRuntime": 0,
-        "CpuShares": 0,
-        "CpusetCpus": "",
-        "CpusetMems": "",
+        "CpuShares": asked.shares.unwrap_or(0),
+        "CpusetCpus": asked.cpuset_cpus.as_deref().unwrap_or_default(),
+        "CpusetMems": asked.cpuset_mems.as_deref().unwrap_or_default(),
         "IOMaximumBandwidth": 0,
         "IOMaximumIOps": 0,
-        "Memory": 0,
-        "MemoryReservation": 0,
-        "MemorySwap": 0,
+        "Memory": asked.memory.unwrap_or(0).max(0),
+        "MemoryReservation": asked.reservation.unwrap_or(0),
+        "MemorySwap": asked.memory_and_swap().unwrap_or(0),
         "MemorySwappiness": null,
-        "NanoCpus": 0,
+        "NanoCpus": asked.cpus.unwrap_or(0),
         "OomKillDisable": null,
         "OomScoreAdj": options.oom_score_adj.unwrap_or(0),
-        "PidsLimit": null,
+        "PidsLimit": asked.pids.unwrap_or(PIDS),
         "Ulimits": options.ulimits.iter().map(ulimit).collect::<Vec<_>>(),
     });
     let sysctls: Map<String, Value> = options.sysctls.iter().map(|(key, value)| (key.clone(), json!(value))).collect();

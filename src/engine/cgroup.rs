@@ -1,0 +1,321 @@
+//! The cgroup of a container: where it is, who makes it, what is known of it while the container runs.
+//!
+//! ```text
+//! the one that is delegated: a scope of systemd, a unit, a subtree that root has given away
+//! ├─ rbox-supervisor         rbox, if it was alone up there
+//! └─ rbox-ID                 limits; nobody is in it
+//!    └─ payload              the container's processes, and the root of its cgroup namespace
+//! ```
+//!
+//! So the container does not see where its limits are, and whoever is root in it cannot lift them, whether the hierarchy is mounted
+//! with `nsdelegate` or not.
+
+use super::limits::{self, Held, Why};
+use super::record::{self, write_whole};
+use super::{container::Found, state};
+use crate::cgroup::group::Group;
+use crate::cgroup::place::{self, Hierarchy, MOUNTED, Place};
+use crate::cgroup::scope::{self, Asked};
+use crate::cgroup::usage;
+use crate::error::{Advise, Failure};
+use crate::spec::limits::Cgroups;
+use crate::spec::options::Options;
+use crate::spec::restart::Restart;
+use crate::sys::ids;
+use crate::userns::subid;
+use anyhow::{Context, Result, anyhow, bail};
+use oci_spec::runtime::Spec;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Beside the bundle: where it is.
+pub const FILE: &str = "cgroup.json";
+/// The one that the processes are in, below the one with the limits.
+pub const PAYLOAD: &str = "payload";
+/// What is counted of every container that has one.
+const COUNTED: [&str; 4] = ["cpu", "memory", "pids", "io"];
+
+/// Where it can be made.
+#[derive(Debug)]
+pub enum Where {
+    /// There.
+    Place(Place),
+    /// In a scope that the user's systemd is to be asked for.
+    Manager(PathBuf),
+    /// Nowhere.
+    Nowhere(Why),
+}
+
+/// The same when systemd was asked.
+#[derive(Debug)]
+pub enum Ready {
+    /// There.
+    Place(Place),
+    /// When systemd has answered.
+    Asked(Asked),
+    /// Nowhere.
+    Nowhere(Why),
+}
+
+/// What is written down of it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Known {
+    /// The one with the limits, if there is one.
+    pub path: Option<PathBuf>,
+    /// What became of each limit.
+    pub limits: Vec<Held>,
+}
+
+/// Looks where a container's can be. Before any process is made: if rbox itself is in the way, it goes.
+///
+/// systemd is asked only where there is a reason to: a plain container in the foreground has none. `id`: of a container that was there
+/// before.
+pub fn look(options: &Options, id: Option<&str>) -> Where {
+    if options.cgroups == Cgroups::Disabled {
+        return Where::Nowhere(why("--cgroups disabled", None));
+    }
+    match place::hierarchy() {
+        Hierarchy::Unified => {}
+        Hierarchy::Legacy => {
+            let hint =
+                "root can boot this machine with systemd.unified_cgroup_hierarchy=1 on the kernel's command line";
+            return Where::Nowhere(why("this host has cgroup v1, which cannot be delegated", Some(hint.to_owned())));
+        }
+        Hierarchy::None => {
+            let hint = "in a container that is the matter of whoever has started it: it needs /sys/fs/cgroup, writable";
+            return Where::Nowhere(why("no cgroup hierarchy is mounted on /sys/fs/cgroup", Some(hint.to_owned())));
+        }
+    }
+    let parent = options.cgroup_parent.as_deref();
+    if let Some(path) = parent.filter(|parent| parent.starts_with('/')) {
+        return Where::Place(Place { parent: Path::new(MOUNTED).join(path.trim_start_matches('/')), moves: false });
+    }
+    if let Some(place) = place::find(id.unwrap_or_default()).filter(|_| parent.is_none()) {
+        match place::enter(&place) {
+            Ok(()) => return Where::Place(Place { moves: false, ..place }),
+            Err(error) => return Where::Nowhere(why(&error.to_string(), None)),
+        }
+    }
+    if options.cgroups == Cgroups::Split || !(is_needed(options) || id.is_some()) {
+        return Where::Nowhere(foreign());
+    }
+    scope::manager().map_or_else(|| Where::Nowhere(foreign()), Where::Manager)
+}
+
+fn is_needed(options: &Options) -> bool {
+    let may_restart = options.restart != Restart::No;
+    options.limits.is_asked() || options.detach || may_restart || options.cgroup_parent.is_some()
+}
+
+fn why(said: &str, hint: Option<String>) -> Why {
+    Why { said: said.to_owned(), hint }
+}
+
+/// rbox is in a cgroup that is not its user's, and nobody is there who could give it one.
+fn foreign() -> Why {
+    let own = place::own().map_or("one that cannot be seen from here".to_owned(), |path| {
+        path.strip_prefix(MOUNTED).map_or(String::new(), |path| format!("/{}", path.display()))
+    });
+    let user = subid::user_name(ids::uid()).unwrap_or_else(|| ids::uid().to_string());
+    let hint = match Path::new("/run/systemd/system").is_dir() {
+        true => format!(
+            "systemd gives cgroups to users who have a session or linger: root can run `loginctl enable-linger {user}`"
+        ),
+        false => format!(
+            "root can give you one: `mkdir -p {MOUNTED}/rbox/me; chown {user} {MOUNTED}/rbox {MOUNTED}/rbox/cgroup.procs \
+             {MOUNTED}/rbox/cgroup.subtree_control {MOUNTED}/rbox/me {MOUNTED}/rbox/me/cgroup.procs`, and put your shell there: \
+             `echo PID >{MOUNTED}/rbox/me/cgroup.procs`"
+        ),
+    };
+    why(&format!("rbox is in the cgroup {own}, in which this user may make no others"), Some(hint))
+}
+
+impl Where {
+    /// Asks systemd, if that is the way. The answer comes while the container is being put together.
+    pub fn ask(self, id: &str, options: &Options) -> Result<Ready> {
+        Ok(match self {
+            Where::Place(place) => Ready::Place(place),
+            Where::Nowhere(why) => Ready::Nowhere(why),
+            Where::Manager(socket) => {
+                let slice = options.cgroup_parent.as_deref();
+                // At a shutdown that service stops the containers, each as it wants to be stopped.
+                let asked = scope::ask(&socket, &format!("rbox-{id}.scope"), slice, &["rbox-boot.service"]);
+                match asked {
+                    Ok(asked) => Ready::Asked(asked),
+                    Err(error) if slice.is_some() => return Err(error.context("--cgroup-parent")),
+                    Err(error) => Ready::Nowhere(why(&format!("{error:#}"), None)),
+                }
+            }
+        })
+    }
+}
+
+/// A container's cgroup. Dropped, all that is in it ends, and it is removed.
+#[derive(Debug)]
+pub struct Cgroup {
+    /// The one with the limits.
+    limits: Option<Group>,
+    /// How often the kernel had killed somebody in it for want of memory, as far as was told.
+    killed: u64,
+}
+
+/// What comes of making one.
+#[derive(Default)]
+pub struct Made {
+    /// The cgroup, if there is one.
+    pub cgroup: Option<Cgroup>,
+    /// The one for its processes.
+    pub payload: Option<Group>,
+    /// What its user should know.
+    pub warning: Option<Failure>,
+}
+
+/// Makes it, and sees to the limits. `dir`: the container's runtime directory.
+pub fn make(ready: Ready, id: &str, dir: &Path, options: &Options, spec: &mut Spec) -> Result<Made> {
+    let asks = options.cgroup_parent.is_some();
+    if matches!(ready, Ready::Nowhere(_)) && !asks && !options.limits.is_asked() {
+        return Ok(Made::default());
+    }
+    let place = match ready {
+        Ready::Place(place) => Ok(place),
+        Ready::Nowhere(why) => Err(why),
+        Ready::Asked(asked) => match asked.wait().and_then(|()| of_scope()) {
+            Ok(place) => Ok(place),
+            Err(error) if asks => return Err(error.context("--cgroup-parent")),
+            Err(error) => Err(why(&format!("{error:#}"), None)),
+        },
+    };
+    let wanted = limits::wanted(&options.limits)?;
+    let made = match place {
+        Err(why) => Err(why),
+        Ok(place) => match build(&place, id, dir, &wanted.controllers()) {
+            Ok(made) => Ok(made),
+            Err(error) if asks => return Err(error.context("--cgroup-parent")),
+            Err(error) => Err(why(&format!("{error:#}"), None)),
+        },
+    };
+    let (limits, warning, made) = match made {
+        Ok((cgroup, group, payload, enabled)) => {
+            let (held, warning) = wanted.hold(Ok((&group, &enabled)), options, spec)?;
+            // For programs that ask how much there is: these are what they see.
+            let _ = wanted.hold(Ok((&payload, &enabled)), options, &mut spec.clone());
+            (held, warning, Some((cgroup, group.path().to_owned(), payload)))
+        }
+        Err(why) => {
+            let (held, warning) = wanted.hold(Err(&why), options, spec)?;
+            (held, warning, None)
+        }
+    };
+    let path = made.as_ref().map(|(_, path, _)| path.clone());
+    write_whole(dir, FILE, &Known { path, limits })?;
+    let (cgroup, payload) = made.map(|(cgroup, _, payload)| (cgroup, payload)).unzip();
+    Ok(Made { cgroup, payload, warning })
+}
+
+/// In which this process is now.
+fn of_scope() -> Result<Place> {
+    let parent = place::own().context("the cgroup of the scope cannot be seen")?;
+    let place = Place { parent, moves: true };
+    place::enter(&place)?;
+    Ok(Place { moves: false, ..place })
+}
+
+type Built = (Cgroup, Group, Group, Vec<String>);
+
+fn build(place: &Place, id: &str, dir: &Path, controllers: &[&str]) -> Result<Built> {
+    let all: Vec<&str> = COUNTED.iter().chain(controllers).copied().collect();
+    let (parent, enabled) = place::prepare(place, &all)?;
+    let name = format!("rbox-{id}");
+    let path = parent.path().join(&name);
+    // If this process is killed, whoever comes next finds it.
+    write_whole(dir, FILE, &Known { path: Some(path.clone()), limits: Vec::new() })?;
+    // Of the container's life before: what was counted then is not this one's.
+    remove(&path)?;
+    let group = parent.below(&name)?;
+    let cgroup = Cgroup { limits: Some(group.again()?), killed: 0 };
+    for controller in &enabled {
+        // What is there to be seen inside is the same as what is counted.
+        let _ = group.enable(controller);
+    }
+    let payload = group.below(PAYLOAD)?;
+    Ok((cgroup, group, payload, enabled))
+}
+
+/// Ends what is in a cgroup of a container, and removes it, if it is there.
+pub fn remove(path: &Path) -> Result<()> {
+    let Ok(group) = Group::open(path) else { return Ok(()) };
+    group.kill()?;
+    Ok(group.remove()?)
+}
+
+/// Removes that of a container which nobody is responsible for any more. `dir`: its runtime directory.
+pub fn sweep(dir: &Path) -> Result<()> {
+    match state::read::<Known>(&dir.join(FILE)) {
+        Ok(Some(Known { path: Some(path), .. })) if is_one(&path) => remove(&path),
+        _ => Ok(()),
+    }
+}
+
+/// Nothing else is removed, whatever a file says.
+fn is_one(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.starts_with(MOUNTED) && name.strip_prefix("rbox-").is_some_and(|id| id.len() == 64)
+}
+
+impl Cgroup {
+    /// A file that is ready for reading with POLLPRI when the kernel has killed somebody for want of memory.
+    pub fn watch_memory(&self) -> Option<std::os::fd::OwnedFd> {
+        self.limits.as_ref().and_then(|group| group.open_file("memory.events").ok())
+    }
+
+    /// True if that was so since it was last asked.
+    pub fn has_killed(&mut self) -> bool {
+        let counted = self.limits.as_ref().and_then(|group| usage::oom(group).ok().flatten());
+        let killed = counted.map_or(0, |[_, killed]| killed);
+        std::mem::replace(&mut self.killed, killed) < killed
+    }
+
+    /// True if that was ever so.
+    pub fn ever_killed(&self) -> bool {
+        self.killed > 0
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        if let Some(group) = self.limits.take() {
+            // What cannot be removed is found by whoever comes next.
+            let _ = group.kill();
+            let _ = group.remove();
+        }
+    }
+}
+
+/// What is known of the one of a container that runs.
+pub fn known(found: &Found) -> Result<Known> {
+    let dir = record::runtime_of(&found.container.id)?;
+    Ok(state::read(&dir.join(FILE))?.unwrap_or_default())
+}
+
+/// Writes down what became of limits that were changed.
+pub fn know(found: &Found, mut known: Known, held: Vec<Held>) -> Result<()> {
+    known.limits.retain(|limit| !held.iter().any(|held| held.option == limit.option));
+    known.limits.extend(held);
+    write_whole(&record::runtime_of(&found.container.id)?, FILE, &known)
+}
+
+/// That of a container that runs.
+pub fn of(found: &Found) -> Result<Group> {
+    if state::of(found)?.pid().is_none() {
+        bail!("container {} is not running", found.shown());
+    }
+    match known(found)? {
+        Known { path: Some(path), .. } => Ok(Group::open(&path)?),
+        Known { .. } => Err(anyhow!("container {} has no cgroup", found.shown())).hint(|| match place::hierarchy() {
+            Hierarchy::Unified => {
+                "started with -d or with a limit it has one, where systemd or root gives you any".to_owned()
+            }
+            _ => "this takes a host with cgroup v2 alone".to_owned(),
+        }),
+    }
+}
