@@ -7,6 +7,7 @@
 #![allow(clippy::undocumented_unsafe_blocks)]
 
 mod ask;
+mod burden;
 mod dns;
 mod host;
 mod pour;
@@ -75,6 +76,20 @@ fn main() {
         ["attribute", path, name] => attribute(path, name),
         ["set-attribute", path, name, value] => set_attribute(path, name, value),
         ["ls", path] => list(path),
+        ["take-memory", bytes] => burden::take_memory(bytes),
+        ["fork-until-it-fails"] => burden::fork_until_it_fails(),
+        ["spin", milliseconds] => burden::spin(milliseconds),
+        ["write-through", file, bytes] => burden::write_through(file, bytes),
+        ["processors"] => burden::processors(),
+        ["priority"] => burden::priority(),
+        ["lift-limits", dir, then @ ..] => {
+            burden::lift_limits(dir);
+            match then {
+                ["take-memory", bytes] => burden::take_memory(bytes),
+                ["fork-until-it-fails"] => burden::fork_until_it_fails(),
+                other => panic!("guest: lift limits, then what: {other:?}?"),
+            }
+        }
         ["sleep"] => wait_for_ever(),
         ["catch", signal] => catch(signal.parse().expect("a number")),
         ["sigwait", signal] => sigwait(signal.parse().expect("a number")),

@@ -1,0 +1,103 @@
+//! What uses up what a container may have, and what tries to get more.
+
+use std::time::{Duration, Instant};
+
+/// Takes so many bytes of memory, a piece at a time, and keeps them.
+pub fn take_memory(bytes: &str) {
+    const PIECE: usize = 1 << 20;
+    let wanted: usize = bytes.parse().expect("a number");
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    while all.len() * PIECE < wanted {
+        let mut piece = vec![0u8; PIECE];
+        piece.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+        all.push(std::hint::black_box(piece));
+    }
+    println!("taken={wanted}");
+}
+
+/// Makes processes until the kernel makes no more, and says how many there were with this one.
+pub fn fork_until_it_fails() {
+    let mut children = Vec::new();
+    let errno = loop {
+        match unsafe { libc::fork() } {
+            -1 => break std::io::Error::last_os_error().raw_os_error().unwrap_or(0),
+            0 => loop {
+                unsafe { libc::pause() };
+            },
+            child => children.push(child),
+        }
+        assert!(children.len() < 5000, "nothing stops this");
+    };
+    println!("processes={}\nerrno={errno}", children.len() + 1);
+    for child in children {
+        unsafe { libc::kill(child, libc::SIGKILL) };
+    }
+}
+
+/// Is busy for so many milliseconds, and says how many of them it had a processor.
+pub fn spin(milliseconds: &str) {
+    let end = Instant::now() + Duration::from_millis(milliseconds.parse().expect("a number"));
+    while Instant::now() < end {
+        std::hint::spin_loop();
+    }
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) }, 0);
+    let milliseconds = |time: libc::timeval| time.tv_sec * 1000 + time.tv_usec / 1000;
+    println!("had={}", milliseconds(usage.ru_utime) + milliseconds(usage.ru_stime));
+}
+
+/// Writes so many bytes into a file, past every cache, and says how many milliseconds that took.
+pub fn write_through(file: &str, bytes: &str) {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    const PIECE: usize = 64 << 10;
+    #[repr(align(4096))]
+    struct Aligned([u8; PIECE]);
+    let piece = Box::new(Aligned([7; PIECE]));
+    let flags = libc::O_DIRECT | libc::O_SYNC;
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).custom_flags(flags).open(file).expect("a file");
+    let begin = Instant::now();
+    for _ in 0..bytes.parse::<usize>().expect("a number") / PIECE {
+        file.write_all(&piece.0).expect("room");
+    }
+    println!("took={}", begin.elapsed().as_millis());
+}
+
+/// The processors that it may run on.
+pub fn processors() {
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    assert_eq!(unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) }, 0);
+    let all = (0..libc::CPU_SETSIZE as usize).filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) });
+    println!("processors={}", all.map(|cpu| cpu.to_string()).collect::<Vec<_>>().join(","));
+}
+
+/// The level of its priority with disks.
+pub fn priority() {
+    println!("priority={}", unsafe { libc::syscall(libc::SYS_ioprio_get, 1, 0) });
+}
+
+/// As root of a container with a cgroup hierarchy of its own: lifts whatever can be lifted there, leaves the cgroup that it was
+/// born in, and says what came of each.
+pub fn lift_limits(dir: &str) {
+    std::fs::create_dir_all(dir).expect("a directory");
+    let target = std::ffi::CString::new(dir).expect("no NUL");
+    let mounted = unsafe { libc::mount(c"cgroup".as_ptr(), target.as_ptr(), c"cgroup2".as_ptr(), 0, std::ptr::null()) };
+    println!("mount={}", if mounted == 0 { 0 } else { std::io::Error::last_os_error().raw_os_error().unwrap_or(-1) });
+    let write = |file: &str, text: &str| {
+        let done = std::fs::OpenOptions::new().write(true).open(format!("{dir}/{file}"));
+        let done = done.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
+        println!("{file}={}", done.map_or_else(|error| error.raw_os_error().unwrap_or(-1), |()| 0));
+    };
+    for file in ["memory.max", "memory.swap.max", "memory.high", "pids.max"] {
+        write(file, "max");
+    }
+    write("memory.oom.group", "0");
+    write("cpu.max", "max 100000");
+    let _ = std::fs::create_dir(format!("{dir}/sub"));
+    write("sub/cgroup.procs", "0");
+    for outside in ["..", "../..", "../../.."] {
+        write(&format!("{outside}/cgroup.procs"), "0");
+    }
+    let own = std::fs::read_to_string("/proc/self/cgroup").expect("/proc");
+    println!("own={}", own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default());
+}
