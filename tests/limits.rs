@@ -5,7 +5,7 @@
 mod env;
 
 use env::verbs::{background, formatted, inspected, made, rbox};
-use env::{Env, eventually};
+use env::{Done, Env, eventually};
 use serde_json::Value;
 
 /// True where rbox is given cgroups with these controllers: by its user's systemd.
@@ -110,6 +110,25 @@ fn root_in_a_container_lifts_nothing() {
     // The hierarchy that every container has is not for writing.
     let done = made(&env, "run", &["--rm", "--memory=64m"], &["write", "/sys/fs/cgroup/memory.max", "max"]);
     assert_eq!(done.stdout, format!("errno={}\n", libc::EROFS));
+}
+
+#[test]
+fn a_container_in_a_container() {
+    delegated!("a_container_in_a_container", "memory", "pids");
+    let env = Env::new();
+    let (rootfs, rbox) = (env.rootfs(), env::program("rbox"));
+    let inner = |limits: &[&str], verb: &[&str]| -> Done {
+        let mut outer = env.rbox();
+        outer.args(["run", "--rm", "--privileged", "--network=none", "--memory=200m", "--tmpfs=/tmp", "-e=HOME=/tmp"]);
+        outer.arg("-v").arg(format!("{}:/tmp/rbox", rbox.display()));
+        outer.arg("-v").arg(format!("{}:/tmp/rootfs", rootfs.display()));
+        outer.arg("--rootfs").arg(&rootfs).args(["/tmp/rbox", "run", "--rm", "--network=none"]).args(limits);
+        outer.args(["--rootfs", "/tmp/rootfs", "/guest"]).args(verb).output().unwrap().into()
+    };
+    let done = inner(&["--pids-limit=10", "--memory=64m"], &["fork-until-it-fails"]).ok();
+    assert_eq!(done.field("processes"), "10");
+    let done = inner(&["--memory=64m"], &["take-memory", "100000000"]);
+    assert_eq!((done.status, done.stdout.as_str()), (137, ""), "{done:?}");
 }
 
 #[test]

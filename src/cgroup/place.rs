@@ -9,10 +9,13 @@ use super::group::Group;
 use crate::sys::ids;
 use anyhow::Result;
 use rustix::fs::{Access, AtFlags, CWD};
+use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 
 /// Where the hierarchy is mounted on every host that has nothing else.
 pub const MOUNTED: &str = "/sys/fs/cgroup";
+/// There where systemd runs (sd_booted(3)).
+const MANAGED: &str = "/run/systemd/system";
 /// What a supervisor's own cgroup is called, beside those of its container.
 pub const SUPERVISOR: &str = "rbox-supervisor";
 
@@ -52,8 +55,19 @@ pub fn own() -> Option<PathBuf> {
 pub struct Place {
     /// Below this one.
     pub parent: PathBuf,
-    /// Nobody may be in that one: rbox goes to one below it first.
-    pub moves: bool,
+    /// Nobody may be in that one: who goes to one below it first.
+    pub moves: Moves,
+}
+
+/// Who is in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moves {
+    /// Nobody.
+    Nobody,
+    /// rbox.
+    Rbox,
+    /// rbox and all that is there with it. Only where no systemd has put them there: in a container, above all.
+    Everybody,
 }
 
 /// Finds it, for a container with this id: one of another container is not for this one. `None`: nothing is delegated to whoever
@@ -61,6 +75,7 @@ pub struct Place {
 pub fn find(id: &str) -> Option<Place> {
     let own = own()?;
     let root = root(&own, id)?;
+    let has_manager = Path::new(MANAGED).is_dir();
     for dir in own.ancestors().take_while(|dir| dir.starts_with(&root)) {
         if !is_writable(dir) {
             return None;
@@ -70,7 +85,11 @@ pub fn find(id: &str) -> Option<Place> {
         let is_alone = dir == own && processes == [crate::sys::process::pid()];
         if processes.is_empty() || is_alone {
             // What cannot be had here cannot be had further up, where controllers come from.
-            return Some(Place { parent: dir.to_owned(), moves: is_alone });
+            let moves = if is_alone { Moves::Rbox } else { Moves::Nobody };
+            return Some(Place { parent: dir.to_owned(), moves });
+        }
+        if dir == own && dir == root && !has_manager {
+            return Some(Place { parent: dir.to_owned(), moves: Moves::Everybody });
         }
     }
     None
@@ -79,7 +98,7 @@ pub fn find(id: &str) -> Option<Place> {
 /// The topmost cgroup around this one that is for whoever is in it.
 fn root(own: &Path, id: &str) -> Option<PathBuf> {
     let parts = || own.ancestors().take_while(|dir| dir.starts_with(MOUNTED));
-    let manages = Path::new("/run/systemd/system").is_dir();
+    let manages = Path::new(MANAGED).is_dir();
     let unit = parts().find(|dir| is_delegated(dir));
     match unit {
         // That is for the user's manager, which has units of its own in it.
@@ -112,13 +131,35 @@ fn is_writable(dir: &Path) -> bool {
     of_caller && may("") && may("cgroup.procs") && may("cgroup.subtree_control")
 }
 
-/// Gets rbox out of the way, if it is.
+/// Gets out of the way who is in it.
 pub fn enter(place: &Place) -> Result<()> {
-    if place.moves {
-        Group::open(&place.parent)?.below(SUPERVISOR)?.write("cgroup.procs", "0")?;
+    if place.moves == Moves::Nobody {
+        return Ok(());
+    }
+    let group = Group::open(&place.parent)?;
+    let aside = group.below(SUPERVISOR)?;
+    aside.write("cgroup.procs", "0")?;
+    // Whoever is there may make others meanwhile.
+    let mut rounds = 0;
+    while place.moves == Moves::Everybody && rounds < MOST_ROUNDS {
+        rounds += 1;
+        let others = group.processes()?;
+        if others.is_empty() {
+            break;
+        }
+        for pid in others {
+            match aside.write("cgroup.procs", &pid.to_string()) {
+                // It has ended, or is about to.
+                Err(error) if error.errno == Errno::SRCH => {}
+                moved => moved?,
+            }
+        }
     }
     Ok(())
 }
+
+/// As often those who are in the way are asked to go.
+const MOST_ROUNDS: u32 = 100;
 
 /// Prepares it: as many of the controllers for those below as can be had. Those are returned.
 pub fn prepare(place: &Place, controllers: &[&str]) -> Result<(Group, Vec<String>)> {

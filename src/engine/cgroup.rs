@@ -14,17 +14,18 @@ use super::limits::{self, Held, Why};
 use super::record::{self, write_whole};
 use super::{container::Found, state};
 use crate::cgroup::group::Group;
-use crate::cgroup::place::{self, Hierarchy, MOUNTED, Place};
+use crate::cgroup::place::{self, Hierarchy, MOUNTED, Moves, Place};
 use crate::cgroup::scope::{self, Asked};
 use crate::cgroup::usage;
 use crate::error::{Advise, Failure};
 use crate::spec::limits::Cgroups;
 use crate::spec::options::Options;
 use crate::spec::restart::Restart;
-use crate::sys::ids;
+use crate::sys::{self, ids};
 use crate::userns::subid;
 use anyhow::{Context, Result, anyhow, bail};
 use oci_spec::runtime::Spec;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -88,15 +89,21 @@ pub fn look(options: &Options, id: Option<&str>) -> Where {
     }
     let parent = options.cgroup_parent.as_deref();
     if let Some(path) = parent.filter(|parent| parent.starts_with('/')) {
-        return Where::Place(Place { parent: Path::new(MOUNTED).join(path.trim_start_matches('/')), moves: false });
+        return Where::Place(Place {
+            parent: Path::new(MOUNTED).join(path.trim_start_matches('/')),
+            moves: Moves::Nobody,
+        });
     }
-    if let Some(place) = place::find(id.unwrap_or_default()).filter(|_| parent.is_none()) {
+    let is_needed = is_needed(options) || id.is_some();
+    // Others are moved for a reason only.
+    let is_fit = |place: &Place| parent.is_none() && (is_needed || place.moves != Moves::Everybody);
+    if let Some(place) = place::find(id.unwrap_or_default()).filter(is_fit) {
         match place::enter(&place) {
-            Ok(()) => return Where::Place(Place { moves: false, ..place }),
+            Ok(()) => return Where::Place(Place { moves: Moves::Nobody, ..place }),
             Err(error) => return Where::Nowhere(why(&error.to_string(), None)),
         }
     }
-    if options.cgroups == Cgroups::Split || !(is_needed(options) || id.is_some()) {
+    if options.cgroups == Cgroups::Split || !is_needed {
         return Where::Nowhere(foreign());
     }
     scope::manager().map_or_else(|| Where::Nowhere(foreign()), Where::Manager)
@@ -142,6 +149,8 @@ impl Where {
                 let asked = scope::ask(&socket, &format!("rbox-{id}.scope"), slice, &["rbox-boot.service"]);
                 match asked {
                     Ok(asked) => Ready::Asked(asked),
+                    // It has ended, and its socket is there still.
+                    Err(error) if sys::errno(&error) == Some(Errno::CONNREFUSED) => Ready::Nowhere(foreign()),
                     Err(error) if slice.is_some() => return Err(error.context("--cgroup-parent")),
                     Err(error) => Ready::Nowhere(why(&format!("{error:#}"), None)),
                 }
@@ -215,9 +224,9 @@ pub fn make(ready: Ready, id: &str, dir: &Path, options: &Options, spec: &mut Sp
 /// In which this process is now.
 fn of_scope() -> Result<Place> {
     let parent = place::own().context("the cgroup of the scope cannot be seen")?;
-    let place = Place { parent, moves: true };
+    let place = Place { parent, moves: Moves::Rbox };
     place::enter(&place)?;
-    Ok(Place { moves: false, ..place })
+    Ok(Place { moves: Moves::Nobody, ..place })
 }
 
 type Built = (Cgroup, Group, Group, Vec<String>);

@@ -9,6 +9,7 @@
 use super::desk::{Desk, accept};
 use super::message::{self, Answer, Order, Reply};
 use super::{client, inside};
+use crate::cgroup::scope;
 use crate::error::{Advise, FAILED};
 use crate::net::carrier::First;
 use crate::net::dns::names::Names;
@@ -65,6 +66,7 @@ fn keep(alone: Alone, start: &Start) -> Result<()> {
     let _signals = Blocked::all()?;
     process::raise_open_files()?;
     rustix::process::chdir("/").named(|| "chdir(/)".to_owned())?;
+    leave_scope();
     let listener = fd::inherited(0).context("no socket")?;
     fd::place(fd::null()?.as_fd(), 0)?;
     match begin(alone, start) {
@@ -72,6 +74,14 @@ fn keep(alone: Alone, start: &Start) -> Result<()> {
         Ok(begun) => serve(begun, &listener, start),
         Err(error) => refuse(&listener, start, &error),
     }
+}
+
+/// It outlives the container that it was started for, and would keep that one's scope of systemd: it gets one of its own.
+fn leave_scope() {
+    let Some(manager) = scope::manager() else { return };
+    let name = format!("rbox-networks-{}.scope", process::pid());
+    // Where it does not, it is where it was.
+    let _ = scope::ask(&manager, &name, None, &[]).and_then(scope::Asked::wait);
 }
 
 /// Nobody can be served: whoever waits is told.
