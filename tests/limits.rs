@@ -143,6 +143,10 @@ fn limits_of_one_that_runs() {
     let about = inspected(&env, "a");
     assert_eq!(about["HostConfig"]["Memory"], 128 << 20);
     assert_eq!(held(&about, "--cpus"), (true, "cpu.max".to_owned()));
+    // Not any more.
+    rbox(&env, &["update", "--cpus=0", "--memory=-1", "a"]).ok();
+    assert_eq!((inside("memory.max"), inside("cpu.max")), ("max\n".to_owned(), "max 100000\n".to_owned()));
+    rbox(&env, &["update", "--memory=128m", "a"]).ok();
     rbox(&env, &["update", "--memory=1m", "a"]).fails(125, "minimum memory limit allowed is 6MB");
     // With the next start, too.
     rbox(&env, &["restart", "-t0", "a"]).ok();

@@ -126,6 +126,13 @@ impl<'a> Reading<'a> {
         Ok(text)
     }
 
+    /// `v` with a `b` in it.
+    pub fn variant_boolean(&mut self) -> Result<bool> {
+        let kind = self.signature()?;
+        ensure!(kind == "b", "an answer of systemd is of the kind {kind}");
+        Ok(self.number()? != 0)
+    }
+
     fn signature(&mut self) -> Result<String> {
         let length = self.take(1)?[0];
         let text = String::from_utf8_lossy(self.take(length.into())?).into_owned();
@@ -216,6 +223,25 @@ impl Connection {
 
     /// Calls a method of systemd's manager; the number of the call. `kinds`: those of its arguments.
     pub fn call(&mut self, method: &str, kinds: &str, arguments: &Values) -> Result<u32> {
+        let manager = ("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager");
+        self.call_on(manager, method, kinds, arguments)
+    }
+
+    /// Asks for a property of an object.
+    pub fn property(&mut self, path: &str, interface: &str, name: &str) -> Result<u32> {
+        let mut arguments = Values::default();
+        arguments.string(interface);
+        arguments.string(name);
+        self.call_on((path, "org.freedesktop.DBus.Properties"), "Get", "ss", &arguments)
+    }
+
+    fn call_on(
+        &mut self,
+        (path, interface): (&str, &str),
+        method: &str,
+        kinds: &str,
+        arguments: &Values,
+    ) -> Result<u32> {
         self.serial += 1;
         let mut head = Values::default();
         head.0.extend([LITTLE, CALL, 0, 1]);
@@ -227,8 +253,8 @@ impl Connection {
                 fields.0.push(number);
                 fields.variant(kind, |value| if kind == "g" { value.signature(text) } else { value.string(text) });
             };
-            field(1, "o", "/org/freedesktop/systemd1");
-            field(2, "s", "org.freedesktop.systemd1.Manager");
+            field(1, "o", path);
+            field(2, "s", interface);
             field(3, "s", method);
             field(6, "s", "org.freedesktop.systemd1");
             field(8, "g", kinds);

@@ -6,6 +6,7 @@
 //! `user.delegate`); what is a user's own and not delegated is the user manager's, which changes it as it likes.
 
 use super::group::Group;
+use super::scope;
 use crate::sys::ids;
 use anyhow::Result;
 use rustix::fs::{Access, AtFlags, CWD};
@@ -71,10 +72,10 @@ pub enum Moves {
 }
 
 /// Finds it, for a container with this id: one of another container is not for this one. `None`: nothing is delegated to whoever
-/// runs rbox, or others are where it is.
-pub fn find(id: &str) -> Option<Place> {
+/// runs rbox, or others are where it is. `asks`: the user's systemd may be asked.
+pub fn find(id: &str, asks: bool) -> Option<Place> {
     let own = own()?;
-    let root = root(&own, id)?;
+    let root = root(&own, id, asks)?;
     let has_manager = Path::new(MANAGED).is_dir();
     for dir in own.ancestors().take_while(|dir| dir.starts_with(&root)) {
         if !is_writable(dir) {
@@ -96,18 +97,18 @@ pub fn find(id: &str) -> Option<Place> {
 }
 
 /// The topmost cgroup around this one that is for whoever is in it.
-fn root(own: &Path, id: &str) -> Option<PathBuf> {
+fn root(own: &Path, id: &str, asks: bool) -> Option<PathBuf> {
     let parts = || own.ancestors().take_while(|dir| dir.starts_with(MOUNTED));
     let manages = Path::new(MANAGED).is_dir();
     let unit = parts().find(|dir| is_delegated(dir));
     match unit {
-        // That is for the user's manager, which has units of its own in it.
-        Some(unit) if is_of_manager(unit) => None,
-        Some(unit) => {
-            let name = unit.file_name().unwrap_or_default().to_string_lossy();
-            let of_other = name.strip_prefix("rbox-").and_then(|name| name.strip_suffix(".scope"));
-            of_other.is_none_or(|other| other == id).then(|| unit.to_owned())
+        // That is for the user's manager, which has units of its own in it: those say it of themselves.
+        Some(manager) if is_of_manager(manager) => {
+            let unit = parts().take_while(|dir| *dir != manager).find(|dir| is_unit(dir))?;
+            is_given_away(unit, id, asks).then(|| unit.to_owned())
         }
+        // Of the system's manager.
+        Some(unit) => Some(unit.to_owned()),
         // Where it cannot say so: an old one, or none. Whoever owns a cgroup then has got it.
         None if manages && parts().any(is_of_manager) => None,
         None => parts().filter(|dir| is_writable(dir)).last().map(Path::to_owned),
@@ -117,6 +118,26 @@ fn root(own: &Path, id: &str) -> Option<PathBuf> {
 fn is_of_manager(dir: &Path) -> bool {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with("user@") && name.ends_with(".service")
+}
+
+fn is_unit(dir: &Path) -> bool {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    name.ends_with(".service") || name.ends_with(".scope")
+}
+
+/// True for a unit of the user's manager that is for whoever is in it, and not for another container.
+fn is_given_away(unit: &Path, id: &str, asks: bool) -> bool {
+    let name = unit.file_name().unwrap_or_default().to_string_lossy();
+    if let Some(of) = name.strip_prefix("rbox-").and_then(|name| name.strip_suffix(".scope")) {
+        return of == id;
+    }
+    let Some(manager) = scope::manager() else { return false };
+    // Of one that was made by a call the file is at hand.
+    let file = manager.with_file_name("transient").join(&*name);
+    match fs_err::read_to_string(file) {
+        Ok(text) => text.lines().any(|line| line.strip_prefix("Delegate=").is_some_and(|value| value != "no")),
+        Err(_) => asks && scope::is_delegated(&manager, &name).unwrap_or(false),
+    }
 }
 
 fn is_delegated(dir: &Path) -> bool {

@@ -2,11 +2,11 @@
 //!
 //! Whoever comes from a login shell, cron or su is in a cgroup that is root's, and cannot leave it by himself: systemd has to do that.
 
-use super::bus::{Connection, Refused, Values};
+use super::bus::{Connection, Values};
 use crate::paths;
 use crate::sys::{ids, process};
 use anyhow::{Context, Result, bail};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// As long systemd may take. It is a matter of milliseconds, but for a machine that is just starting.
@@ -29,7 +29,7 @@ pub struct Asked {
 }
 
 /// Asks for one with this process in it. `slice`: where it is to be, if not where usual. `after`: units that end before it does.
-pub fn ask(manager: &std::path::Path, name: &str, slice: Option<&str>, before: &[&str]) -> Result<Asked> {
+pub fn ask(manager: &Path, name: &str, slice: Option<&str>, before: &[&str]) -> Result<Asked> {
     let mut connection = Connection::open(manager)?;
     let call = send(&mut connection, name, slice, before)?;
     Ok(Asked { connection, call, name: name.to_owned() })
@@ -87,6 +87,29 @@ impl Asked {
     }
 }
 
+/// True if a unit of the user's systemd says that its cgroup is for whoever is in it.
+pub fn is_delegated(manager: &Path, unit: &str) -> Result<bool> {
+    let kind = if unit.ends_with(".scope") { "Scope" } else { "Service" };
+    let mut connection = Connection::open(manager)?;
+    let path = format!("/org/freedesktop/systemd1/unit/{}", escaped(unit));
+    let call = connection.property(&path, &format!("org.freedesktop.systemd1.{kind}"), "Delegate")?;
+    connection.answer(call, PATIENCE, |_| ())?.values().variant_boolean()
+}
+
+/// A unit's name as part of an object's path (sd_bus_path_encode(3)).
+fn escaped(name: &str) -> String {
+    let mut escaped = String::new();
+    for (at, byte) in name.bytes().enumerate() {
+        let is_plain = byte.is_ascii_alphabetic() || (at > 0 && byte.is_ascii_digit());
+        if is_plain {
+            escaped.push(byte.into());
+        } else {
+            escaped.push_str(&format!("_{byte:02x}"));
+        }
+    }
+    escaped
+}
+
 /// How a job has ended, if it is this one.
 fn result_of(message: &super::bus::Message, job: &str) -> Option<String> {
     let mut values = message.values();
@@ -98,8 +121,13 @@ fn result_of(message: &super::bus::Message, job: &str) -> Option<String> {
     values.string().ok()
 }
 
-/// True if an error says that there is one of this name.
-pub fn exists(error: &anyhow::Error) -> bool {
-    let named = "org.freedesktop.systemd1.UnitExists";
-    error.chain().any(|cause| cause.downcast_ref::<Refused>().is_some_and(|refused| refused.name == named))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_paths() {
+        assert_eq!(escaped("run-p1.scope"), "run_2dp1_2escope");
+        assert_eq!(escaped("1a@é.service"), "_31a_40_c3_a9_2eservice");
+    }
 }

@@ -30,6 +30,37 @@ impl Setting {
         Setting { is_beside: true, ..self }
     }
 
+    /// What is written where nobody wants it any more: as it is in a new cgroup.
+    pub fn undone(&self) -> Setting {
+        let usual = |(file, text): &(String, String)| {
+            let text = match (file.as_str(), text.split_once(' ')) {
+                ("memory.low" | "memory.oom.group", _) => "0".to_owned(),
+                ("cpu.max", _) => format!("max {PERIOD}"),
+                ("cpu.weight" | "io.bfq.weight", _) => "100".to_owned(),
+                ("io.weight", _) => "default 100".to_owned(),
+                ("cpuset.cpus" | "cpuset.mems", _) => "\n".to_owned(),
+                ("io.max", Some((device, rate))) => {
+                    format!("{device} {}=max", rate.split('=').next().unwrap_or_default())
+                }
+                _ => "max".to_owned(),
+            };
+            (file.clone(), text)
+        };
+        Setting { files: self.files.iter().map(usual).collect(), ..self.clone() }
+    }
+
+    /// True if both are for the same: the same file, and the same of its lines.
+    pub fn is_of_same(&self, other: &Setting) -> bool {
+        let place = |setting: &Setting| {
+            let (file, text) = setting.files.first().cloned().unwrap_or_default();
+            // Such a file has a line for each device, and several words in it.
+            let of_device =
+                if file == "io.max" { text.split('=').next().unwrap_or_default().to_owned() } else { String::new() };
+            (file, of_device)
+        };
+        place(self) == place(other)
+    }
+
     /// Writes it. False if the kernel does not have such a file.
     pub fn write(&self, group: &Group) -> std::result::Result<bool, CallError> {
         for (file, text) in &self.files {
@@ -199,6 +230,18 @@ mod tests {
         assert_eq!(texts(&with(64, 64)), ["memory.swap.max=0", "memory.max=64", &group]);
         assert_eq!(texts(&with(64, -1)), ["memory.swap.max=max", "memory.max=64", &group]);
         assert!(settings(&with(64, 63)).is_err() && settings(&with(0, 63)).is_err());
+    }
+
+    #[test]
+    fn undone() {
+        let of = |file: &str, text: &str| Setting::new("", file, text).undone().files[0].1.clone();
+        assert_eq!(of("memory.max", "5"), "max");
+        assert_eq!(of("cpu.max", "5 6"), "max 100000");
+        assert_eq!(of("io.max", "8:0 rbps=5"), "8:0 rbps=max");
+        let same = |a: &str, b: &str| Setting::new("", "io.max", a).is_of_same(&Setting::new("", "io.max", b));
+        assert!(
+            same("8:0 rbps=5", "8:0 rbps=6") && !same("8:0 rbps=5", "8:0 wbps=5") && !same("8:0 rbps=5", "8:1 rbps=5")
+        );
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub fn look(options: &Options, id: Option<&str>) -> Where {
     let is_needed = is_needed(options) || id.is_some();
     // Others are moved for a reason only.
     let is_fit = |place: &Place| parent.is_none() && (is_needed || place.moves != Moves::Everybody);
-    if let Some(place) = place::find(id.unwrap_or_default()).filter(is_fit) {
+    if let Some(place) = place::find(id.unwrap_or_default(), is_needed).filter(is_fit) {
         match place::enter(&place) {
             Ok(()) => return Where::Place(Place { moves: Moves::Nobody, ..place }),
             Err(error) => return Where::Nowhere(why(&error.to_string(), None)),

@@ -118,10 +118,12 @@ impl Wanted {
         Err(Failure { hints: said.hints.into_iter().chain([best]).collect(), ..said }.into())
     }
 
-    /// What is not as it was.
+    /// What is not as it was; what is not wanted any more is undone.
     pub fn changed_from(&self, old: &Wanted) -> Wanted {
-        let changed = self.settings.iter().filter(|setting| !old.settings.contains(setting));
-        Wanted { settings: changed.cloned().collect(), is_usual: self.is_usual, best_effort: self.best_effort }
+        let changed = self.settings.iter().filter(|setting| !old.settings.contains(setting)).cloned();
+        let is_gone = |setting: &&Setting| !self.settings.iter().any(|other| other.is_of_same(setting));
+        let undone = old.settings.iter().filter(is_gone).map(Setting::undone);
+        Wanted { settings: undone.chain(changed).collect(), is_usual: self.is_usual, best_effort: self.best_effort }
     }
 
     /// The same for a container that runs: what its cgroup does not hold is an error.

@@ -120,7 +120,7 @@ impl Limits {
 
     /// Memory and swap together, bytes, as in docker: twice the memory if nothing was said.
     pub fn memory_and_swap(&self) -> Option<i64> {
-        let twice = || self.memory.filter(|memory| *memory > 0).map(|memory| memory.saturating_mul(2));
+        let twice = || self.memory.map(|memory| if memory > 0 { memory.saturating_mul(2) } else { -1 });
         self.swap.filter(|swap| *swap != 0).or_else(twice)
     }
 
