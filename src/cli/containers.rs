@@ -5,7 +5,7 @@ use super::each::partly;
 use super::filter::Filters;
 use super::{
     attach, commit, cp, diff, export, failure, format, grammar, group, human, logs, output, pause, port, ps, rm, run,
-    start, stop, top, update, verb,
+    start, stats, stop, top, update, verb,
 };
 use crate::engine::{container, inspect, prune};
 use crate::time::Time;
@@ -67,6 +67,7 @@ pub fn options(command: Command) -> Command {
         .subcommand(verb("rm", "Remove containers", rm::options).visible_alias("remove"))
         .subcommand(verb("run", "Create and run a new container", run::options))
         .subcommand(verb("start", "Start containers", start::options))
+        .subcommand(verb("stats", "Show what containers use, again and again", stats::options))
         .subcommand(verb("stop", "Stop containers that run", stop::options))
         .subcommand(verb("top", "Show the processes of a container", top::options))
         .subcommand(verb("unpause", "Let containers that were paused go on", pause::unpause_options))

@@ -26,9 +26,22 @@ pub fn size_with_digits(bytes: u64, digits: usize) -> String {
     }
 }
 
-/// A number below 1000 with so many significant digits.
+/// A size in binary units with four digits, as docker shows memory: `0B`, `1.5MiB`, `15.57GiB` (docker/go-units, size.go,
+/// BytesSize).
+pub fn binary_size(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut size = bytes as f64;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    format!("{}{}", round(size, 4), UNITS[unit])
+}
+
+/// A number with so many significant digits, at least those before the point.
 fn round(number: f64, digits: usize) -> f64 {
-    let before_the_point = [1.0, 10.0, 100.0].iter().filter(|power| number >= **power).count().max(1);
+    let before_the_point = [1.0, 10.0, 100.0, 1000.0].iter().filter(|power| number >= **power).count().max(1);
     format!("{number:.*}", digits.saturating_sub(before_the_point)).parse().unwrap_or(number)
 }
 
@@ -131,6 +144,22 @@ mod tests {
         for (bytes, three, four) in table {
             assert_eq!(size(bytes), three, "{bytes}");
             assert_eq!(size_with_digits(bytes, 4), four, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn binary_sizes() {
+        for (bytes, text) in [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1KiB"),
+            (1536, "1.5KiB"),
+            (1_048_575, "1024KiB"),
+            (1_052_672, "1.004MiB"),
+            (16_718_100_000, "15.57GiB"),
+            (u64::MAX, "16EiB"),
+        ] {
+            assert_eq!(binary_size(bytes), text, "{bytes}");
         }
     }
 

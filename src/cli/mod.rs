@@ -41,6 +41,7 @@ pub mod run;
 pub mod search;
 pub mod selection;
 pub mod start;
+pub mod stats;
 pub mod stop;
 pub mod system;
 pub mod systemd;
@@ -171,6 +172,7 @@ const VERBS: &[Verb] = &[
     Verb::new("healthcheck", "Check whether a container is healthy", healthcheck::options, healthcheck::main),
     Verb::new("logs", "Show what a container has said", logs::options, logs::main),
     Verb::new("top", "Show the processes of a container", top::options, top::main),
+    Verb::new("stats", "Show what containers use, again and again", stats::options, stats::main),
     Verb::new("update", "Change the limits of containers", update::options, update::main),
     Verb::new("rename", "Give a container another name", start::rename_options, start::rename),
     Verb::new("container", "Manage containers", containers::options, containers::main),

@@ -48,6 +48,7 @@ pub mod skeleton;
 pub mod spread;
 pub mod start;
 pub mod state;
+pub mod stats;
 pub mod stop;
 pub mod system;
 pub mod told;

@@ -91,6 +91,12 @@ fn main() {
             }
         }
         ["sleep"] => wait_for_ever(),
+        ["spin"] => {
+            say("ready");
+            loop {
+                std::hint::spin_loop();
+            }
+        }
         ["catch", signal] => catch(signal.parse().expect("a number")),
         ["sigwait", signal] => sigwait(signal.parse().expect("a number")),
         ["raise", signal] => unsafe { assert_eq!(libc::raise(signal.parse().expect("a number")), 0) },
