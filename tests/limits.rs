@@ -79,7 +79,8 @@ fn memory_ends_where_it_says() {
     background(&env, &["--name=a", "--memory=64m"], &["take-memory", "300000000"]);
     assert_eq!(rbox(&env, &["wait", "a"]).ok().stdout, "137\n");
     let told = rbox(&env, &["events", "--since=1h", "--until=0s", "--filter=event=oom", "--format={{.Action}}"]).ok();
-    assert_eq!(told.stdout, "oom\noom\n");
+    // The kernel may tell of one in two parts.
+    assert!(told.stdout.lines().count() >= 2 && told.stdout.lines().all(|action| action == "oom"), "{told:?}");
     assert_eq!(inspected(&env, "a")["State"]["OOMKilled"], true);
     // What another run has done is not this one's.
     rbox(&env, &["rm", "a"]).ok();
