@@ -200,7 +200,17 @@ fn who_has_no_manager_is_told_so() {
     // Who comes by ssh has one as long as the session lasts.
     let done = Way::Ssh.run(&machine.run("--rm --pids-limit 10", "fork-until-it-fails")).ok();
     assert_eq!(done.field("processes"), "10");
+    // With the last session all that is a user's ends.
+    Way::Ssh.run(&machine.run("-d --name a --memory 64m", "sleep")).ok();
+    let begin = std::time::Instant::now();
+    while root("systemctl is-active user@1000.service").status == 0 {
+        assert!(begin.elapsed().as_secs() < 60, "it does not end");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(root("find /sys/fs/cgroup -type d -name 'rbox-?????????????*' ! -name '*agent*'").ok().stdout, "");
     root("loginctl enable-linger dev").ok();
+    let state = machine.rbox("inspect -f '{{.State.Status}}' a");
+    assert_eq!(Way::Ssh.run(&format!("{state}; {}", machine.rbox("rm a"))).ok().stdout, "exited\na\n");
     assert_eq!(Way::Bare.run(&machine.run("--rm --memory 64m", "echo ran")).ok().stdout, "ran\n");
 }
 

@@ -127,6 +127,24 @@ fn the_supervisor_that_is_killed_starts_nothing() {
 }
 
 #[test]
+fn a_policy_that_is_changed_counts_at_once() {
+    let env = Env::new();
+    run(&env, &["-d", "-i"], &["cat"]).ok();
+    rbox(&env, &["update", "--restart=always", "a"]).ok();
+    assert_eq!(inspected(&env)["HostConfig"]["RestartPolicy"]["Name"], "always");
+    let first = |env: &Env| inspected(env)["State"]["Pid"].as_i64().unwrap() as i32;
+    let pid = first(&env);
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    eventually("it runs again", || inspected(&env)["State"]["Status"] == "running" && ![0, pid].contains(&first(&env)));
+    rbox(&env, &["update", "--restart=sometimes", "a"]).fails(125, "--restart sometimes");
+    rbox(&env, &["update", "--restart=no", "a"]).ok();
+    kill_process(Pid::from_raw(first(&env)).unwrap(), Signal::KILL).unwrap();
+    eventually("its end", || inspected(&env)["State"]["Status"] == "exited");
+    rbox(&env, &["rm", "a"]).ok();
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+#[test]
 fn a_supervisor_that_was_stopped_is_no_obstacle() {
     let env = Env::new();
     run(&env, &["-d", "-i"], &["cat"]).ok();

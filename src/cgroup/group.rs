@@ -111,9 +111,17 @@ impl Group {
         Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
     }
 
-    /// Lets those below it have a controller. It must be empty itself (cgroups(7), "no internal processes").
-    pub fn enable(&self, controller: &str) -> Result<()> {
-        self.write("cgroup.subtree_control", &format!("+{controller}"))
+    /// Lets those below it have controllers; which of them they have then. It must be empty itself (cgroups(7), "no internal
+    /// processes").
+    pub fn enable<'a>(&self, controllers: &[&'a str]) -> Vec<&'a str> {
+        let text =
+            |controllers: &[&str]| controllers.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
+        // One that cannot be had keeps the others from being had in the same write.
+        if controllers.is_empty() || self.write("cgroup.subtree_control", &text(controllers)).is_ok() {
+            return controllers.to_vec();
+        }
+        let is_had = |controller: &&str| self.write("cgroup.subtree_control", &text(&[*controller])).is_ok();
+        controllers.iter().copied().filter(is_had).collect()
     }
 
     /// Stops all that is in it and below, or lets it go on; back when that is done (Linux 5.2).
@@ -175,6 +183,9 @@ impl Group {
 
     /// Removes it and those below; whoever is still in it stays, and it with him.
     pub fn remove(self) -> Result<()> {
+        if rustix::fs::rmdir(&self.path).is_ok() {
+            return Ok(());
+        }
         self.clear()?;
         match rustix::fs::rmdir(&self.path) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -185,6 +196,9 @@ impl Group {
     fn clear(&self) -> Result<()> {
         for name in self.names()? {
             let below = self.path.join(&name);
+            if rustix::fs::unlinkat(&self.dir, &name, AtFlags::REMOVEDIR).is_ok() {
+                continue;
+            }
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             match rustix::fs::openat(&self.dir, &name, flags, Mode::empty()) {
                 Ok(dir) => Group { dir, path: below.clone() }.clear()?,

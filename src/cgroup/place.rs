@@ -187,12 +187,12 @@ pub fn prepare(place: &Place, controllers: &[&str]) -> Result<(Group, Vec<String
     let group = Group::open(&place.parent)?;
     let there = group.read("cgroup.subtree_control")?.unwrap_or_default();
     let mut enabled: Vec<String> = there.split_whitespace().map(str::to_owned).collect();
-    let offered = group.controllers()?;
-    for controller in controllers.iter().filter(|controller| offered.iter().any(|offered| offered == **controller)) {
-        let is_new = !enabled.iter().any(|enabled| enabled == controller);
-        if is_new && group.enable(controller).is_ok() {
-            enabled.push((*controller).to_owned());
-        }
+    let is_new = |controller: &&str| !enabled.iter().any(|enabled| enabled == *controller);
+    let missing: Vec<&str> = controllers.iter().copied().filter(is_new).collect();
+    if !missing.is_empty() {
+        let offered = group.controllers()?;
+        let had = missing.into_iter().filter(|controller| offered.iter().any(|offered| offered == *controller));
+        enabled.extend(group.enable(&had.collect::<Vec<_>>()).into_iter().map(str::to_owned));
     }
     Ok((group, enabled))
 }

@@ -206,8 +206,7 @@ pub fn make(ready: Ready, id: &str, dir: &Path, options: &Options, spec: &mut Sp
     let (limits, warning, made) = match made {
         Ok((cgroup, group, payload, enabled)) => {
             let (held, warning) = wanted.hold(Ok((&group, &enabled)), options, spec)?;
-            // For programs that ask how much there is: these are what they see.
-            let _ = wanted.hold(Ok((&payload, &enabled)), options, &mut spec.clone());
+            wanted.show(&payload, &enabled);
             (held, warning, Some((cgroup, group.path().to_owned(), payload)))
         }
         Err(why) => {
@@ -232,7 +231,8 @@ fn of_scope() -> Result<Place> {
 type Built = (Cgroup, Group, Group, Vec<String>);
 
 fn build(place: &Place, id: &str, dir: &Path, controllers: &[&str]) -> Result<Built> {
-    let all: Vec<&str> = COUNTED.iter().chain(controllers).copied().collect();
+    let mut all = COUNTED.to_vec();
+    all.extend(controllers.iter().filter(|controller| !COUNTED.contains(controller)));
     let (parent, enabled) = place::prepare(place, &all)?;
     let name = format!("rbox-{id}");
     let path = parent.path().join(&name);
@@ -242,10 +242,8 @@ fn build(place: &Place, id: &str, dir: &Path, controllers: &[&str]) -> Result<Bu
     remove(&path)?;
     let group = parent.below(&name)?;
     let cgroup = Cgroup { limits: Some(group.again()?), killed: 0 };
-    for controller in &enabled {
-        // What is there to be seen inside is the same as what is counted.
-        let _ = group.enable(controller);
-    }
+    // What is there to be seen inside is the same as what is counted.
+    group.enable(&enabled.iter().map(String::as_str).collect::<Vec<_>>());
     let payload = group.below(PAYLOAD)?;
     Ok((cgroup, group, payload, enabled))
 }

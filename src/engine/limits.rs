@@ -90,7 +90,7 @@ impl Wanted {
                 Ok((group, enabled)) => in_cgroup(setting, group, enabled)?,
                 Err(why) => Err(why.clone()),
             };
-            let is_usual = self.is_usual && setting.option == "--pids-limit";
+            let is_usual = self.is_unasked(setting);
             let instead = match &tried {
                 Err(_) if !is_usual => by_other_means(setting, options, spec)?,
                 _ => None,
@@ -116,6 +116,17 @@ impl Wanted {
         }
         let best = "--limits best-effort runs it without".to_owned();
         Err(Failure { hints: said.hints.into_iter().chain([best]).collect(), ..said }.into())
+    }
+
+    /// Says it in a cgroup in which it does not count: programs ask there how much they have.
+    pub fn show(&self, group: &Group, enabled: &[String]) {
+        for setting in self.settings.iter().filter(|setting| !(setting.is_beside || self.is_unasked(setting))) {
+            let _ = in_cgroup(setting, group, enabled);
+        }
+    }
+
+    fn is_unasked(&self, setting: &Setting) -> bool {
+        self.is_usual && setting.option == "--pids-limit"
     }
 
     /// What is not as it was; what is not wanted any more is undone.

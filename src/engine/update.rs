@@ -56,7 +56,7 @@ fn hold(found: &Found, asked: &Limits, before: &Limits) -> Result<()> {
     })?;
     // What is seen inside is the same.
     if let Ok(payload) = Group::open(&group.path().join(cgroup::PAYLOAD)) {
-        let _ = wanted.changed_from(&old).hold_running(&payload, &enabled);
+        wanted.changed_from(&old).show(&payload, &enabled);
     }
     cgroup::know(found, known, held)
 }

@@ -7,6 +7,7 @@ use super::client::Client;
 use super::message;
 use super::session::{self, Session, Sink};
 use super::{again, attend};
+use crate::engine::container;
 use crate::engine::create::Created;
 use crate::engine::log::Stream;
 use crate::engine::log::journal::Journal;
@@ -175,10 +176,13 @@ pub fn supervise(mut created: Created, starter: Option<(Starter, &OwnedFd)>, tel
         }
         outcome => outcome?,
     };
-    if created.restart != Restart::No || outcome.again {
+    // As `update` may have changed it.
+    let about = created.record.kept().and_then(|dir| container::read(dir).ok().flatten());
+    let restart = about.map_or(created.restart, |found| found.container.restart);
+    if restart != Restart::No || outcome.again {
         // As in docker, those who are connected have seen the end that they wait for. Whoever wants to stop it waits for them.
         session.take().into_iter().for_each(|session| session.part(outcome.status, Some(PATIENCE)));
-        again::unless_over(&created.record, created.restart, &outcome)?;
+        again::unless_over(&created.record, restart, &outcome)?;
     }
     created.let_go();
     // It is let go by now, and gone if it was one of --rm: whoever waits sees that.
