@@ -148,6 +148,10 @@ fn limits_of_one_that_runs() {
     rbox(&env, &["update", "--cpus=0", "--memory=-1", "a"]).ok();
     assert_eq!((inside("memory.max"), inside("cpu.max")), ("max\n".to_owned(), "max 100000\n".to_owned()));
     rbox(&env, &["update", "--memory=128m", "a"]).ok();
+    // All of it or nothing.
+    let done = rbox(&env, &["update", "--memory=200m", "--cpus=1", "--device-write-bps=/dev/vda:1m", "a"]);
+    done.fails(125, "--device-write-bps: cannot be enforced: the controller io is not delegated");
+    assert_eq!((inside("memory.max"), inside("cpu.max")), ("134217728\n".to_owned(), "max 100000\n".to_owned()));
     rbox(&env, &["update", "--memory=1m", "a"]).fails(125, "minimum memory limit allowed is 6MB");
     // With the next start, too.
     rbox(&env, &["restart", "-t0", "a"]).ok();
@@ -186,6 +190,59 @@ fn everything_stops_and_goes_on() {
 }
 
 #[test]
+fn a_container_that_divides_its_cgroup() {
+    delegated!("a_container_that_divides_its_cgroup", "memory");
+    let env = Env::new();
+    background(&env, &["--name=a", "--privileged", "--memory=64m"], &["divide-cgroup", "/sys/fs/cgroup"]);
+    eventually("it is divided", || rbox(&env, &["logs", "a"]).ok().stdout == "divided\n");
+    let done = rbox(&env, &["exec", "a", "/guest", "read", "/proc/self/cgroup"]).ok();
+    assert_eq!(done.stdout, "0::/init\n");
+    let path = format!("/sys/fs/cgroup{}", formatted(&env, "a", "{{.State.CgroupPath}}"));
+    assert!(std::path::Path::new(&path).exists());
+    rbox(&env, &["kill", "a"]).ok();
+    eventually("nothing is left", || !std::path::Path::new(&path).exists());
+    rbox(&env, &["rm", "a"]).ok();
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn one_that_is_paused_is_not_unhealthy() {
+    delegated!("one_that_is_paused_is_not_unhealthy", "pids");
+    let env = Env::new();
+    let checked = ["--health-cmd=[\"/guest\",\"echo\"]", "--health-interval=200ms", "--health-timeout=3s"];
+    let options = [&["--name=a", "-i", "--health-retries=1", "--health-on-failure=kill"], &checked[..]].concat();
+    background(&env, &options, &["cat"]);
+    let health = || formatted(&env, "a", "{{.State.Health.Status}}");
+    eventually("it is healthy", || health() == "healthy");
+    rbox(&env, &["pause", "a"]).ok();
+    rbox(&env, &["start", "a"]).fails(125, "cannot start a paused container, try unpause instead");
+    rbox(&env, &["attach", "a"]).fails(125, "you cannot attach to a paused container, unpause it first");
+    // Nothing tells that nothing happens.
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    assert_eq!((health().as_str(), formatted(&env, "a", "{{.State.Status}}").as_str()), ("healthy", "paused"));
+    rbox(&env, &["unpause", "a"]).ok();
+    rbox(&env, &["rm", "-f", "a"]).ok();
+}
+
+#[test]
+fn where_root_of_it_gets_at_its_limits_that_is_said() {
+    delegated!("where_root_of_it_gets_at_its_limits_that_is_said", "memory");
+    let env = Env::new();
+    for (options, is_said) in [
+        (&["--privileged"][..], false),
+        (&["--cgroupns=host"], false),
+        (&["--cgroupns=host", "--cap-add=SYS_ADMIN"], true),
+        (&["-v=/sys/fs/cgroup:/cg"], true),
+        (&["-v=/sys/fs/cgroup:/cg:ro"], false),
+    ] {
+        background(&env, &[options, &["--name=a", "--memory=64m"]].concat(), &["sleep"]);
+        let (is_held, how) = held(&inspected(&env, "a"), "--memory");
+        assert!(is_held && how.contains("root of the container can lift") == is_said, "{options:?}: {how}");
+        rbox(&env, &["rm", "-f", "a"]).ok();
+    }
+}
+
+#[test]
 fn what_nobody_holds_is_refused() {
     not_delegated!("what_nobody_holds_is_refused", "memory");
     let env = Env::new();
@@ -193,7 +250,7 @@ fn what_nobody_holds_is_refused() {
         ("--memory=64m", "--memory"),
         ("--memory-reservation=64m", "--memory-reservation"),
         ("--cpus=0.5", "--cpus"),
-        ("--cpu-quota=50000", "--cpus"),
+        ("--cpu-quota=50000", "--cpu-quota"),
         ("--cpu-period=50000", "--cpu-period"),
         ("--cpu-shares=512", "--cpu-shares"),
         ("--cpuset-mems=0", "--cpuset-mems"),
@@ -205,6 +262,8 @@ fn what_nobody_holds_is_refused() {
         assert_eq!(done.stdout, "ran\n");
         assert!(done.stderr.contains(&format!("going on without limits: {name}: cannot be enforced: ")), "{done:?}");
     }
+    made(&env, "run", &["--rm", "--cgroup-parent=/foo"], &["echo"]).fails(125, "rbox: --cgroup-parent: ");
+    made(&env, "run", &["--rm", "--memory=-1", "--cpu-quota=-1"], &["echo"]).ok();
     // One reason for several is said once.
     let done = made(&env, "run", &["--rm", "--memory=64m", "--cpus=1"], &["echo", "ran"]);
     done.fails(125, "rbox: --memory, --cpus: cannot be enforced: ");

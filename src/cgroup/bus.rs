@@ -214,6 +214,9 @@ impl Connection {
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
         let socket = socket.named(|| "socket(STREAM)".to_owned())?;
         let address = SocketAddrUnix::new(path).named(call)?;
+        // Somebody who does not listen any more is not waited for.
+        let patience = Some(Duration::from_secs(2));
+        rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Send, patience).named(call)?;
         rustix::net::connect(&socket, &address).named(call)?;
         // All of it at once, as sd-bus does; the kernel has told the other side who it is in any case.
         let uid: String = ids::uid().to_string().bytes().map(|digit| format!("{digit:02x}")).collect();

@@ -2,8 +2,9 @@
 
 use crate::sys::{Named, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -142,6 +143,21 @@ impl Group {
         }
     }
 
+    /// True if nothing in it runs, for somebody has frozen it or one around it.
+    pub fn is_stopped(&self) -> bool {
+        self.read("cgroup.events").is_ok_and(|text| text.is_some_and(|text| key(&text, "frozen") == Some("1")))
+    }
+
+    /// True if its own controllers are those of others below it, and no process may be in it.
+    pub fn is_divided(&self) -> bool {
+        self.read("cgroup.subtree_control").is_ok_and(|text| text.is_some_and(|text| !text.trim().is_empty()))
+    }
+
+    /// True if it is there still.
+    pub fn is_there(&self) -> bool {
+        rustix::fs::accessat(&self.dir, "cgroup.procs", rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
     /// True if somebody has frozen it. Those below may have frozen themselves, which is no concern of this.
     pub fn is_frozen(&self) -> Result<bool> {
         Ok(self.read("cgroup.freeze")?.is_some_and(|text| text.trim() == "1"))
@@ -169,13 +185,24 @@ impl Group {
 
     /// False: there may be others by now.
     fn kill_each(&self) -> Result<bool> {
-        for name in self.names()? {
-            self.below(&name)?.kill_each()?;
-        }
-        for pid in self.processes()? {
-            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                // It may have ended.
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        let mut all =
+            vec![self.dir.try_clone().map_err(|_| Errno::MFILE).named(|| "fcntl(F_DUPFD_CLOEXEC)".to_owned())?];
+        while let Some(dir) = all.pop() {
+            let group = Group { dir, path: self.path.clone() };
+            for pid in group.processes()? {
+                if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                    // It may have ended.
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                }
+            }
+            let call = || format!("readdir({})", self.path.display());
+            for entry in rustix::fs::Dir::read_from(&group.dir).named(call)?.flatten() {
+                let name = entry.file_name();
+                if entry.file_type() == FileType::Directory && name != c"." && name != c".." {
+                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    // It may be gone.
+                    all.extend(rustix::fs::openat(&group.dir, name, flags, Mode::empty()));
+                }
             }
         }
         Ok(false)
@@ -193,44 +220,55 @@ impl Group {
         }
     }
 
+    /// Removes those below it, whatever root of a container has called them and however deep it has made them: down to one that has
+    /// none below it, and up again. No cgroup is moved, so that the way up is the way down.
     fn clear(&self) -> Result<()> {
-        for name in self.names()? {
-            let below = self.path.join(&name);
-            if rustix::fs::unlinkat(&self.dir, &name, AtFlags::REMOVEDIR).is_ok() {
-                continue;
-            }
+        let call = || format!("rmdir(below {})", self.path.display());
+        let open = |dir: &OwnedFd, name: &CStr| {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            match rustix::fs::openat(&self.dir, &name, flags, Mode::empty()) {
-                Ok(dir) => Group { dir, path: below.clone() }.clear()?,
-                Err(Errno::NOENT) => continue,
-                Err(errno) => return Err(errno).named(|| format!("open({})", below.display())),
-            }
-            match rustix::fs::unlinkat(&self.dir, &name, AtFlags::REMOVEDIR) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(errno).named(|| format!("rmdir({})", below.display())),
-            }
-        }
-        Ok(())
-    }
-
-    /// Of the cgroups below it.
-    fn names(&self) -> Result<Vec<String>> {
-        let call = || format!("readdir({})", self.path.display());
-        let mut names = Vec::new();
-        let dir = match rustix::fs::Dir::read_from(&self.dir) {
-            // It is gone.
-            Err(Errno::NOENT) => return Ok(names),
-            dir => dir.named(call)?,
+            rustix::fs::openat(dir, name, flags, Mode::empty())
         };
-        for entry in dir {
-            let entry = entry.named(call)?;
-            let name = entry.file_name().to_string_lossy();
-            if entry.file_type() == rustix::fs::FileType::Directory && name != "." && name != ".." {
-                names.push(name.into_owned());
+        let mut dir = open(&self.dir, c".").named(call)?;
+        let mut way: Vec<CString> = Vec::new();
+        loop {
+            if let Some(name) = first_below(&dir).named(call)? {
+                match rustix::fs::unlinkat(&dir, &name, AtFlags::REMOVEDIR) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    // There are others in it, or processes.
+                    Err(Errno::BUSY | Errno::NOTEMPTY) => {
+                        let below = open(&dir, &name).named(call)?;
+                        if first_below(&below).named(call)?.is_none() {
+                            return Err(Errno::BUSY).named(call);
+                        }
+                        dir = below;
+                        way.push(name);
+                    }
+                    Err(errno) => return Err(errno).named(call),
+                }
+            } else {
+                let Some(name) = way.pop() else { return Ok(()) };
+                dir = open(&dir, c"..").named(call)?;
+                rustix::fs::unlinkat(&dir, &name, AtFlags::REMOVEDIR).named(call)?;
             }
         }
-        Ok(names)
     }
+}
+
+/// The name of one of the cgroups below.
+fn first_below(dir: &OwnedFd) -> rustix::io::Result<Option<CString>> {
+    let entries = match rustix::fs::Dir::read_from(dir) {
+        // It is gone.
+        Err(Errno::NOENT) => return Ok(None),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type() == FileType::Directory && name != c"." && name != c".." {
+            return Ok(Some(name.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// What a file of lines `KEY VALUE` says of a key.

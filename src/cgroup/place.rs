@@ -44,7 +44,16 @@ pub fn hierarchy() -> Hierarchy {
 
 /// The cgroup that this process is in, as a path below where the hierarchy is mounted; `None` if it cannot be seen from here.
 pub fn own() -> Option<PathBuf> {
-    let text = fs_err::read_to_string("/proc/self/cgroup").ok()?;
+    read("self")
+}
+
+/// The same of another process.
+pub fn of(pid: i32) -> Option<PathBuf> {
+    read(&pid.to_string())
+}
+
+fn read(process: &str) -> Option<PathBuf> {
+    let text = fs_err::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
     // Outside of what this cgroup namespace shows.
     let is_seen = !path.split('/').any(|part| part == "..");
@@ -84,9 +93,11 @@ pub fn find(id: &str, asks: bool) -> Option<Place> {
         let group = Group::open(dir).ok()?;
         let processes = group.processes().ok()?;
         let is_alone = dir == own && processes == [crate::sys::process::pid()];
-        if processes.is_empty() || is_alone {
+        // Whoever is in the root of all is in nobody's way.
+        let is_root = !dir.join("cgroup.type").exists();
+        if processes.is_empty() || is_alone || is_root {
             // What cannot be had here cannot be had further up, where controllers come from.
-            let moves = if is_alone { Moves::Rbox } else { Moves::Nobody };
+            let moves = if is_alone && !is_root { Moves::Rbox } else { Moves::Nobody };
             return Some(Place { parent: dir.to_owned(), moves });
         }
         if dir == own && dir == root && !has_manager {
@@ -110,7 +121,7 @@ fn root(own: &Path, id: &str, asks: bool) -> Option<PathBuf> {
         // Of the system's manager.
         Some(unit) => Some(unit.to_owned()),
         // Where it cannot say so: an old one, or none. Whoever owns a cgroup then has got it.
-        None if manages && parts().any(is_of_manager) => None,
+        None if manages && parts().any(is_of_systemd) => None,
         None => parts().filter(|dir| is_writable(dir)).last().map(Path::to_owned),
     }
 }
@@ -118,6 +129,12 @@ fn root(own: &Path, id: &str, asks: bool) -> Option<PathBuf> {
 fn is_of_manager(dir: &Path) -> bool {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with("user@") && name.ends_with(".service")
+}
+
+/// True for what systemd has made: for root all of it can be written to.
+fn is_of_systemd(dir: &Path) -> bool {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    is_unit(dir) || name.ends_with(".slice")
 }
 
 fn is_unit(dir: &Path) -> bool {
@@ -143,6 +160,16 @@ fn is_given_away(unit: &Path, id: &str, asks: bool) -> bool {
 fn is_delegated(dir: &Path) -> bool {
     let mut value = [0; 8];
     rustix::fs::getxattr(dir, "user.delegate", &mut value).is_ok_and(|length| value[..length] == *b"1")
+}
+
+/// True if rbox may have processes begin in a cgroup, there or below: it takes the right to write to the nearest that is around it
+/// and rbox's own.
+pub fn may_be_born_in(dir: &Path) -> bool {
+    let Some(own) = own() else { return false };
+    let common = own.ancestors().find(|common| dir.starts_with(common)).unwrap_or(Path::new(MOUNTED));
+    let may =
+        |dir: &Path| rustix::fs::accessat(CWD, dir.join("cgroup.procs"), Access::WRITE_OK, AtFlags::EACCESS).is_ok();
+    may(common) && is_writable(dir)
 }
 
 /// True for one that this user may make others in and move processes to and from.

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// As long systemd may take. It is a matter of milliseconds, but for a machine that is just starting.
-const PATIENCE: Duration = Duration::from_secs(25);
+/// As long systemd may take for each answer. It is a matter of milliseconds, but for a machine that is just starting.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Where a user's systemd listens, if there is one. After su and in cron's jobs no variable says where.
 pub fn manager() -> Option<PathBuf> {
@@ -28,7 +28,8 @@ pub struct Asked {
     name: String,
 }
 
-/// Asks for one with this process in it. `slice`: where it is to be, if not where usual. `after`: units that end before it does.
+/// Asks for one with this process in it. `slice`: where it is to be, if not where usual. `before`: units that
+/// end before it does.
 pub fn ask(manager: &Path, name: &str, slice: Option<&str>, before: &[&str]) -> Result<Asked> {
     let mut connection = Connection::open(manager)?;
     let call = send(&mut connection, name, slice, before)?;

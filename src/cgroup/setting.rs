@@ -61,15 +61,20 @@ impl Setting {
         place(self) == place(other)
     }
 
-    /// Writes it. False if the kernel does not have such a file.
-    pub fn write(&self, group: &Group) -> std::result::Result<bool, CallError> {
+    /// Writes it: the file. `None` if the kernel does not have such a file.
+    pub fn write(&self, group: &Group) -> std::result::Result<Option<&str>, CallError> {
         for (file, text) in &self.files {
             match group.write(file, text) {
                 Err(error) if error.errno == Errno::NOENT => {}
-                done => return done.map(|()| true),
+                done => return done.map(|()| Some(file.as_str())),
             }
         }
-        Ok(false)
+        Ok(None)
+    }
+
+    /// True if it limits nothing: so it is in a new cgroup, and where there is none.
+    pub fn is_nothing(&self) -> bool {
+        self.undone().files == self.files
     }
 }
 
@@ -93,15 +98,21 @@ pub fn settings(resources: &LinuxResources) -> Result<Vec<Setting>> {
     unified.sort();
     for (file, text) in unified {
         ensure!(is_limit(file), "--cgroup-conf {file}: not a limit of a controller");
-        for line in text.split('\n') {
-            all.push(Setting::new("--cgroup-conf", file, line));
-        }
+        let is_other = |setting: &Setting| setting.is_beside || setting.files.iter().all(|(other, _)| other != file);
+        ensure!(all.iter().all(is_other), "--cgroup-conf {file}: another option says so already");
+        all.retain(|setting: &Setting| !setting.is_beside || setting.files.iter().all(|(other, _)| other != file));
+        ensure!(!text.is_empty(), "--cgroup-conf {file}: nothing to write");
+        all.extend(text.split('\n').map(|line| Setting::new("--cgroup-conf", file, line)));
     }
     Ok(all)
 }
 
 /// What a user may write: files of controllers. Those of the cgroup itself are rbox's.
 fn is_limit(file: &str) -> bool {
+    // What is no limit but an order, or a wish to be told.
+    if file == "memory.reclaim" || file.ends_with(".pressure") {
+        return false;
+    }
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     file.contains('.') && file.chars().all(plain) && !file.starts_with(['.', '-']) && !file.starts_with("cgroup.")
 }

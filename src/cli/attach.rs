@@ -5,7 +5,7 @@ use crate::engine::{record, state};
 use crate::error::Advise;
 use crate::spec::keys;
 use crate::supervisor::attach::{self, Ending, How};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 #[derive(Debug, Args)]
@@ -41,6 +41,9 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
         .pid()
         .ok_or_else(|| anyhow!("container {name} is not running"))
         .hint(|| format!("rbox start -a {name} starts it, and `rbox logs` shows what it has said"))?;
+    if state::of(&found)?.status == state::Status::Paused {
+        bail!("you cannot attach to a paused container, unpause it first");
+    }
     let keys = args.detach_keys.as_deref().map(|text| keys::parse(text).context("--detach-keys")).transpose()?;
     let id = &found.container.id;
     let has_terminal = record::spec_of(id)?.process().as_ref().and_then(|process| process.terminal());

@@ -1,12 +1,13 @@
 //! `rbox commit`.
 
 use super::{file, grammar, output};
-use crate::engine::changed;
 use crate::engine::images::tag;
+use crate::engine::state::{self, Status};
+use crate::engine::{changed, container, pause};
 use crate::image::change;
 use crate::image::make::About;
 use crate::sys::process;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use std::path::PathBuf;
 
@@ -51,14 +52,20 @@ pub fn options(command: Command) -> Command {
 pub fn main(mut matches: ArgMatches) -> Result<u8> {
     process::set_plain_umask();
     let args = CommitArgs::from_arg_matches_mut(&mut matches)?;
-    if args.pause == Some(true) {
-        bail!("--pause: containers cannot be paused yet");
-    }
     let name = args.name.as_deref().map(tag::target).transpose()?;
     let about = About { author: args.author, comment: args.message, ..About::default() };
-    let image = changed::commit(&args.container, name.as_ref(), args.squash, about, |about| {
+    let found = container::find(&args.container)?;
+    let pauses = args.pause == Some(true) && state::of(&found)?.status == Status::Running;
+    if pauses {
+        pause::pause(&found).context("--pause")?;
+    }
+    let made = changed::commit(&args.container, name.as_ref(), args.squash, about, |about| {
         args.change.iter().try_for_each(|line| change::apply(&mut about.config, line))
-    })?;
+    });
+    if pauses {
+        pause::unpause(&found).context("--pause")?;
+    }
+    let image = made?;
     if let Some(path) = &args.iidfile {
         file::whole(path, |file| Ok(file.write_all(image.id().to_string().as_bytes())?))?;
     }

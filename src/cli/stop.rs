@@ -5,8 +5,9 @@ use super::selection::Selection;
 use super::{grammar, output, start};
 use crate::engine::container::{self, Found};
 use crate::engine::events::{self, Actor};
-use crate::engine::state::Status;
+use crate::engine::state::{self, Status};
 use crate::engine::{stop, wait};
+use crate::error::Failure;
 use crate::spec::signal;
 use crate::sys::fd;
 use crate::time::parse_span;
@@ -119,7 +120,14 @@ pub fn wait(mut matches: ArgMatches) -> Result<u8> {
     let interval = args.interval.as_deref().map(|text| parse_span(text).with_context(|| format!("--interval {text}")));
     let interval = Duration::from_nanos(interval.transpose()?.map_or(250_000_000, |nanos| nanos.max(1_000_000) as u64));
     Ok(each(&args.selection.names(runs)?, |name| match found(name, args.ignore)? {
-        Some(found) if conditions.is_empty() => output::print(&format!("{}\n", wait::wait(&found)?)).map(drop),
+        Some(found) if conditions.is_empty() => {
+            let status = wait::wait(&found)?;
+            if state::of(&found).is_ok_and(|state| state.exit.is_some_and(|exit| exit.oom)) {
+                let message = format!("container {name}: {}", wait::OUT_OF_MEMORY);
+                output::say(Failure { message, ..Failure::default() });
+            }
+            output::print(&format!("{status}\n")).map(drop)
+        }
         Some(found) => output::print(&format!("{}\n", wait::until(&found, &conditions, interval)?)).map(drop),
         // podman's.
         None => output::print("-1\n").map(drop),

@@ -3,7 +3,7 @@
 //! It holds the options and not the Spec, which names files and directories of one session.
 
 use super::container::Found;
-use super::record::{self, PROCESS};
+use super::record::{self, Aside, PROCESS};
 use crate::spec::host::Host;
 use crate::spec::options::{Mount, Options};
 use anyhow::{Context, Result};
@@ -44,12 +44,12 @@ pub fn write(dir: &Path, text: &[u8]) -> Result<()> {
     Ok(fs_err::write(dir.join(OPTIONS), text)?)
 }
 
-/// Writes it anew with other options. Whoever reads meanwhile sees the one or the other.
-pub fn change(found: &Found, change: impl FnOnce(&mut Options)) -> Result<()> {
+/// Writes it anew with other options, aside at first.
+pub fn change(found: &Found, change: impl FnOnce(&mut Options)) -> Result<Aside> {
     let path = found.dir.join(OPTIONS);
     let mut again: Again = serde_json::from_slice(&fs_err::read(&path)?).with_context(|| path.display().to_string())?;
     change(&mut again.options);
-    record::write_whole(&found.dir, OPTIONS, &again)
+    record::write_aside(&found.dir, OPTIONS, &again)
 }
 
 /// Reads it.

@@ -36,6 +36,10 @@ pub const PAYLOAD: &str = "payload";
 /// What is counted of every container that has one.
 const COUNTED: [&str; 4] = ["cpu", "memory", "pids", "io"];
 
+/// Who can mend what a container lacks.
+const OF_CONTAINER: &str =
+    "in a container that is the matter of whoever has started it: it needs /sys/fs/cgroup, writable (--privileged)";
+
 /// Where it can be made.
 #[derive(Debug)]
 pub enum Where {
@@ -72,6 +76,9 @@ pub struct Known {
 /// systemd is asked only where there is a reason to: a plain container in the foreground has none. `id`: of a container that was there
 /// before.
 pub fn look(options: &Options, id: Option<&str>) -> Where {
+    if options.cgroups == Cgroups::Split && options.cgroup_parent.is_some() {
+        return Where::Nowhere(why("--cgroups split is below where rbox is", None));
+    }
     if options.cgroups == Cgroups::Disabled {
         return Where::Nowhere(why("--cgroups disabled", None));
     }
@@ -83,16 +90,19 @@ pub fn look(options: &Options, id: Option<&str>) -> Where {
             return Where::Nowhere(why("this host has cgroup v1, which cannot be delegated", Some(hint.to_owned())));
         }
         Hierarchy::None => {
-            let hint = "in a container that is the matter of whoever has started it: it needs /sys/fs/cgroup, writable";
-            return Where::Nowhere(why("no cgroup hierarchy is mounted on /sys/fs/cgroup", Some(hint.to_owned())));
+            return Where::Nowhere(why(
+                "no cgroup hierarchy is mounted on /sys/fs/cgroup",
+                Some(OF_CONTAINER.to_owned()),
+            ));
         }
     }
     let parent = options.cgroup_parent.as_deref();
     if let Some(path) = parent.filter(|parent| parent.starts_with('/')) {
-        return Where::Place(Place {
-            parent: Path::new(MOUNTED).join(path.trim_start_matches('/')),
-            moves: Moves::Nobody,
-        });
+        let parent = Path::new(MOUNTED).join(path.trim_start_matches('/'));
+        return match place::may_be_born_in(&parent) {
+            true => Where::Place(Place { parent, moves: Moves::Nobody }),
+            false => Where::Nowhere(why("this user may not have processes there, coming from where rbox is", None)),
+        };
     }
     let is_needed = is_needed(options) || id.is_some();
     // Others are moved for a reason only.
@@ -124,6 +134,9 @@ fn foreign() -> Why {
         path.strip_prefix(MOUNTED).map_or(String::new(), |path| format!("/{}", path.display()))
     });
     let user = subid::user_name(ids::uid()).unwrap_or_else(|| ids::uid().to_string());
+    if rustix::fs::statvfs(MOUNTED).is_ok_and(|stat| stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY)) {
+        return why(&format!("rbox is in the cgroup {own}, and {MOUNTED} is read-only"), Some(OF_CONTAINER.to_owned()));
+    }
     let hint = match Path::new("/run/systemd/system").is_dir() {
         true => format!(
             "systemd gives cgroups to users who have a session or linger: root can run `loginctl enable-linger {user}`"
@@ -187,6 +200,10 @@ pub fn make(ready: Ready, id: &str, dir: &Path, options: &Options, spec: &mut Sp
     }
     let place = match ready {
         Ready::Place(place) => Ok(place),
+        Ready::Nowhere(why) if asks => {
+            let refused: Result<Made> = Err(anyhow!("--cgroup-parent: {}", why.said));
+            return refused.maybe_hint(|| why.hint);
+        }
         Ready::Nowhere(why) => Err(why),
         Ready::Asked(asked) => match asked.wait().and_then(|()| of_scope()) {
             Ok(place) => Ok(place),
@@ -306,7 +323,7 @@ pub fn known(found: &Found) -> Result<Known> {
 
 /// Writes down what became of limits that were changed.
 pub fn know(found: &Found, mut known: Known, held: Vec<Held>) -> Result<()> {
-    known.limits.retain(|limit| !held.iter().any(|held| held.option == limit.option));
+    known.limits.retain(|limit| !held.iter().any(|held| held.is_instead_of(limit)));
     known.limits.extend(held);
     write_whole(&record::runtime_of(&found.container.id)?, FILE, &known)
 }

@@ -413,6 +413,11 @@ impl Created {
 }
 
 impl Created {
+    /// Its name, else the beginning of its id.
+    pub fn shown(&self) -> String {
+        self.actor.attributes.get("name").cloned().unwrap_or_else(|| self.record.id[..12].to_owned())
+    }
+
     /// How it has ended: written down, for the status counts now. On a full disk it is not known afterwards.
     pub fn ended(&mut self, status: u8) {
         self.tell_of_memory();

@@ -1,15 +1,17 @@
 //! What holds each limit of a container: its cgroup, something else of the kernel, or nothing, which is never kept from whoever asked.
 
 use crate::cgroup::group::Group;
+use crate::cgroup::place::MOUNTED;
 use crate::cgroup::setting::{self, Setting};
 use crate::error::{Advise, Failure};
 use crate::spec::annotation;
-use crate::spec::limits::{Limits, PIDS, list};
-use crate::spec::options::Options;
+use crate::spec::limits::{Limits, PIDS, Rate, list};
+use crate::spec::network::Network;
+use crate::spec::options::{Mount, Namespace, Options};
 use crate::spec::ulimit;
 use crate::sys::clone::CLONE_NEWUSER;
 use crate::sys::{self, Named};
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use oci_spec::runtime::{IOPriorityClass, LinuxIOPriorityBuilder, PosixRlimitType, Spec};
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -29,6 +31,20 @@ pub struct Held {
     pub enforced: bool,
     /// How, or why not.
     pub how: String,
+}
+
+/// A limit that was changed, and those that it stands for.
+impl Held {
+    /// True if both are of the same file of a cgroup, and of the same device there.
+    pub fn is_instead_of(&self, other: &Held) -> bool {
+        let is_of_device = |held: &Held| held.how.starts_with("io.max");
+        let device = |held: &Held| held.requested.split('=').next().map(str::to_owned);
+        match (is_of_device(self), is_of_device(other)) {
+            (true, true) => device(self) == device(other),
+            (false, false) => self.option == other.option || self.how == other.how,
+            _ => false,
+        }
+    }
 }
 
 impl Held {
@@ -60,12 +76,17 @@ pub struct Wanted {
 
 /// Finds out what is wanted. Devices are looked at.
 pub fn wanted(limits: &Limits) -> Result<Wanted> {
-    let rates = limits.rates.iter().map(|rate| disk(Path::new(&rate.path))).collect::<Result<Vec<_>>>()?;
-    let is_usual = limits.pids.is_none();
-    let whole = Limits { pids: limits.pids.or(Some(PIDS)), ..limits.clone() };
+    let numbers = |rate: &Rate| disk(Path::new(&rate.path)).with_context(|| rate.kind.option());
+    let rates = limits.rates.iter().map(numbers).collect::<Result<Vec<_>>>()?;
+    let is_usual = limits.pids.is_none() && !limits.has_conf("pids.max");
+    let whole = Limits { pids: limits.pids.or(is_usual.then_some(PIDS)), ..limits.clone() };
     let mut settings = setting::settings(&whole.resources(&rates))?;
-    for setting in settings.iter_mut().filter(|setting| setting.option == "--memory-swap") {
-        setting.is_beside = limits.swap.is_none();
+    for setting in &mut settings {
+        match setting.option {
+            "--memory-swap" => setting.is_beside = limits.swap.is_none(),
+            "--cpus" if limits.cpus.is_none() => setting.option = "--cpu-quota",
+            _ => {}
+        }
     }
     Ok(Wanted { settings, is_usual, best_effort: limits.best_effort })
 }
@@ -85,9 +106,12 @@ impl Wanted {
     pub fn hold(&self, place: Place<'_>, options: &Options, spec: &mut Spec) -> Result<(Vec<Held>, Option<Failure>)> {
         let mut all = Vec::new();
         let mut missing: Vec<(&str, Why)> = Vec::new();
+        let by_root = lifted_by_root(options);
         for setting in &self.settings {
             let tried = match place {
                 Ok((group, enabled)) => in_cgroup(setting, group, enabled)?,
+                // That is so anyway.
+                Err(_) if setting.is_nothing() => continue,
                 Err(why) => Err(why.clone()),
             };
             let is_usual = self.is_unasked(setting);
@@ -96,7 +120,7 @@ impl Wanted {
                 _ => None,
             };
             let (enforced, how) = match (tried, instead) {
-                (Ok(file), _) => (true, file),
+                (Ok(file), _) => (true, file + by_root),
                 (Err(_), Some(how)) => (true, how),
                 (Err(why), None) => {
                     let how = why.said.clone();
@@ -129,21 +153,34 @@ impl Wanted {
         self.is_usual && setting.option == "--pids-limit"
     }
 
-    /// What is not as it was; what is not wanted any more is undone.
-    pub fn changed_from(&self, old: &Wanted) -> Wanted {
-        let changed = self.settings.iter().filter(|setting| !old.settings.contains(setting)).cloned();
+    /// What is not as it was, and what was named now; what is not wanted any more is undone.
+    pub fn changed_from(&self, old: &Wanted, named: &Wanted) -> Wanted {
+        let is_named = |setting: &Setting| {
+            named.settings.iter().any(|other| other.is_of_same(setting) && !named.is_unasked(other))
+        };
+        let is_new = |setting: &&Setting| !old.settings.contains(setting) || is_named(setting);
+        let changed = self.settings.iter().filter(is_new).cloned();
         let is_gone = |setting: &&Setting| !self.settings.iter().any(|other| other.is_of_same(setting));
         let undone = old.settings.iter().filter(is_gone).map(Setting::undone);
         Wanted { settings: undone.chain(changed).collect(), is_usual: self.is_usual, best_effort: self.best_effort }
     }
 
-    /// The same for a container that runs: what its cgroup does not hold is an error.
+    /// An error if a cgroup lacks the controller of one of them.
+    pub fn check(&self, enabled: &[String]) -> Result<()> {
+        let lacks =
+            |setting: &&Setting| !setting.is_beside && !setting.is_nothing() && !enabled.contains(&setting.controller);
+        let missing =
+            self.settings.iter().filter(lacks).map(|setting| (setting.option, not_delegated(&setting.controller)));
+        not_held(missing.collect()).map_or(Ok(()), |said| Err(said.into()))
+    }
+
+    /// The same for a container that runs: what its cgroup does not hold is an error, and what was written before is left.
     pub fn hold_running(&self, group: &Group, enabled: &[String]) -> Result<Vec<Held>> {
         let mut held = Vec::new();
         for setting in &self.settings {
             match in_cgroup(setting, group, enabled)? {
                 Ok(how) if !setting.is_beside => held.push(Held::of(setting, true, how)),
-                Err(why) if !setting.is_beside => {
+                Err(why) if !(setting.is_beside || setting.is_nothing()) => {
                     return Err(not_held(vec![(setting.option, why)]).unwrap_or_default().into());
                 }
                 _ => {}
@@ -151,6 +188,36 @@ impl Wanted {
         }
         Ok(held)
     }
+
+    /// Writes all of them, whatever becomes of each.
+    pub fn put_back(&self, group: &Group, enabled: &[String]) {
+        for setting in &self.settings {
+            let _ = in_cgroup(setting, group, enabled);
+        }
+    }
+}
+
+/// Whoever is root in a container is the caller outside, whose the files with the limits are: it must not get to them. What lets it
+/// is said.
+fn lifted_by_root(options: &Options) -> &'static str {
+    let has = |name: &String| name == "SYS_ADMIN" || name == "ALL";
+    let mounts = options.privileged || options.cap_add.iter().any(has);
+    // With the host's network /sys is the host's, too, and what is mounted on it can be unmounted.
+    let sees = options.cgroupns == Namespace::Host || matches!(options.network, Network::Host);
+    let is_given = options.mounts.iter().any(|mount| match mount {
+        Mount::Bind { source, readonly: false, .. } => is_hierarchy(source),
+        _ => false,
+    });
+    match is_given || sees && mounts {
+        true => ", which root of the container can lift: it has the host's hierarchy",
+        false => "",
+    }
+}
+
+/// True for a directory of the hierarchy, and for one that it is below.
+fn is_hierarchy(path: &Path) -> bool {
+    const CGROUP2: u64 = 0x6367_7270;
+    rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as u64 == CGROUP2) || Path::new(MOUNTED).starts_with(path)
 }
 
 /// One text for several limits: most of them are not held for the same reason.
@@ -180,8 +247,13 @@ fn in_cgroup(setting: &Setting, group: &Group, enabled: &[String]) -> Result<std
     }
     let name = files.first().map(|(file, _)| file.clone()).unwrap_or_default();
     match setting.write(group) {
-        Ok(true) => Ok(Ok(name)),
-        Ok(false) => Ok(Err(Why { said: format!("this kernel has no {name}"), hint: None })),
+        Ok(Some(file)) => Ok(Ok(file.to_owned())),
+        Ok(None) if !group.is_there() => bail!("{option}: the cgroup is gone"),
+        Ok(None) => Ok(Err(Why { said: format!("this kernel has no {name}"), hint: None })),
+        Err(error) if *option == "--cpuset-cpus" && matches!(error.errno, Errno::RANGE | Errno::INVAL) => {
+            let (wanted, there) = (&files[0].1, group.read("cpuset.cpus.effective")?.unwrap_or_default());
+            bail!("--cpuset-cpus: Requested CPUs are not available - requested {wanted}, available: {}", there.trim())
+        }
         Err(error) if matches!(error.errno, Errno::ACCESS | Errno::PERM | Errno::OPNOTSUPP) => {
             Ok(Err(Why { said: error.to_string(), hint: None }))
         }
@@ -255,7 +327,8 @@ fn by_rlimit(text: &str, options: &Options, spec: &mut Spec) -> Result<Option<St
     let own_user = crate::runtime::namespaces::Namespaces::of(spec)?.makes(CLONE_NEWUSER);
     let has_own = options.ulimits.iter().any(|limit| limit.name == "nproc");
     let most = sys::process::hard_limit(linux_raw_sys::general::RLIMIT_NPROC)?;
-    if super::create::version(&release) < (5, 14) || !own_user || has_own || count > most {
+    // Root of the host has as many as it likes.
+    if sys::ids::uid() == 0 || super::create::version(&release) < (5, 14) || !own_user || has_own || count > most {
         return Ok(None);
     }
     if let Some(process) = spec.process_mut() {

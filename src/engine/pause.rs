@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 
 /// Stops it. Comes back when nothing of it runs any more.
 pub fn pause(found: &Found) -> Result<()> {
+    let _turn = record::turn()?;
     match state::of(found)?.status {
         Status::Paused => bail!("container {} is already paused", found.shown()),
         Status::Running => {}
@@ -31,6 +32,7 @@ pub fn pause(found: &Found) -> Result<()> {
 
 /// Lets it go on.
 pub fn unpause(found: &Found) -> Result<()> {
+    let _turn = record::turn()?;
     if state::of(found)?.status != Status::Paused {
         bail!("container {} is not paused", found.shown());
     }

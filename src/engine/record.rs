@@ -348,9 +348,39 @@ const LOOKS: u32 = 100;
 
 /// Writes a file aside, then renames it, so that nobody reads half of it.
 pub(super) fn write_whole<T: serde::Serialize>(dir: &Path, name: &str, value: &T) -> Result<()> {
-    let aside = dir.join(format!(".{name}"));
+    write_aside(dir, name, value)?.take_place()
+}
+
+/// A file that was written aside.
+#[derive(Debug)]
+pub(super) struct Aside {
+    aside: PathBuf,
+    place: PathBuf,
+}
+
+/// Writes a file aside only.
+pub(super) fn write_aside<T: serde::Serialize>(dir: &Path, name: &str, value: &T) -> Result<Aside> {
+    let (aside, place) = (dir.join(format!(".{name}")), dir.join(name));
     fs_err::write(&aside, serde_json::to_vec(value)?)?;
-    Ok(fs_err::rename(aside, dir.join(name))?)
+    Ok(Aside { aside, place })
+}
+
+impl Aside {
+    /// It takes the place of what was there.
+    pub fn take_place(self) -> Result<()> {
+        Ok(fs_err::rename(self.aside, self.place)?)
+    }
+}
+
+/// Waits for a turn to change containers that are there, which is kept until the value that comes back goes.
+pub(super) fn turn() -> Result<OwnedFd> {
+    let runtime = paths::runtime_dir()?;
+    make_layout(&runtime)?;
+    let dir = runtime.join("containers");
+    let call = || format!("flock({})", dir.display());
+    let fd = rustix::fs::open(&dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).named(call)?;
+    rustix::io::retry_on_intr(|| rustix::fs::flock(&fd, FlockOperation::LockExclusive)).named(call)?;
+    Ok(fd)
 }
 
 const CONFIG: &str = "config.json";

@@ -3,7 +3,7 @@
 use super::container::Found;
 use super::state::{self, Status};
 use crate::error::Advise;
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use std::time::{Duration, Instant};
 
 /// As long may somebody else take who is about to start or to end it.
@@ -16,6 +16,9 @@ pub fn is_needed(found: &Found) -> Result<bool> {
     let since = Instant::now();
     while found.is_held()? {
         let state = state::of_held(found)?;
+        if state.status == Status::Paused {
+            bail!("cannot start a paused container, try unpause instead");
+        }
         if (state.runs() || state.status == Status::Restarting) && !state.ends {
             return Ok(false);
         }

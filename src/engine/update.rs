@@ -18,26 +18,33 @@ pub struct Change {
 /// Changes it. `limited` says what limits it is to have; given are those that it has.
 ///
 /// # Errors
-/// It runs, and its cgroup does not hold one of them: then nothing is changed.
+/// It runs, and its cgroup does not hold one of them, or the disk is full: then nothing is changed.
 pub fn update(found: &Found, change: &Change, limited: impl Fn(&mut Limits) -> Result<()>) -> Result<()> {
     let name = found.shown();
     if found.ends_with_run() {
         bail!("container {name}: one of --rm is as it was run");
     }
+    // What somebody else changes meanwhile is not lost.
+    let _turn = record::turn()?;
     let (options, _) = again::read(found)?;
     let mut asked = options.limits.clone();
     limited(&mut asked)?;
-    if change.restart.is_some_and(|restart| restart != Restart::No) && (options.remove || found.container.once) {
+    let is_once = options.remove || found.container.once;
+    if change.restart.is_some_and(|restart| restart != Restart::No) && is_once {
         bail!("conflicting options: --restart and --rm");
     }
-    if asked != options.limits {
-        if state::of(found)?.runs() {
-            hold(found, &asked, &options.limits).with_context(|| format!("container {name}"))?;
-        }
-        again::change(found, |options| options.limits = asked.clone())?;
+    let mut named = Limits::default();
+    // Alone they need not go together.
+    let _ = limited(&mut named);
+    let aside = again::change(found, |options| {
+        options.limits = asked.clone();
+        options.restart = change.restart.unwrap_or(options.restart);
+    })?;
+    if state::of(found)?.runs() && (named != Limits::default() || asked != options.limits) {
+        hold(found, [&asked, &options.limits, &named]).with_context(|| format!("container {name}"))?;
     }
+    aside.take_place()?;
     if let Some(restart) = change.restart {
-        again::change(found, |options| options.restart = restart)?;
         let found = container::read(&found.dir)?.with_context(|| format!("no such container: {name}"))?;
         record::rewrite(&found.dir, &container::Container { restart, ..found.container })?;
     }
@@ -45,18 +52,25 @@ pub fn update(found: &Found, change: &Change, limited: impl Fn(&mut Limits) -> R
     Ok(())
 }
 
-/// In the cgroup that it has. One that the kernel takes half of is put back.
-fn hold(found: &Found, asked: &Limits, before: &Limits) -> Result<()> {
+/// In the cgroup that it has. What the kernel takes half of is put back. `named`: what is written though it was asked for before.
+fn hold(found: &Found, [asked, before, named]: [&Limits; 3]) -> Result<()> {
     let group = cgroup::of(found)?;
-    let (wanted, old) = (limits::wanted(asked)?, limits::wanted(before)?);
+    let [asked, before, named] = [limits::wanted(asked)?, limits::wanted(before)?, limits::wanted(named)?];
     let enabled = group.controllers()?;
     let known = cgroup::known(found)?;
-    let held = wanted.changed_from(&old).hold_running(&group, &enabled).inspect_err(|_| {
-        let _ = old.changed_from(&wanted).hold_running(&group, &enabled);
-    })?;
+    if !group.is_there() {
+        bail!("is not running");
+    }
+    let changed = asked.changed_from(&before, &named);
+    changed.check(&enabled)?;
+    let written = changed.hold_running(&group, &enabled).and_then(|held| cgroup::know(found, known, held));
+    if written.is_err() {
+        before.changed_from(&asked, &named).put_back(&group, &enabled);
+    }
+    written?;
     // What is seen inside is the same.
     if let Ok(payload) = Group::open(&group.path().join(cgroup::PAYLOAD)) {
-        wanted.changed_from(&old).show(&payload, &enabled);
+        changed.show(&payload, &enabled);
     }
-    cgroup::know(found, known, held)
+    Ok(())
 }

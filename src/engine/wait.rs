@@ -12,6 +12,9 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+/// Why the kernel has killed somebody, and with him the container.
+pub const OUT_OF_MEMORY: &str = "it had no more memory, and the kernel has killed it (OOM)";
+
 /// How often one looks: there is no waiting for a lock with an end.
 const LOOK: Duration = Duration::from_millis(2);
 

@@ -21,6 +21,7 @@ use super::extra::Extra;
 use super::namespaces::Namespaces;
 use super::payload::Payload;
 use crate::cgroup::group::Group;
+use crate::cgroup::place;
 use crate::error::{FAILED, Failure};
 use crate::sys::clone::{self, CLONE_NEWCGROUP, CLONE_NEWNS, CLONE_NEWUSER, CLONE_PARENT, Side};
 use crate::sys::mount::{self, Attr};
@@ -106,16 +107,28 @@ pub struct Door {
     pub namespaces: Vec<(u32, OwnedFd)>,
     /// Its cgroup, if it has one.
     pub cgroup: Option<Group>,
+    /// The number of its first process.
+    pub pid: i32,
 }
 
 impl Door {
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        let mut fds = match self.namespaces.as_slice() {
+        match self.namespaces.as_slice() {
             [] => vec![self.init.as_fd()],
             all => all.iter().map(|(_, namespace)| namespace.as_fd()).collect(),
-        };
-        fds.extend(self.cgroup.iter().map(Group::dir));
-        fds
+        }
+    }
+
+    /// Where another process goes: to the first one, if its cgroup is divided by now and nobody may be in it.
+    fn group(&self) -> Result<Option<Group>> {
+        let Some(group) = &self.cgroup else { return Ok(None) };
+        if group.is_divided() {
+            let below = place::of(self.pid).filter(|path| path.starts_with(group.path()));
+            if let Some(below) = below.and_then(|path| Group::open(&path).ok()) {
+                return Ok(Some(below));
+            }
+        }
+        Ok(Some(group.again()?))
     }
 }
 
@@ -141,11 +154,12 @@ impl Starting {
     /// Runs in: the host's namespaces, the supervisor.
     pub fn new(task: &Task, door: &Door, streams: Vec<OwnedFd>, program: &Program) -> Result<Starting> {
         let by_each = door.namespaces.iter().map(|(flag, _)| *flag).collect();
-        let task = Task { by_each, has_cgroup: door.cgroup.is_some(), ..task.clone() };
+        let group = door.group()?;
+        let task = Task { by_each, has_cgroup: group.is_some(), ..task.clone() };
         let task = serde_json::to_vec(&task)?;
         ensure!(task.len() <= MAX_MESSAGE, "arguments and environment are too long");
-        let door =
-            door.fds().iter().map(BorrowedFd::try_clone_to_owned).collect::<Result<Vec<_>, _>>().context("exec")?;
+        let fds = door.fds().into_iter().chain(group.as_ref().map(Group::dir));
+        let door = fds.map(|fd| fd.try_clone_to_owned()).collect::<Result<Vec<_>, _>>().context("exec")?;
         let (joiner, socket) = join_with(&task, &door, &streams, program)?;
         let is_sealed = program.0.is_some();
         Ok(Starting { task, door, streams, joiner, socket, child: None, terminal: None, failed: None, is_sealed })

@@ -75,6 +75,18 @@ pub enum RateKind {
     Writes,
 }
 
+impl RateKind {
+    /// The option that is of this kind.
+    pub fn option(self) -> &'static str {
+        match self {
+            RateKind::ReadBytes => "--device-read-bps",
+            RateKind::WriteBytes => "--device-write-bps",
+            RateKind::Reads => "--device-read-iops",
+            RateKind::Writes => "--device-write-iops",
+        }
+    }
+}
+
 /// `--cgroups`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cgroups {
@@ -124,6 +136,11 @@ impl Limits {
         self.swap.filter(|swap| *swap != 0).or_else(twice)
     }
 
+    /// True if a file of the cgroup is named.
+    pub fn has_conf(&self, file: &str) -> bool {
+        self.conf.iter().any(|(name, _)| name == file)
+    }
+
     /// Microseconds of processor time in each period, and the period, if there is a limit.
     pub fn quota_and_period(&self) -> (Option<i64>, Option<u64>) {
         match self.cpus {
@@ -138,7 +155,8 @@ impl Limits {
         all.set_devices(None);
         if self.memory.is_some() || self.reservation.is_some() || self.swap.is_some() {
             let mut memory = LinuxMemory::default();
-            memory.set_limit(self.memory).set_reservation(self.reservation).set_swap(self.memory_and_swap());
+            let swap = self.memory_and_swap().filter(|_| !self.has_conf("memory.swap.max"));
+            memory.set_limit(self.memory).set_reservation(self.reservation).set_swap(swap);
             all.set_memory(Some(memory));
         }
         let (quota, period) = self.quota_and_period();
@@ -193,15 +211,19 @@ pub fn bytes(text: &str) -> Result<i64> {
     Ok(i64::try_from(size::parse(text)?).unwrap_or(i64::MAX))
 }
 
-/// Reads `--cpus`: a decimal number, at most so many as there are.
+/// Reads `--cpus`: a decimal number, billionths.
 pub fn cpus(text: &str) -> Result<u64> {
     let is_number = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    ensure!(is_number && !part.contains('.') && part.len() <= 9, "not a number of processors such as 1.5");
+    ensure!(
+        is_number && text != "." && !part.contains('.') && part.len() <= 9,
+        "not a number of processors such as 1.5"
+    );
     let digits = |text: &str| if text.is_empty() { Ok(0) } else { text.parse::<u64>() };
     let billionths = digits(&format!("{part:0<9}"))?;
     let nano = digits(whole).ok().and_then(|whole| whole.checked_mul(NANO)?.checked_add(billionths));
-    let nano = nano.context("more processors than anybody has")?;
+    // The kernel's quota is less than 2^44 nanoseconds (Linux, `kernel/sched/core.c`, `max_cfs_runtime`).
+    let nano = nano.filter(|nano| *nano <= 100_000 * NANO).context("more processors than anybody has")?;
     ensure!(nano == 0 || nano >= NANO / 100, "range of CPUs is from 0.01 on");
     Ok(nano)
 }

@@ -3,6 +3,7 @@
 use super::event::{Owner, Source, Wanted};
 use super::execution::Execution;
 use super::signals::Forward;
+use crate::cgroup::group::Group;
 use crate::engine::create::Created;
 use crate::engine::events::{self, Actor};
 use crate::engine::health::{Checked, Health, Status};
@@ -99,6 +100,16 @@ impl Monitor {
     /// Does what is due. True if the container is found to be unhealthy now.
     pub fn go_on(&mut self, spec: &Spec, door: &Door, program: &Program) -> Result<bool> {
         let now = Instant::now();
+        // One that is paused can neither answer nor be late.
+        let is_due = if self.running.is_none() { now >= self.next } else { true };
+        let is_paused = || door.cgroup.as_ref().is_some_and(Group::is_stopped);
+        if is_due && is_paused() {
+            self.next = self.after(now);
+            if let Some(running) = &mut self.running {
+                running.limit = now + self.check.timeout;
+            }
+            return Ok(false);
+        }
         if self.running.is_none() && now >= self.next {
             self.running = Some(self.begin(spec, door, program, now));
         }

@@ -24,6 +24,7 @@ use crate::engine::cgroup::Cgroup;
 use crate::engine::create::Created;
 use crate::engine::network::Outside;
 use crate::engine::networks::membership::Shared;
+use crate::engine::wait;
 use crate::net::carrier::First;
 use crate::net::service::{Carried, Task};
 use crate::runtime::create::{self, Container, Leash, Start, Stdio};
@@ -33,7 +34,7 @@ use crate::spec::health::OnFailure;
 use crate::sys::clone::{CLONE_NEWPID, Child};
 use crate::sys::signal::Blocked;
 use crate::sys::{Alone, fd, process};
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use control::Control;
 use event::{Owner, Source, Wanted};
 use health::Monitor;
@@ -50,6 +51,9 @@ use std::time::{Duration, Instant};
 /// rbox's own standard streams. `tell` gets what goes wrong meanwhile and does not end it.
 pub fn run(mut created: Created, tell: fn(anyhow::Error)) -> Result<u8> {
     let outcome = attend(&mut created, &mut None, |_| Ok(()), tell)?;
+    if created.cgroup.as_ref().is_some_and(Cgroup::ever_killed) {
+        tell(anyhow!("container {}: {}", created.shown(), wait::OUT_OF_MEMORY));
+    }
     created.let_go();
     Ok(outcome.status)
 }
@@ -111,7 +115,7 @@ fn attend(
         create::create(&alone, &record.id, bundle, (&stdio, &created.extra), Start::AtOnce, connection, write)?;
     let Container { init, identity, terminal, network, servers, namespaces, .. } = container;
     let cgroup = created.bundle.cgroup.as_ref().map(Group::again).transpose()?;
-    let door = Door { init: init.pidfd.try_clone()?, namespaces, cgroup };
+    let door = Door { init: init.pidfd.try_clone()?, namespaces, cgroup, pid: init.pid };
     let leash = Leash::on(&init);
     // They are the payload's alone.
     fd::close_range(3, 2 + created.extra.descriptors)?;

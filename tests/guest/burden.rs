@@ -76,6 +76,25 @@ pub fn priority() {
     println!("priority={}", unsafe { libc::syscall(libc::SYS_ioprio_get, 1, 0) });
 }
 
+/// As a service manager does it: goes to a cgroup below its own, and gives the controllers to those below. Others are called and
+/// nested so that whoever removes them has some work.
+pub fn divide_cgroup(dir: &str) {
+    use std::os::unix::ffi::OsStrExt;
+    std::env::set_current_dir(dir).expect("a directory");
+    std::fs::create_dir("init").expect("writable");
+    std::fs::write("init/cgroup.procs", "0").expect("writable");
+    std::fs::write("cgroup.subtree_control", "+memory").expect("writable");
+    std::fs::create_dir(std::ffi::OsStr::from_bytes(b"\xff x")).expect("any name");
+    for _ in 0..1500 {
+        std::fs::create_dir("deep").expect("any depth");
+        std::env::set_current_dir("deep").expect("any depth");
+    }
+    println!("divided");
+    loop {
+        unsafe { libc::pause() };
+    }
+}
+
 /// As root of a container with a cgroup hierarchy of its own: lifts whatever can be lifted there, leaves the cgroup that it was
 /// born in, and says what came of each.
 pub fn lift_limits(dir: &str) {

@@ -82,6 +82,7 @@ fn main() {
         ["write-through", file, bytes] => burden::write_through(file, bytes),
         ["processors"] => burden::processors(),
         ["priority"] => burden::priority(),
+        ["divide-cgroup", dir] => burden::divide_cgroup(dir),
         ["lift-limits", dir, then @ ..] => {
             burden::lift_limits(dir);
             match then {

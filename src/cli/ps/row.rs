@@ -111,7 +111,8 @@ fn status(listed: &Listed, now: Time) -> String {
         Status::Exited | Status::Restarting => {
             let word = if state.status == Status::Exited { "Exited" } else { "Restarting" };
             let when = state.exit.as_ref().map(|exit| format!(" {}", human::ago(exit.finished, now)));
-            format!("{word} ({}){}", state.exit_code(), when.unwrap_or_default())
+            let oom = if state.exit.as_ref().is_some_and(|exit| exit.oom) { " (OOMKilled)" } else { "" };
+            format!("{word} ({}){}{oom}", state.exit_code(), when.unwrap_or_default())
         }
     }
 }
