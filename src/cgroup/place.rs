@@ -37,9 +37,16 @@ pub fn hierarchy() -> Hierarchy {
     const TMPFS: u64 = 0x0102_1994;
     match rustix::fs::statfs(MOUNTED).map(|stat| stat.f_type as u64) {
         Ok(CGROUP2) => Hierarchy::Unified,
-        Ok(TMPFS) => Hierarchy::Legacy,
+        // In a container there may be an empty one.
+        Ok(TMPFS) if has_legacy() => Hierarchy::Legacy,
         _ => Hierarchy::None,
     }
+}
+
+/// True if controllers are in hierarchies of their own (cgroups(7), `/proc/PID/cgroup`).
+fn has_legacy() -> bool {
+    let text = fs_err::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    text.lines().any(|line| !line.starts_with("0::"))
 }
 
 /// The cgroup that this process is in, as a path below where the hierarchy is mounted; `None` if it cannot be seen from here.
@@ -191,7 +198,9 @@ pub fn enter(place: &Place) -> Result<()> {
     let mut rounds = 0;
     while place.moves == Moves::Everybody && rounds < MOST_ROUNDS {
         rounds += 1;
-        let others = group.processes()?;
+        // One outside of this pid namespace has the number 0, which would be rbox itself.
+        let mut others = group.processes()?;
+        others.retain(|pid| *pid > 0);
         if others.is_empty() {
             break;
         }

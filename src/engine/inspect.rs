@@ -9,7 +9,7 @@ pub mod networks;
 pub mod platform;
 pub mod size;
 
-use super::cgroup;
+use super::cgroup::{self, Known};
 use super::container::Found;
 use super::etc;
 use super::health::{self, Health};
@@ -63,7 +63,7 @@ pub fn inspect(found: &Found, sized: bool) -> (Value, Vec<Failure>) {
         }
     };
     add(files_of_etc(found, &state));
-    let known = damage::part(found, cgroup::known(found), &mut failures);
+    let known = if state.runs() { damage::part(found, cgroup::known(found), &mut failures) } else { Known::default() };
     add(json!({ "Limits": known.limits }));
     if let Some(options) = &asked {
         let system = rustix::system::uname();

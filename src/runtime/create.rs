@@ -20,7 +20,7 @@ use crate::sys::{Alone, CallError, ids, process};
 use crate::userns::idmap::IdMaps;
 use crate::userns::write::{self, Writer};
 use anyhow::{Context, Result, bail, ensure};
-use oci_spec::runtime::{ContainerState, State};
+use oci_spec::runtime::{ContainerState, PosixRlimitType, State};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -196,7 +196,9 @@ pub fn create(
         }
         prefer_theirs(&outside_end, error)?;
     }
-    if at_once {
+    // Where the container's processes are counted, whoever holds its namespaces is not to be one of them.
+    let is_counted = prepared.is_some() && counts_processes(bundle);
+    if at_once && !is_counted {
         // If it has given up, the reason comes next.
         outside_end.send(&Message::Start, None).or_else(|error| prefer_theirs(&outside_end, error))?;
     }
@@ -232,6 +234,10 @@ pub fn create(
                 prepared.iter().for_each(|prepared| prepared.let_go());
                 if let Some(joiner) = made.joiner.take() {
                     process::wait(joiner.pidfd.as_fd())?;
+                }
+                if let Some(prepared) = prepared.filter(|_| is_counted && at_once) {
+                    prepared.wait();
+                    outside_end.send(&Message::Start, None).or_else(|error| prefer_theirs(&outside_end, error))?;
                 }
                 if neighbours.is_some() {
                     outside_end.send(&Message::Mapped, None)?;
@@ -271,6 +277,12 @@ pub fn create(
     let waiting = (!at_once).then_some(outside_end);
     ensure!(network.is_some() == link.is_some(), "handshake: no network");
     Ok(Container { init, identity, waiting, terminal, network, servers, namespaces })
+}
+
+/// True if a limit of the payload counts processes of its user namespace (getrlimit(2), RLIMIT_NPROC).
+fn counts_processes(bundle: &Bundle) -> bool {
+    let limits = bundle.spec.process().as_ref().and_then(|process| process.rlimits().as_ref());
+    limits.is_some_and(|limits| limits.iter().any(|limit| limit.typ() == PosixRlimitType::RlimitNproc))
 }
 
 /// The state that hooks and callers see (runtime-spec runtime.md, "State").

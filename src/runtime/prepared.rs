@@ -201,6 +201,14 @@ impl Prepared {
     }
 }
 
+impl Prepared {
+    /// Waits until they are gone, after that.
+    pub fn wait(&self) {
+        // One that hangs is killed later.
+        let _ = process::ends_within(self.child.pidfd.as_fd(), PATIENCE);
+    }
+}
+
 impl Drop for Prepared {
     fn drop(&mut self) {
         self.let_go();

@@ -244,6 +244,11 @@ fn limits(options: &Options) -> Value {
         let of = asked.rates.iter().filter(|rate| rate.kind == kind);
         or_null(of.map(|rate| json!({ "Path": rate.path, "Rate": rate.rate })).collect())
     };
+    // Files such as io.max take several lines.
+    let mut conf: BTreeMap<&str, String> = BTreeMap::new();
+    for (file, text) in &asked.conf {
+        conf.entry(file).and_modify(|lines| *lines = format!("{lines}\n{text}")).or_insert_with(|| text.clone());
+    }
     let mut limits = json!({
         "BlkioDeviceReadBps": rates(RateKind::ReadBytes),
         "BlkioDeviceReadIOps": rates(RateKind::Reads),
@@ -251,7 +256,7 @@ fn limits(options: &Options) -> Value {
         "BlkioDeviceWriteIOps": rates(RateKind::Writes),
         "BlkioWeight": asked.blkio_weight.unwrap_or(0),
         "BlkioWeightDevice": null,
-        "CgroupConf": asked.conf.iter().cloned().collect::<BTreeMap<String, String>>(),
+        "CgroupConf": conf,
         "CgroupParent": options.cgroup_parent.as_deref().unwrap_or_default(),
         "CpuCount": 0,
         "CpuPercent": 0,
