@@ -204,8 +204,11 @@ impl Prepared {
 impl Prepared {
     /// Waits until they are gone, after that.
     pub fn wait(&self) {
-        // One that hangs is killed later.
-        let _ = process::ends_within(self.child.pidfd.as_fd(), PATIENCE);
+        // One that hangs is killed later. One that was not waited for is counted still; of a container in the background that is
+        // up to another process, a moment later.
+        if matches!(process::ends_within(self.child.pidfd.as_fd(), PATIENCE), Ok(true)) {
+            let _ = process::wait(self.child.pidfd.as_fd());
+        }
     }
 }
 
