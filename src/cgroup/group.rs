@@ -101,11 +101,6 @@ impl Group {
         Ok(text.split_whitespace().map(str::to_owned).collect())
     }
 
-    /// True if nobody is in it itself; those below do not count.
-    pub fn is_empty(&self) -> Result<bool> {
-        Ok(self.read("cgroup.procs")?.unwrap_or_default().trim().is_empty())
-    }
-
     /// The numbers of the processes in it itself.
     pub fn processes(&self) -> Result<Vec<i32>> {
         let text = self.read("cgroup.procs")?.unwrap_or_default();

@@ -4,6 +4,7 @@
 
 mod bus;
 pub mod group;
+pub mod list;
 pub mod place;
 pub mod scope;
 pub mod setting;

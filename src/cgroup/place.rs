@@ -33,14 +33,25 @@ pub enum Hierarchy {
 
 /// What this host has (statfs(2)).
 pub fn hierarchy() -> Hierarchy {
-    const CGROUP2: u64 = 0x6367_7270;
     const TMPFS: u64 = 0x0102_1994;
-    match rustix::fs::statfs(MOUNTED).map(|stat| stat.f_type as u64) {
+    match kind(Path::new(MOUNTED)) {
         Ok(CGROUP2) => Hierarchy::Unified,
         // In a container there may be an empty one.
         Ok(TMPFS) if has_legacy() => Hierarchy::Legacy,
         _ => Hierarchy::None,
     }
+}
+
+/// True for a directory of the hierarchy, wherever it is mounted.
+pub fn is_hierarchy(path: &Path) -> bool {
+    kind(path) == Ok(CGROUP2)
+}
+
+/// From linux/magic.h.
+const CGROUP2: u64 = 0x6367_7270;
+
+fn kind(path: &Path) -> rustix::io::Result<u64> {
+    rustix::fs::statfs(path).map(|stat| stat.f_type as u64)
 }
 
 /// True if controllers are in hierarchies of their own (cgroups(7), `/proc/PID/cgroup`).
@@ -186,10 +197,10 @@ fn is_writable(dir: &Path) -> bool {
     of_caller && may("") && may("cgroup.procs") && may("cgroup.subtree_control")
 }
 
-/// Gets out of the way who is in it.
-pub fn enter(place: &Place) -> Result<()> {
+/// Gets out of the way who is in it: below which containers can be then.
+pub fn enter(place: Place) -> Result<PathBuf> {
     if place.moves == Moves::Nobody {
-        return Ok(());
+        return Ok(place.parent);
     }
     let group = Group::open(&place.parent)?;
     let aside = group.below(SUPERVISOR)?;
@@ -212,15 +223,15 @@ pub fn enter(place: &Place) -> Result<()> {
             }
         }
     }
-    Ok(())
+    Ok(place.parent)
 }
 
 /// As often those who are in the way are asked to go.
 const MOST_ROUNDS: u32 = 100;
 
 /// Prepares it: as many of the controllers for those below as can be had. Those are returned.
-pub fn prepare(place: &Place, controllers: &[&str]) -> Result<(Group, Vec<String>)> {
-    let group = Group::open(&place.parent)?;
+pub fn prepare(parent: &Path, controllers: &[&str]) -> Result<(Group, Vec<String>)> {
+    let group = Group::open(parent)?;
     let there = group.read("cgroup.subtree_control")?.unwrap_or_default();
     let mut enabled: Vec<String> = there.split_whitespace().map(str::to_owned).collect();
     let is_new = |controller: &&str| !enabled.iter().any(|enabled| enabled == *controller);

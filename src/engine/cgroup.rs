@@ -43,8 +43,8 @@ const OF_CONTAINER: &str =
 /// Where it can be made.
 #[derive(Debug)]
 pub enum Where {
-    /// There.
-    Place(Place),
+    /// Below this one.
+    Place(PathBuf),
     /// In a scope that the user's systemd is to be asked for.
     Manager(PathBuf),
     /// Nowhere.
@@ -54,8 +54,8 @@ pub enum Where {
 /// The same when systemd was asked.
 #[derive(Debug)]
 pub enum Ready {
-    /// There.
-    Place(Place),
+    /// Below this one.
+    Place(PathBuf),
     /// When systemd has answered.
     Asked(Asked),
     /// Nowhere.
@@ -100,7 +100,7 @@ pub fn look(options: &Options, id: Option<&str>) -> Where {
     if let Some(path) = parent.filter(|parent| parent.starts_with('/')) {
         let parent = Path::new(MOUNTED).join(path.trim_start_matches('/'));
         return match place::may_be_born_in(&parent) {
-            true => Where::Place(Place { parent, moves: Moves::Nobody }),
+            true => Where::Place(parent),
             false => Where::Nowhere(why("this user may not have processes there, coming from where rbox is", None)),
         };
     }
@@ -108,12 +108,13 @@ pub fn look(options: &Options, id: Option<&str>) -> Where {
     // Others are moved for a reason only.
     let is_fit = |place: &Place| parent.is_none() && (is_needed || place.moves != Moves::Everybody);
     if let Some(place) = place::find(id.unwrap_or_default(), is_needed).filter(is_fit) {
-        match place::enter(&place) {
-            Ok(()) => return Where::Place(Place { moves: Moves::Nobody, ..place }),
-            Err(error) => return Where::Nowhere(why(&error.to_string(), None)),
-        }
+        return place::enter(place).map_or_else(|error| Where::Nowhere(why(&error.to_string(), None)), Where::Place);
     }
-    if options.cgroups == Cgroups::Split || !is_needed {
+    // Nobody asks why.
+    if !is_needed {
+        return Where::Nowhere(why("nobody has asked for one", None));
+    }
+    if options.cgroups == Cgroups::Split {
         return Where::Nowhere(foreign());
     }
     scope::manager().map_or_else(|| Where::Nowhere(foreign()), Where::Manager)
@@ -154,7 +155,7 @@ impl Where {
     /// Asks systemd, if that is the way. The answer comes while the container is being put together.
     pub fn ask(self, id: &str, options: &Options) -> Result<Ready> {
         Ok(match self {
-            Where::Place(place) => Ready::Place(place),
+            Where::Place(parent) => Ready::Place(parent),
             Where::Nowhere(why) => Ready::Nowhere(why),
             Where::Manager(socket) => {
                 let slice = options.cgroup_parent.as_deref();
@@ -198,23 +199,23 @@ pub fn make(ready: Ready, id: &str, dir: &Path, options: &Options, spec: &mut Sp
     if matches!(ready, Ready::Nowhere(_)) && !asks && !options.limits.is_asked() {
         return Ok(Made::default());
     }
-    let place = match ready {
-        Ready::Place(place) => Ok(place),
+    let parent = match ready {
+        Ready::Place(parent) => Ok(parent),
         Ready::Nowhere(why) if asks => {
             let refused: Result<Made> = Err(anyhow!("--cgroup-parent: {}", why.said));
             return refused.maybe_hint(|| why.hint);
         }
         Ready::Nowhere(why) => Err(why),
         Ready::Asked(asked) => match asked.wait().and_then(|()| of_scope()) {
-            Ok(place) => Ok(place),
+            Ok(parent) => Ok(parent),
             Err(error) if asks => return Err(error.context("--cgroup-parent")),
             Err(error) => Err(why(&format!("{error:#}"), None)),
         },
     };
     let wanted = limits::wanted(&options.limits)?;
-    let made = match place {
+    let made = match parent {
         Err(why) => Err(why),
-        Ok(place) => match build(&place, id, dir, &wanted.controllers()) {
+        Ok(parent) => match build(&parent, id, dir, &wanted.controllers()) {
             Ok(made) => Ok(made),
             Err(error) if asks => return Err(error.context("--cgroup-parent")),
             Err(error) => Err(why(&format!("{error:#}"), None)),
@@ -238,19 +239,17 @@ pub fn make(ready: Ready, id: &str, dir: &Path, options: &Options, spec: &mut Sp
 }
 
 /// In which this process is now.
-fn of_scope() -> Result<Place> {
+fn of_scope() -> Result<PathBuf> {
     let parent = place::own().context("the cgroup of the scope cannot be seen")?;
-    let place = Place { parent, moves: Moves::Rbox };
-    place::enter(&place)?;
-    Ok(Place { moves: Moves::Nobody, ..place })
+    place::enter(Place { parent, moves: Moves::Rbox })
 }
 
 type Built = (Cgroup, Group, Group, Vec<String>);
 
-fn build(place: &Place, id: &str, dir: &Path, controllers: &[&str]) -> Result<Built> {
+fn build(parent: &Path, id: &str, dir: &Path, controllers: &[&str]) -> Result<Built> {
     let mut all = COUNTED.to_vec();
     all.extend(controllers.iter().filter(|controller| !COUNTED.contains(controller)));
-    let (parent, enabled) = place::prepare(place, &all)?;
+    let (parent, enabled) = place::prepare(parent, &all)?;
     let name = format!("rbox-{id}");
     let path = parent.path().join(&name);
     // If this process is killed, whoever comes next finds it.

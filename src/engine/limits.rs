@@ -1,11 +1,12 @@
 //! What holds each limit of a container: its cgroup, something else of the kernel, or nothing, which is never kept from whoever asked.
 
 use crate::cgroup::group::Group;
-use crate::cgroup::place::MOUNTED;
+use crate::cgroup::list;
+use crate::cgroup::place::{self, MOUNTED};
 use crate::cgroup::setting::{self, Setting};
 use crate::error::{Advise, Failure};
 use crate::spec::annotation;
-use crate::spec::limits::{Limits, PIDS, Rate, list};
+use crate::spec::limits::{Limits, PIDS, Rate};
 use crate::spec::network::Network;
 use crate::spec::options::{Mount, Namespace, Options};
 use crate::spec::ulimit;
@@ -33,9 +34,13 @@ pub struct Held {
     pub how: String,
 }
 
-/// A limit that was changed, and those that it stands for.
 impl Held {
-    /// True if both are of the same file of a cgroup, and of the same device there.
+    fn of(setting: &Setting, enforced: bool, how: String) -> Held {
+        let requested = setting.files.last().map(|(_, text)| text.clone()).unwrap_or_default();
+        Held { option: setting.option.to_owned(), requested, enforced, how }
+    }
+
+    /// True if this one was changed and is what the other one was: of the same file of a cgroup, and of the same device there.
     pub fn is_instead_of(&self, other: &Held) -> bool {
         let is_of_device = |held: &Held| held.how.starts_with("io.max");
         let device = |held: &Held| held.requested.split('=').next().map(str::to_owned);
@@ -44,13 +49,6 @@ impl Held {
             (false, false) => self.option == other.option || self.how == other.how,
             _ => false,
         }
-    }
-}
-
-impl Held {
-    fn of(setting: &Setting, enforced: bool, how: String) -> Held {
-        let requested = setting.files.last().map(|(_, text)| text.clone()).unwrap_or_default();
-        Held { option: setting.option.to_owned(), requested, enforced, how }
     }
 }
 
@@ -205,19 +203,15 @@ fn lifted_by_root(options: &Options) -> &'static str {
     // With the host's network /sys is the host's, too, and what is mounted on it can be unmounted.
     let sees = options.cgroupns == Namespace::Host || matches!(options.network, Network::Host);
     let is_given = options.mounts.iter().any(|mount| match mount {
-        Mount::Bind { source, readonly: false, .. } => is_hierarchy(source),
+        Mount::Bind { source, readonly: false, .. } => {
+            place::is_hierarchy(source) || Path::new(MOUNTED).starts_with(source)
+        }
         _ => false,
     });
     match is_given || sees && mounts {
         true => ", which root of the container can lift: it has the host's hierarchy",
         false => "",
     }
-}
-
-/// True for a directory of the hierarchy, and for one that it is below.
-fn is_hierarchy(path: &Path) -> bool {
-    const CGROUP2: u64 = 0x6367_7270;
-    rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as u64 == CGROUP2) || Path::new(MOUNTED).starts_with(path)
 }
 
 /// One text for several limits: most of them are not held for the same reason.
@@ -295,28 +289,12 @@ fn by_affinity(text: &str, spec: &mut Spec) -> Result<String> {
     let own = rustix::thread::sched_getaffinity(None).named(|| "sched_getaffinity".to_owned())?;
     let has = |cpu: usize| cpu < CpuSet::MAX_CPU && own.is_set(cpu);
     ensure!(
-        list(text)?.into_iter().all(has),
+        list::read(text)?.into_iter().all(has),
         "--cpuset-cpus: Requested CPUs are not available - requested {text}, available: {}",
-        shown((0..CpuSet::MAX_CPU).filter(|cpu| has(*cpu)))
+        list::show((0..CpuSet::MAX_CPU).filter(|cpu| has(*cpu)))
     );
     annotate(spec, annotation::CPUS, text);
     Ok("sched_setaffinity, which the container can change".to_owned())
-}
-
-/// `0-2,5`.
-fn shown(cpus: impl Iterator<Item = usize>) -> String {
-    let mut ranges: Vec<(usize, usize)> = Vec::new();
-    for cpu in cpus {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == cpu => *last = cpu,
-            _ => ranges.push((cpu, cpu)),
-        }
-    }
-    let text = |(first, last): &(usize, usize)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    };
-    ranges.iter().map(text).collect::<Vec<_>>().join(",")
 }
 
 /// RLIMIT_NPROC, which counts by user and user namespace since Linux 5.14 (getrlimit(2)): in a namespace of the container's own it is
@@ -385,10 +363,5 @@ mod tests {
         assert_eq!(said.message, "--memory, --cpus: cannot be enforced: no; --io: cannot be enforced: never");
         assert_eq!(said.hints, ["ask"]);
         assert!(not_held(Vec::new()).is_none());
-    }
-
-    #[test]
-    fn ranges() {
-        assert_eq!(shown([0, 1, 2, 5, 7, 8].into_iter()), "0-2,5,7-8");
     }
 }

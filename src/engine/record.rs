@@ -520,10 +520,9 @@ fn remove_dead(runtime: &Path, id: &str) -> Result<()> {
 /// The lock goes last: as long as it is there the next one finds what is left.
 fn remove_record(runtime: &Path, id: &str) -> Result<()> {
     let dir = container_dir(runtime, id);
-    // Whoever was killed has left it.
+    // Of whoever was killed, or could not remove it: as long as it is there this says where.
     cgroup::sweep(&dir)?;
-    for file in [cgroup::FILE, PAUSED, CONFIG, PROCESS, PORTS, CONTROL, container::ABOUT].into_iter().chain(etc::FILES)
-    {
+    for file in [CONFIG, PROCESS, PORTS, CONTROL, container::ABOUT].into_iter().chain(etc::FILES) {
         gone(rustix::fs::unlink(dir.join(file)), &dir)?;
     }
     match rustix::fs::rmdir(&dir) {

@@ -5,6 +5,7 @@
 use super::extra::Extra;
 use super::seccomp::Filter;
 use super::{capability, rlimit};
+use crate::cgroup::list;
 use crate::error::{Advise, NOT_EXECUTABLE, NOT_FOUND};
 use crate::sys::process::Never;
 use crate::sys::{self, Named, caps, ids, path, process};
@@ -73,7 +74,13 @@ impl Payload {
             no_new_privileges: process.no_new_privileges() == Some(true),
             rlimits: process.rlimits().clone().unwrap_or_default(),
             priority: *process.io_priority(),
-            cpus: spec.annotations().as_ref().and_then(|all| all.get(CPUS)).map(|text| cpus(text)).transpose()?,
+            cpus: spec
+                .annotations()
+                .as_ref()
+                .and_then(|all| all.get(CPUS))
+                .map(|text| cpus(text))
+                .transpose()
+                .context(CPUS)?,
             filter: Filter::of(spec)?,
             extra,
         })
@@ -234,16 +241,9 @@ fn class(class: IOPriorityClass) -> u32 {
     }
 }
 
-/// Reads a list such as `0-2,5`.
 fn cpus(text: &str) -> Result<CpuSet> {
     let mut cpus = CpuSet::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let numbers = first.parse::<usize>().ok().zip(last.parse::<usize>().ok());
-        let (first, last) =
-            numbers.filter(|(_, last)| *last < CpuSet::MAX_CPU).with_context(|| format!("{CPUS} {text}"))?;
-        (first..=last).for_each(|cpu| cpus.set(cpu));
-    }
+    list::read(text)?.into_iter().filter(|cpu| *cpu < CpuSet::MAX_CPU).for_each(|cpu| cpus.set(cpu));
     Ok(cpus)
 }
 

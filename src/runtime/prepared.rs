@@ -199,9 +199,7 @@ impl Prepared {
         // It has ended already.
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
-}
 
-impl Prepared {
     /// Waits until they are gone, after that.
     pub fn wait(&self) {
         // One that hangs is killed later. One that was not waited for is counted still; of a container in the background that is

@@ -1,6 +1,7 @@
 //! `--memory`, `--cpus`, `--pids-limit` and the like: what a container may use. Pure.
 
 use super::size;
+use crate::cgroup::list;
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, LinuxThrottleDevice, LinuxThrottleDeviceBuilder,
@@ -298,33 +299,12 @@ pub fn parent(text: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// Reads a list such as `0-2,5` (cpuset(7), "List format"): the numbers, in order.
-pub fn list(text: &str) -> Result<Vec<usize>> {
-    // More processors than any kernel knows (CONFIG_NR_CPUS).
-    const MOST: usize = 8192;
-    let number = |text: &str| -> Result<usize> {
-        let number = text.parse().ok().with_context(|| format!("{text:?} is not a number"))?;
-        ensure!(number < MOST && text.bytes().all(|byte| byte.is_ascii_digit()), "{text}: no such number");
-        Ok(number)
-    };
-    let mut all = Vec::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (number(first)?, number(last)?);
-        ensure!(first <= last, "{part}: ends before it begins");
-        all.extend(first..=last);
-    }
-    all.sort_unstable();
-    all.dedup();
-    Ok(all)
-}
-
 /// Checks `--cpuset-cpus` and `--cpuset-mems`; an empty one is nothing said.
 pub fn set(text: &str) -> Result<Option<String>> {
     if text.is_empty() {
         return Ok(None);
     }
-    list(text)?;
+    list::read(text)?;
     Ok(Some(text.to_owned()))
 }
 
@@ -340,14 +320,6 @@ mod tests {
         }
         for text in ["", "x", "-1", "0.001", "1.0000000001", "1e3", "1.5.5", "99999999999999999999", "+1"] {
             assert!(cpus(text).is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn lists() {
-        assert_eq!(list("0-2,5,1").unwrap(), [0, 1, 2, 5]);
-        for text in ["", "a", "2-1", "0-", "-1", "0,,1", "0-8192", "1:2", "+1"] {
-            assert!(list(text).is_err(), "{text:?}");
         }
     }
 
