@@ -2,8 +2,9 @@
 //!
 //! It holds the options and not the Spec, which names files and directories of one session.
 
+use super::aside::{self, Aside};
 use super::container::Found;
-use super::record::{self, Aside, PROCESS};
+use super::record::PROCESS;
 use crate::spec::host::Host;
 use crate::spec::options::{Mount, Options};
 use anyhow::{Context, Result};
@@ -49,7 +50,7 @@ pub fn change(found: &Found, change: impl FnOnce(&mut Options)) -> Result<Aside>
     let path = found.dir.join(OPTIONS);
     let mut again: Again = serde_json::from_slice(&fs_err::read(&path)?).with_context(|| path.display().to_string())?;
     change(&mut again.options);
-    record::write_aside(&found.dir, OPTIONS, &again)
+    aside::write_aside(&found.dir, OPTIONS, &again)
 }
 
 /// Reads it.

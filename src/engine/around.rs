@@ -4,8 +4,8 @@
 //! namespace that has the caller's whole range writes the ids of those inside it without them (user_namespaces(7)). Nobody
 //! keeps such a namespace: it is there as long as a container is in one inside it, and found by way of that one's first process.
 
+use super::aside::write_whole;
 use super::ids::Caller;
-use super::record::write_whole;
 use super::{images, state};
 use crate::paths;
 use crate::runtime::prepared::Around;

@@ -10,8 +10,9 @@
 //! So the container does not see where its limits are, and whoever is root in it cannot lift them, whether the hierarchy is mounted
 //! with `nsdelegate` or not.
 
+use super::aside::write_whole;
 use super::limits::{self, Held, Why};
-use super::record::{self, write_whole};
+use super::record;
 use super::{container::Found, state};
 use crate::cgroup::group::Group;
 use crate::cgroup::place::{self, Hierarchy, MOUNTED, Moves, Place};

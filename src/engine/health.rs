@@ -1,8 +1,9 @@
 //! What is known of a container's health: `health.json` in its directory, written by its supervisor, in docker's words
 //! (moby, `api/types/container`, `Health`).
 
+use super::aside;
 use super::container::Found;
-use super::record::{self, gone};
+use super::record::gone;
 use super::state;
 use crate::time::Time;
 use anyhow::Result;
@@ -87,7 +88,7 @@ impl Health {
 
     /// Writes it down.
     pub fn write(&self, dir: &Path) -> Result<()> {
-        record::write_whole(dir, FILE, self)
+        aside::write_whole(dir, FILE, self)
     }
 }
 

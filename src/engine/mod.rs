@@ -2,6 +2,7 @@
 
 mod again;
 mod around;
+mod aside;
 pub mod boot;
 pub mod cgroup;
 pub mod changed;
@@ -9,6 +10,7 @@ pub mod config;
 pub mod container;
 pub mod cp;
 pub mod create;
+pub mod created;
 pub mod damage;
 pub mod etc;
 pub mod events;
@@ -50,6 +52,7 @@ pub mod start;
 pub mod state;
 pub mod stats;
 pub mod stop;
+mod sweep;
 pub mod system;
 pub mod told;
 pub mod top;

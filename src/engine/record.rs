@@ -6,23 +6,23 @@
 //! since several sessions with runtime directories of their own share it. Whoever makes the next container removes what
 //! nobody holds any more. A container without `--rm` has `DATA/containers/ID/` and `DATA/names/NAME` instead, which stay.
 
+use super::aside::write_whole;
 use super::cgroup;
 use super::container::{self, Container, Found};
 use super::scratch::{self, lock};
 use super::state::{Exit, Run};
-use super::{etc, names};
-use super::{health, restart};
+use super::sweep::{self, Sweeping};
+use super::{etc, health, names, restart};
 use crate::net::port::Published;
 use crate::paths;
 use crate::runtime::state::Identity;
-use crate::sys::clone::{self, Child, Side};
-use crate::sys::{Alone, Named, fd, process};
+use crate::sys::{Alone, Named, fd};
 use crate::time::Time;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -87,7 +87,7 @@ impl Record {
     pub fn open_if_free(found: &Found) -> Result<Option<Record>> {
         let id = found.container.id.clone();
         let runtime = paths::runtime_dir()?;
-        sweep(&runtime)?;
+        sweep::all(&runtime)?;
         let Some(held) = scratch::hold(&found.dir)? else { return Ok(None) };
         match lock_again(&runtime, &id)? {
             Some(lock) => Record::held(found, runtime, lock, held).map(Some),
@@ -253,25 +253,12 @@ impl Record {
     /// Has what dead processes left removed while the container runs: it may be much, so another process does it.
     pub fn begin_sweep(&self, alone: &Alone) -> Option<Sweeping> {
         self.swept.store(true, Ordering::Relaxed);
-        let is_dead = |id: &String| matches!(lock(&lock_file(&self.runtime, id), OFlags::empty()), Ok(Some(_)));
-        if !ids_in(&self.runtime.join("locks")).ok()?.iter().any(is_dead) {
-            return None;
-        }
-        match clone::clone(alone, 0).ok()? {
-            Side::Parent(child) => Some(Sweeping(child)),
-            Side::Child => {
-                // Locks and pipes are its maker's.
-                let _ = fd::close_range(3, u32::MAX);
-                // What fails stays for the next one.
-                let _ = sweep(&self.runtime);
-                process::exit_now(0)
-            }
-        }
+        sweep::begin(alone, &self.runtime)
     }
 
     fn sweep(&self) {
         if !self.swept.swap(true, Ordering::Relaxed) {
-            let _ = sweep(&self.runtime);
+            let _ = sweep::all(&self.runtime);
         }
     }
 
@@ -316,16 +303,6 @@ impl Record {
     }
 }
 
-/// A process that removes what dead ones left. Waited for.
-#[derive(Debug)]
-pub struct Sweeping(Child);
-
-impl Drop for Sweeping {
-    fn drop(&mut self) {
-        let _ = process::wait(self.0.pidfd.as_fd());
-    }
-}
-
 /// Somebody else is responsible for a container.
 #[derive(Debug)]
 pub struct InUse;
@@ -345,32 +322,6 @@ pub fn rewrite(dir: &Path, container: &Container) -> Result<()> {
 
 /// How often a lock is tried for that somebody has who only looks, a millisecond apart.
 const LOOKS: u32 = 100;
-
-/// Writes a file aside, then renames it, so that nobody reads half of it.
-pub(super) fn write_whole<T: serde::Serialize>(dir: &Path, name: &str, value: &T) -> Result<()> {
-    write_aside(dir, name, value)?.take_place()
-}
-
-/// A file that was written aside.
-#[derive(Debug)]
-pub(super) struct Aside {
-    aside: PathBuf,
-    place: PathBuf,
-}
-
-/// Writes a file aside only.
-pub(super) fn write_aside<T: serde::Serialize>(dir: &Path, name: &str, value: &T) -> Result<Aside> {
-    let (aside, place) = (dir.join(format!(".{name}")), dir.join(name));
-    fs_err::write(&aside, serde_json::to_vec(value)?)?;
-    Ok(Aside { aside, place })
-}
-
-impl Aside {
-    /// It takes the place of what was there.
-    pub fn take_place(self) -> Result<()> {
-        Ok(fs_err::rename(self.aside, self.place)?)
-    }
-}
 
 /// Waits for a turn to change containers that are there, which is kept until the value that comes back goes.
 pub(super) fn turn() -> Result<OwnedFd> {
@@ -483,42 +434,8 @@ pub(super) fn is_held(runtime: &Path, id: &str) -> Result<bool> {
     }
 }
 
-/// Removes what is left of containers whose lock nobody holds. One in use costs an open and a flock.
-pub(super) fn sweep(runtime: &Path) -> Result<()> {
-    for id in ids_in(&runtime.join("locks"))? {
-        if let Ok(Some(_held)) = lock(&lock_file(runtime, &id), OFlags::empty()) {
-            // What fails stays for the next one, with its lock.
-            let _ = remove_dead(runtime, &id);
-        }
-    }
-    Ok(())
-}
-
-/// Removes what is left of one whose supervisor was killed a moment ago: its locks go one after the other.
-pub(super) fn sweep_after(id: &str) -> Result<()> {
-    let runtime = paths::runtime_dir()?;
-    for _ in 0..LOOKS {
-        if !is_held(&runtime, id)? {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-    sweep(&runtime)
-}
-
-fn remove_dead(runtime: &Path, id: &str) -> Result<()> {
-    // Without a home there was no place for any.
-    if let Ok([kept, rest]) = container::places() {
-        scratch::sweep_unwritten(&kept)?;
-        scratch::sweep(&rest)?;
-    }
-    names::sweep(runtime, id)?;
-    remove_record(runtime, id)?;
-    super::volumes::sweep()
-}
-
 /// The lock goes last: as long as it is there the next one finds what is left.
-fn remove_record(runtime: &Path, id: &str) -> Result<()> {
+pub(super) fn remove_record(runtime: &Path, id: &str) -> Result<()> {
     let dir = container_dir(runtime, id);
     // Of whoever was killed, or could not remove it: as long as it is there this says where.
     cgroup::sweep(&dir)?;
@@ -550,7 +467,7 @@ fn container_dir(runtime: &Path, id: &str) -> PathBuf {
     runtime.join("containers").join(id)
 }
 
-fn lock_file(runtime: &Path, id: &str) -> PathBuf {
+pub(super) fn lock_file(runtime: &Path, id: &str) -> PathBuf {
     runtime.join("locks").join(id)
 }
 

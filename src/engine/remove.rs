@@ -3,7 +3,7 @@
 use super::container::{self, Found};
 use super::events::{self, Actor};
 use super::state::{self, Status};
-use super::{names, record, scratch, stop, volumes};
+use super::{names, scratch, stop, sweep, volumes};
 use crate::error::Advise;
 use crate::paths;
 use crate::sys::process;
@@ -28,7 +28,7 @@ pub fn remove(name: &str, force: bool, anonymous: bool) -> Result<String> {
             true => {
                 stop::destroy(&found, PATIENCE)?;
                 // One that was killed has left things behind.
-                record::sweep_after(&id)?;
+                sweep::after(&id)?;
             }
             // Whoever is responsible is about to let go.
             false if has_ended(&found)? => stop::gone(&found)?,

@@ -1,6 +1,7 @@
 //! What is kept of a container that is started again by itself: `restart.json`, and `stopped`, which says that somebody does
 //! not want that. Both are beside its record, and gone with the next start that somebody asks for.
 
+use super::aside;
 use super::container::Found;
 use super::record::{self, gone};
 use crate::spec::restart::{self, Restart};
@@ -40,7 +41,7 @@ pub fn next(dir: &Path, policy: Restart, status: u8, ran: Duration) -> Result<Op
     let delay = restart::delay(Duration::from_millis(last.delay), ran);
     let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
     let next = Restarts { count: last.count.saturating_add(1), waiting: true, delay: delay_ms };
-    match record::write_whole(dir, FILE, &next).context("restart") {
+    match aside::write_whole(dir, FILE, &next).context("restart") {
         // A service goes on also on a full disk; what is to be counted is not.
         Err(error) if policy.is_counted() => Err(error),
         _ => Ok(Some(delay)),
@@ -50,7 +51,7 @@ pub fn next(dir: &Path, policy: Restart, status: u8, ran: Duration) -> Result<Op
 /// It waits no more: it starts, or somebody does not want it to. If that cannot be written down it looks as if it waited, until
 /// it runs or nobody is responsible for it.
 pub fn go_on(dir: &Path) {
-    let _ = record::write_whole(dir, FILE, &Restarts { waiting: false, ..of(dir) });
+    let _ = aside::write_whole(dir, FILE, &Restarts { waiting: false, ..of(dir) });
 }
 
 /// Somebody starts it: what was is forgotten.

@@ -8,7 +8,7 @@ use super::message;
 use super::session::{self, Session, Sink};
 use super::{again, attend};
 use crate::engine::container;
-use crate::engine::create::Created;
+use crate::engine::created::Created;
 use crate::engine::log::Stream;
 use crate::engine::log::journal::Journal;
 use crate::engine::log::writer::Writer;

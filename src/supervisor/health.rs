@@ -4,7 +4,7 @@ use super::event::{Owner, Source, Wanted};
 use super::execution::Execution;
 use super::signals::Forward;
 use crate::cgroup::group::Group;
-use crate::engine::create::Created;
+use crate::engine::created::Created;
 use crate::engine::events::{self, Actor};
 use crate::engine::health::{Checked, Health, Status};
 use crate::engine::log::Stream;

@@ -21,7 +21,7 @@ pub mod terminal;
 
 use crate::cgroup::group::Group;
 use crate::engine::cgroup::Cgroup;
-use crate::engine::create::Created;
+use crate::engine::created::Created;
 use crate::engine::network::Outside;
 use crate::engine::networks::membership::Shared;
 use crate::engine::wait;

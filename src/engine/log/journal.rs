@@ -6,7 +6,7 @@
 
 use super::{LONGEST, Stream};
 use crate::engine::container::Container;
-use crate::engine::record;
+use crate::engine::{aside, record};
 use crate::error::Advise;
 use crate::spec::log::{Log, Tagged};
 use crate::sys::{fd, named_socket};
@@ -112,7 +112,7 @@ impl Journal {
         }
         if let Some(dir) = &self.dir {
             // Whoever reads then does not wait for it.
-            let _ = record::write_whole(dir, FILE, &Place { ordinal: self.given, ..self.last.clone() });
+            let _ = aside::write_whole(dir, FILE, &Place { ordinal: self.given, ..self.last.clone() });
         }
     }
 

@@ -1,6 +1,6 @@
 //! `system reset`: everything of rbox's goes, files of subordinate ids among it.
 
-use crate::engine::{container, record, remove};
+use crate::engine::{container, record, remove, sweep};
 use crate::error::Advise;
 use crate::paths;
 use crate::storage::store::Store;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 
 /// Removes images, containers, volumes, networks and what is in the making. Containers that run are killed first.
 pub fn reset(store: &Store) -> Result<()> {
-    record::sweep(&paths::runtime_dir()?)?;
+    sweep::all(&paths::runtime_dir()?)?;
     for found in container::all()?.found.into_iter().filter(|found| found.live) {
         remove::remove(&found.container.id, true, false)?;
     }
