@@ -4,6 +4,7 @@
 pub mod client;
 pub mod definition;
 pub mod desk;
+pub mod hardware;
 pub mod inside;
 pub mod joined;
 pub mod keeper;

@@ -322,3 +322,28 @@ fn a_false_source_leads_nowhere() {
         assert!(victim.wait().unwrap().success());
     }
 }
+
+#[test]
+fn what_neighbours_remember_stays_true() {
+    requires!("what_neighbours_remember_stays_true", networks);
+    let env = world(&["web --subnet 10.98.7.0/24"]);
+    let _stays = env.listen(&["--network=web", "--name=stays"], &["tcp", "80"]);
+    let beside = ["--network=container:stays"];
+    for round in 0..3 {
+        // One after the other has this address.
+        let name = format!("--name=other{round}");
+        let _other = env.listen(&["--network=web", "--ip=10.98.7.9", &name], &["tcp", "80"]);
+        assert_eq!(knock(&env, &beside, &["10.98.7.9:80"]), "tcp 10.98.7.9:80\n", "{round}");
+        // Names are asked for by way of the bridge.
+        assert_eq!(resolved(&env, &beside, &format!("other{round}")), "10.98.7.9");
+        let known = env.guest(&beside, &["read", "/proc/net/arp"]).ok().stdout;
+        for neighbour in ["10.98.7.1", "10.98.7.9"] {
+            let line = known.lines().find(|line| line.split_whitespace().next() == Some(neighbour));
+            let expected = if neighbour.ends_with(".1") { "02:42:0a:62:07:01" } else { "02:42:0a:62:07:09" };
+            assert!(line.is_some_and(|line| line.contains(expected)), "{round} {neighbour}: {known}");
+        }
+    }
+    let word = "--mac-address=02:00:00:00:00:07";
+    let own = env.guest(&["--network=web", word], &["read", "/sys/class/net/eth0/address"]).ok().stdout;
+    assert_eq!(own.trim(), "02:00:00:00:00:07");
+}

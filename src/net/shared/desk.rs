@@ -4,6 +4,7 @@
 
 use super::client;
 use super::definition::Definition;
+use super::hardware;
 use super::joined::{self, Connection, Joined, Part};
 use super::keeper::Inside;
 use super::leases::Leases;
@@ -277,15 +278,15 @@ impl Desk {
             places.push(Place { address, subnet: pool.subnet, gateway: pool.gateway });
             Ok(())
         });
-        let addresses = places.iter().map(|place| place.address).collect();
+        let addresses: Vec<IpAddr> = places.iter().map(|place| place.address).collect();
         let work = Work {
             is_only: self.users(&network.id) == 0,
             friends: self.friends(&network),
             container,
             network,
+            mac: mac.or_else(|| hardware::of_container(&addresses)),
             addresses,
             aliases,
-            mac,
             interface,
             metric,
         };

@@ -4,7 +4,7 @@
 
 use super::message::{self, Answer, Order, Work};
 use super::netavark::Programs;
-use super::rules;
+use super::{hardware, rules};
 use crate::net::link::{Link, Opened};
 use crate::net::uplink::Uplink;
 use crate::sys::clone::enter_network;
@@ -75,6 +75,9 @@ impl Inside<'_> {
             rules::add(network, self.resolvers, friends)?;
         }
         let mac = Programs::find()?.setup(work, Path::new(NAMESPACE), Path::new(DIR))?;
+        if let (true, Some(pool)) = (is_only, network.subnets.first()) {
+            hardware::keep(&network.network_interface, pool.gateway)?;
+        }
         self.lead_to_resolvers(work, namespace)?;
         Ok(mac)
     }
