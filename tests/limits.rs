@@ -225,21 +225,44 @@ fn one_that_is_paused_is_not_unhealthy() {
 }
 
 #[test]
+fn root_of_it_lifts_nothing_of_the_hosts() {
+    delegated!("root_of_it_lifts_nothing_of_the_hosts", "memory");
+    let env = Env::new();
+    let (cover, given) = ("/sys/fs/cgroup", "/cg");
+    for (dir, options) in [
+        (cover, &["--network=host", "--privileged"][..]),
+        (cover, &["--network=host", "--cap-add=SYS_ADMIN", "--id-mode=single"]),
+        (cover, &["--network=host", "--cgroupns=host", "--privileged"]),
+        (given, &["--network=none", "-v=/sys/fs/cgroup:/cg"]),
+        (given, &["--network=none", "-v=/sys/fs/cgroup:/cg", "--cgroupns=host", "--cap-add=ALL"]),
+        ("/all/sys/fs/cgroup", &["--network=none", "-v=/:/all", "--privileged"]),
+    ] {
+        // Whoever unmounts what covers the host's own has that before it, else nothing is to be found.
+        let words = ["lift-limits-of-host", dir, "take-memory", "300000000"];
+        let done = env.guest(&[options, &["--memory=64m"]].concat(), &words);
+        assert_eq!((done.status, done.field("done").as_str()), (137, "[]"), "{options:?}: {done:?}");
+        // Without --privileged all of the host's /sys is read-only.
+        let own = if options.contains(&"--cap-add=SYS_ADMIN") { "0" } else { "1" };
+        let said = (done.field("remount"), done.field("own"));
+        assert_eq!(said, (libc::EPERM.to_string(), own.to_owned()), "{options:?}");
+    }
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+#[test]
 fn where_root_of_it_gets_at_its_limits_that_is_said() {
     delegated!("where_root_of_it_gets_at_its_limits_that_is_said", "memory");
     let env = Env::new();
-    for (options, is_said) in [
-        (&["--privileged"][..], false),
-        (&["--cgroupns=host"], false),
-        (&["--cgroupns=host", "--cap-add=SYS_ADMIN"], true),
-        (&["-v=/sys/fs/cgroup:/cg"], true),
-        (&["-v=/sys/fs/cgroup:/cg:ro"], false),
-    ] {
-        background(&env, &[options, &["--name=a", "--memory=64m"]].concat(), &["sleep"]);
-        let (is_held, how) = held(&inspected(&env, "a"), "--memory");
+    background(&env, &["--name=a", "--memory=64m"], &["sleep"]);
+    // The user namespace is another one's.
+    for (options, is_said) in [(&["--userns=container:a"][..], false), (&["--userns=container:a", "-v=/sys:/s"], true)]
+    {
+        background(&env, &[options, &["--name=b", "--memory=64m"]].concat(), &["sleep"]);
+        let (is_held, how) = held(&inspected(&env, "b"), "--memory");
         assert!(is_held && how.contains("root of the container can lift") == is_said, "{options:?}: {how}");
-        rbox(&env, &["rm", "-f", "a"]).ok();
+        rbox(&env, &["rm", "-f", "b"]).ok();
     }
+    rbox(&env, &["rm", "-f", "a"]).ok();
 }
 
 #[test]

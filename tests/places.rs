@@ -274,7 +274,14 @@ fn whoever_mounts_it_root_lifts_nothing() {
     let options = "--rm --privileged --memory 64m --pids-limit 20 --tmpfs /tmp";
     let hog = machine.run(options, "lift-limits /tmp/cgroup take-memory 300000000");
     let forks = machine.run(options, "lift-limits /tmp/cgroup fork-until-it-fails");
+    let of_host = "--rm --privileged --network host --memory 64m";
+    let of_host = format!(
+        "{} run {of_host} --rootfs {HOME}/rootfs /guest lift-limits-of-host /sys/fs/cgroup take-memory 300000000",
+        machine.rbox.display()
+    );
     let check = || {
+        let done = Way::Ssh.run(&of_host);
+        assert_eq!((done.status, done.field("done"), done.field("own")), (137, "[]".to_owned(), "1".to_owned()));
         let done = Way::Ssh.run(&hog);
         assert_eq!((done.status, done.field("mount").as_str()), (137, "0"), "{done:?}");
         let done = Way::Ssh.run(&forks).ok();

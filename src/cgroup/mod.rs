@@ -5,6 +5,7 @@
 mod bus;
 pub mod group;
 pub mod list;
+pub mod mounted;
 pub mod place;
 pub mod scope;
 pub mod setting;

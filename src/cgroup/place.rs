@@ -11,6 +11,7 @@ use crate::sys::ids;
 use anyhow::Result;
 use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 /// Where the hierarchy is mounted on every host that has nothing else.
@@ -45,6 +46,11 @@ pub fn hierarchy() -> Hierarchy {
 /// True for a directory of the hierarchy, wherever it is mounted.
 pub fn is_hierarchy(path: &Path) -> bool {
     kind(path) == Ok(CGROUP2)
+}
+
+/// The same of what a descriptor leads to.
+pub fn is_hierarchy_at(fd: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    rustix::fs::fstatfs(fd).map(|stat| stat.f_type as u64 == CGROUP2)
 }
 
 /// From linux/magic.h.

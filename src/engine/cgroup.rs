@@ -11,6 +11,7 @@
 //! with `nsdelegate` or not.
 
 use super::aside::write_whole;
+use super::fence::Fence;
 use super::limits::{self, Held, Why};
 use super::record;
 use super::{container::Found, state};
@@ -195,7 +196,7 @@ pub struct Made {
 }
 
 /// Makes it, and sees to the limits. `dir`: the container's runtime directory.
-pub fn make(ready: Ready, id: &str, dir: &Path, options: &Options, spec: &mut Spec) -> Result<Made> {
+pub fn make(ready: Ready, (id, dir): (&str, &Path), options: &Options, fence: &Fence, spec: &mut Spec) -> Result<Made> {
     let asks = options.cgroup_parent.is_some();
     if matches!(ready, Ready::Nowhere(_)) && !asks && !options.limits.is_asked() {
         return Ok(Made::default());
@@ -224,12 +225,12 @@ pub fn make(ready: Ready, id: &str, dir: &Path, options: &Options, spec: &mut Sp
     };
     let (limits, warning, made) = match made {
         Ok((cgroup, group, payload, enabled)) => {
-            let (held, warning) = wanted.hold(Ok((&group, &enabled)), options, spec)?;
+            let (held, warning) = wanted.hold(Ok((&group, &enabled)), options, fence.is_open(), spec)?;
             wanted.show(&payload, &enabled);
             (held, warning, Some((cgroup, group.path().to_owned(), payload)))
         }
         Err(why) => {
-            let (held, warning) = wanted.hold(Err(&why), options, spec)?;
+            let (held, warning) = wanted.hold(Err(&why), options, false, spec)?;
             (held, warning, None)
         }
     };

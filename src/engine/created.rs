@@ -3,6 +3,7 @@
 use super::cgroup::{self, Cgroup};
 use super::container::{self, Container};
 use super::events::{self, Actor, Event, Kind};
+use super::fence::Fence;
 use super::images::Chosen;
 use super::log::journal;
 use super::network::Outside;
@@ -131,7 +132,14 @@ impl Created {
 
     /// Has its cgroup made, and its limits seen to.
     pub(super) fn enter(&mut self, place: cgroup::Ready, options: &Options) -> Result<()> {
-        let made = cgroup::make(place, &self.record.id, &self.record.dir, options, &mut self.bundle.spec)?;
+        let Record { id, dir, .. } = &self.record;
+        let fence = Fence::of(options, self.bundle.maps.as_ref());
+        let made = cgroup::make(place, (id, dir), options, &fence, &mut self.bundle.spec)?;
+        // Without a cgroup there is nothing that could be lifted.
+        self.bundle.fence = match fence {
+            Fence::Around(ids) if made.payload.is_some() => Some(ids),
+            _ => None,
+        };
         (self.cgroup, self.bundle.cgroup, self.warning) = (made.cgroup, made.payload, made.warning);
         Ok(())
     }

@@ -2,13 +2,11 @@
 
 use crate::cgroup::group::Group;
 use crate::cgroup::list;
-use crate::cgroup::place::{self, MOUNTED};
 use crate::cgroup::setting::{self, Setting};
 use crate::error::{Advise, Failure};
 use crate::spec::annotation;
 use crate::spec::limits::{Limits, PIDS, Rate};
-use crate::spec::network::Network;
-use crate::spec::options::{Mount, Namespace, Options};
+use crate::spec::options::Options;
 use crate::spec::ulimit;
 use crate::sys::clone::CLONE_NEWUSER;
 use crate::sys::{self, Named};
@@ -98,13 +96,23 @@ impl Wanted {
     }
 
     /// Sees to each of them, in the cgroup or in the container's Spec. Besides, what is to be told of those that nothing holds.
+    /// `is_open`: root of the container gets at the files of its cgroup.
     ///
     /// # Errors
     /// One is not held, and best effort is not enough; or the kernel does not take a value.
-    pub fn hold(&self, place: Place<'_>, options: &Options, spec: &mut Spec) -> Result<(Vec<Held>, Option<Failure>)> {
+    pub fn hold(
+        &self,
+        place: Place<'_>,
+        options: &Options,
+        is_open: bool,
+        spec: &mut Spec,
+    ) -> Result<(Vec<Held>, Option<Failure>)> {
         let mut all = Vec::new();
         let mut missing: Vec<(&str, Why)> = Vec::new();
-        let by_root = lifted_by_root(options);
+        let by_root = match is_open {
+            true => ", which root of the container can lift: it has the host's hierarchy",
+            false => "",
+        };
         for setting in &self.settings {
             let tried = match place {
                 Ok((group, enabled)) => in_cgroup(setting, group, enabled)?,
@@ -192,25 +200,6 @@ impl Wanted {
         for setting in &self.settings {
             let _ = in_cgroup(setting, group, enabled);
         }
-    }
-}
-
-/// Whoever is root in a container is the caller outside, whose the files with the limits are: it must not get to them. What lets it
-/// is said.
-fn lifted_by_root(options: &Options) -> &'static str {
-    let has = |name: &String| name == "SYS_ADMIN" || name == "ALL";
-    let mounts = options.privileged || options.cap_add.iter().any(has);
-    // With the host's network /sys is the host's, too, and what is mounted on it can be unmounted.
-    let sees = options.cgroupns == Namespace::Host || matches!(options.network, Network::Host);
-    let is_given = options.mounts.iter().any(|mount| match mount {
-        Mount::Bind { source, readonly: false, .. } => {
-            place::is_hierarchy(source) || Path::new(MOUNTED).starts_with(source)
-        }
-        _ => false,
-    });
-    match is_given || sees && mounts {
-        true => ", which root of the container can lift: it has the host's hierarchy",
-        false => "",
     }
 }
 

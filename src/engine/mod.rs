@@ -15,6 +15,7 @@ pub mod damage;
 pub mod etc;
 pub mod events;
 pub mod exec;
+pub mod fence;
 pub mod generate;
 mod generated;
 pub mod health;

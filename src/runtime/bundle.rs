@@ -25,6 +25,8 @@ pub struct Bundle {
     pub prepared: Option<Prepared>,
     /// The cgroup that its processes are in, if they are not to be in rbox's own.
     pub cgroup: Option<Group>,
+    /// The ids of a user namespace around the container's, if it needs a fence (fence.rs). Its own are among them.
+    pub fence: Option<IdMaps>,
 }
 
 impl Bundle {
@@ -41,7 +43,7 @@ impl Bundle {
         make_absolute(dir, &mut spec);
         let namespaces = Namespaces::of(&spec)?;
         let maps = if namespaces.makes(CLONE_NEWUSER) { Some(maps(&spec)?) } else { None };
-        let bundle = Bundle { dir: dir.to_owned(), spec, namespaces, maps, prepared: None, cgroup: None };
+        let bundle = Bundle { dir: dir.to_owned(), spec, namespaces, maps, prepared: None, cgroup: None, fence: None };
         bundle.check_process()?;
         bundle.check_namespaces()?;
         bundle.check_unsupported()?;

@@ -4,8 +4,10 @@
 
 use super::bundle::Bundle;
 use super::extra::Extra;
+use super::fence::Fence;
 use super::fuse::{self, Server};
 use super::init::{self, Inside};
+use super::joiner::Further;
 use super::network::{self, Connection, Neighbours};
 use super::overlay::Refused;
 use super::prepared::{Held, Prepared};
@@ -129,9 +131,10 @@ pub fn create(
     let (uid, gid) = (ids::uid(), ids::gid());
     let maps = bundle.maps.as_ref().map(|maps| (maps, write::writer(maps, uid, gid)));
     let (link, neighbours) = (connection.link(), connection.neighbours());
+    let fence = fence(bundle, (uid, gid));
     let prepared = bundle.prepared.as_ref();
     let held = prepared.map(Prepared::held).transpose()?;
-    let by_joiner = bundle.namespaces.need_joiner() || neighbours.is_some() || held.is_some();
+    let by_joiner = bundle.namespaces.need_joiner() || neighbours.is_some() || fence.is_some() || held.is_some();
     let flags = match maps {
         _ if by_joiner => 0,
         // A network namespace costs as much as all else together. The helpers start sooner if the first process makes
@@ -154,7 +157,7 @@ pub fn create(
             drop(outside_end);
             prepared.iter().for_each(|prepared| prepared.close_opened());
             let cgroup = cgroup.filter(|_| !joins_cgroup);
-            let around = Around { maps, neighbours, held: held.as_ref(), cgroup };
+            let around = Around { maps, neighbours, held: held.as_ref(), fence, cgroup };
             become_container(alone, bundle, around, inside, inside_end)
         }
         Err((errno, error)) => return Err(error).maybe_hint(|| write::clone_refused(errno)),
@@ -221,10 +224,11 @@ pub fn create(
                 outside_end.send(&Message::Serving, None)?;
             }
             Message::Map => {
-                let (Some((maps, writer)), Some(joiner)) = (writer, &made.joiner) else {
+                let ids = fence.map(|fence| (fence.ids, fence.writer)).or(writer);
+                let (Some((ids, writer)), Some(joiner)) = (ids, &made.joiner) else {
                     bail!("handshake: nothing to map")
                 };
-                write::for_child(joiner.pid, maps, writer)?;
+                write::for_child(joiner.pid, ids, writer)?;
                 outside_end.send(&Message::Mapped, None)?;
             }
             Message::Made(pid) => {
@@ -239,7 +243,7 @@ pub fn create(
                     prepared.wait();
                     outside_end.send(&Message::Start, None).or_else(|error| prefer_theirs(&outside_end, error))?;
                 }
-                if neighbours.is_some() {
+                if neighbours.is_some() || fence.is_some() {
                     outside_end.send(&Message::Mapped, None)?;
                 }
             }
@@ -279,6 +283,12 @@ pub fn create(
     Ok(Container { init, identity, waiting, terminal, network, servers, namespaces })
 }
 
+/// The one that is to be around it.
+fn fence(bundle: &Bundle, (uid, gid): (u32, u32)) -> Option<Fence<'_>> {
+    let (ids, group) = bundle.fence.as_ref().zip(bundle.cgroup.as_ref())?;
+    Some(Fence { ids, writer: write::writer(ids, uid, gid), own: group.path() })
+}
+
 /// True if a limit of the payload counts processes of its user namespace (getrlimit(2), RLIMIT_NPROC).
 fn counts_processes(bundle: &Bundle) -> bool {
     let limits = bundle.spec.process().as_ref().and_then(|process| process.rlimits().as_ref());
@@ -313,6 +323,8 @@ struct Around<'a> {
     neighbours: Option<&'a Neighbours<'a>>,
     /// Namespaces that were made before.
     held: Option<&'a Held>,
+    /// What is to be around it.
+    fence: Option<Fence<'a>>,
     cgroup: Option<BorrowedFd<'a>>,
 }
 
@@ -320,7 +332,7 @@ struct Around<'a> {
 fn become_container(
     alone: &Alone,
     bundle: &Bundle,
-    Around { maps, neighbours, held, cgroup }: Around<'_>,
+    Around { maps, neighbours, held, fence, cgroup }: Around<'_>,
     inside: Inside<'_>,
     outside: Sync,
 ) -> ! {
@@ -330,13 +342,14 @@ fn become_container(
         if let Some(held) = held {
             return joiner::run_prepared(alone, &bundle.namespaces, held, cgroup, &outside);
         }
-        if !bundle.namespaces.need_joiner() && neighbours.is_none() {
+        if !bundle.namespaces.need_joiner() && neighbours.is_none() && fence.is_none() {
             return Ok(());
         }
-        let offsets = linux.and_then(|linux| linux.time_offsets().as_ref());
+        let time_offsets = linux.and_then(|linux| linux.time_offsets().as_ref());
+        let further = Further { time_offsets, cgroup, fence };
         match neighbours {
-            Some(around) => joiner::run_inside(alone, &bundle.namespaces, maps, around, (offsets, cgroup), &outside),
-            None => joiner::run(alone, &bundle.namespaces, maps, (offsets, cgroup), &outside),
+            Some(around) => joiner::run_inside(alone, &bundle.namespaces, maps, around, further, &outside),
+            None => joiner::run(alone, &bundle.namespaces, maps, further, &outside),
         }
     };
     let Err(error) = joined().and_then(|()| init::run(alone, inside, &outside));

@@ -54,7 +54,8 @@ impl<'a> Inside<'a> {
     ) -> Result<Inside<'a>> {
         // Inside another namespace it would be a matter of that; one id is treated alike everywhere.
         let has_one = |maps: &IdMaps| matches!(maps.gid.ranges(), [range] if range.count == 1);
-        let is_alone = |maps| connection.neighbours().is_some() && has_one(maps);
+        let is_inside = is_inside(bundle, connection);
+        let is_alone = |maps| is_inside && has_one(maps);
         let can_set_groups = !maps.is_some_and(|(maps, writer)| writer == Writer::Itself || is_alone(maps));
         let payload = Payload::of(&bundle.spec, can_set_groups, extra.clone())?;
         let as_root = maps.is_some_and(|(maps, _)| {
@@ -171,6 +172,11 @@ fn own_mounts(spec: &Spec) -> &[oci_spec::runtime::Mount] {
     if rootfs::overlay(spec).is_some() { &all[1..] } else { all }
 }
 
+/// True if its user namespace is inside another one, whose root writes its ids.
+fn is_inside(bundle: &Bundle, connection: Connection<'_>) -> bool {
+    connection.neighbours().is_some() || bundle.fence.is_some()
+}
+
 /// Waits until the ids are mapped and becomes root of the user namespace, if it has one; the kernel gave all
 /// capabilities in it already. Files made from here on belong to that root.
 fn become_root(
@@ -184,7 +190,8 @@ fn become_root(
         let _ = ids::set_gid(0).and_then(|()| ids::set_uid(0));
         return Ok(());
     };
-    if connection.neighbours().is_some() {
+    let is_inside = is_inside(bundle, connection);
+    if is_inside {
         outside.expect(&Message::Mapped)?;
     } else if bundle.namespaces.need_joiner() || (bundle.prepared.is_some() && writer == Writer::Itself) {
         // The namespace was mapped before this process was made.
@@ -193,7 +200,7 @@ fn become_root(
     } else {
         outside.expect(&Message::Mapped)?;
     }
-    if writer != Writer::Itself || connection.neighbours().is_some() {
+    if writer != Writer::Itself || is_inside {
         if maps.gid.outside(0).is_some() {
             ids::set_gid(0)?;
         }

@@ -5,6 +5,7 @@
 //! must be entered first of all; so the joiner enters, makes the container's first process as its own sibling
 //! (CLONE_PARENT), reports it and ends.
 
+use super::fence::Fence;
 use super::namespaces::Namespaces;
 use super::network::Neighbours;
 use super::prepared::Held;
@@ -20,15 +21,23 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// The offsets of a time namespace, and the cgroup for the first process, if there are any.
-pub type Further<'a> = (Option<&'a HashMap<String, LinuxTimeOffset>>, Option<BorrowedFd<'a>>);
+/// What there may be besides.
+#[derive(Clone, Copy)]
+pub struct Further<'a> {
+    /// The offsets of a time namespace.
+    pub time_offsets: Option<&'a HashMap<String, LinuxTimeOffset>>,
+    /// The cgroup for the first process.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// What is to be around it.
+    pub fence: Option<Fence<'a>>,
+}
 
 /// Runs in: the host's namespaces, as a fresh copy of the maker. Returns in the container's first process only.
 pub fn run(
     alone: &Alone,
     namespaces: &Namespaces,
     maps: Option<(&IdMaps, Writer)>,
-    (time_offsets, cgroup): Further<'_>,
+    Further { time_offsets, cgroup, fence }: Further<'_>,
     outside: &Sync,
 ) -> Result<()> {
     process::die_with_parent()?;
@@ -53,9 +62,9 @@ pub fn run(
     }
     if namespaces.makes(CLONE_NEWUSER) {
         clone::unshare(alone, CLONE_NEWUSER)?;
-        if let Some((maps, writer)) = maps {
+        if let Some((ids, writer)) = fence.map(|fence| (fence.ids, fence.writer)).or(maps) {
             match writer {
-                Writer::Itself => write::own(maps)?,
+                Writer::Itself => write::own(ids)?,
                 Writer::Maker | Writer::Helpers => {
                     outside.send(&Message::Map, None)?;
                     outside.expect(&Message::Mapped)?;
@@ -67,8 +76,16 @@ pub fn run(
         clone::unshare(alone, CLONE_NEWTIME)?;
         set_time_offsets(time_offsets)?;
     }
-    let rest = namespaces.new & !(CLONE_NEWUSER | CLONE_NEWTIME);
-    make_first(alone, rest, cgroup, outside, |_| Ok(()))
+    let mut rest = namespaces.new & !(CLONE_NEWUSER | CLONE_NEWTIME);
+    let mut inner = None;
+    if let (Some(fence), Some((maps, _))) = (fence, maps) {
+        fence.put_up(alone)?;
+        rest |= CLONE_NEWUSER;
+        inner = Some(maps.within(fence.ids)?);
+    }
+    make_first(alone, rest, cgroup, outside, |first| {
+        inner.map_or(Ok(()), |maps| write::for_child(first, &maps, Writer::Maker))
+    })
 }
 
 /// The same for a container whose user namespace is to be inside another one, whose root this process becomes: it writes
@@ -78,7 +95,7 @@ pub fn run_inside(
     namespaces: &Namespaces,
     maps: Option<(&IdMaps, Writer)>,
     neighbours: &Neighbours<'_>,
-    (time_offsets, cgroup): Further<'_>,
+    Further { time_offsets, cgroup, fence }: Further<'_>,
     outside: &Sync,
 ) -> Result<()> {
     process::die_with_parent()?;
@@ -87,6 +104,7 @@ pub fn run_inside(
     ensure!(namespaces.join.is_empty(), "a container that others connect to networks can join no namespaces");
     let maps = maps.within(neighbours.ids)?;
     clone::setns(alone, neighbours.around, CLONE_NEWUSER, Path::new("user namespace of networks"))?;
+    fence.map_or(Ok(()), |fence| fence.put_up(alone))?;
     if namespaces.makes(CLONE_NEWTIME) {
         clone::unshare(alone, CLONE_NEWTIME)?;
         set_time_offsets(time_offsets)?;

@@ -9,6 +9,7 @@ pub mod create;
 pub mod devices;
 pub mod exec;
 pub mod extra;
+pub mod fence;
 pub mod fuse;
 pub mod hooks;
 pub mod init;

@@ -120,3 +120,67 @@ pub fn lift_limits(dir: &str) {
     let own = std::fs::read_to_string("/proc/self/cgroup").expect("/proc");
     println!("own={}", own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default());
 }
+
+/// As root of a container that is given the host's hierarchy, `dir`: uncovers it, lifts the limits above the own cgroup, freezes
+/// those there, leaves for them. Says what of all that could be done, and of what it may do.
+pub fn lift_limits_of_host(dir: &str) {
+    let found = std::fs::read_dir(dir).map(|_| ()).and_then(|()| {
+        let target = std::ffi::CString::new(dir)?;
+        // What the container has there itself: below is the host's.
+        if dir == "/sys/fs/cgroup" {
+            let _ = unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) };
+        }
+        let again = unsafe {
+            let flags = libc::MS_REMOUNT | libc::MS_BIND;
+            libc::mount(std::ptr::null(), target.as_ptr(), std::ptr::null(), flags, std::ptr::null())
+        };
+        println!(
+            "remount={}",
+            if again == 0 { 0 } else { std::io::Error::last_os_error().raw_os_error().unwrap_or(-1) }
+        );
+        Ok(find(std::path::Path::new(dir)))
+    });
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => return println!("found={error}"),
+    };
+    let write = |path: &std::path::Path, text: &str| {
+        let file = std::fs::OpenOptions::new().write(true).open(path);
+        file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes())).is_ok()
+    };
+    let above: std::collections::BTreeSet<&std::path::Path> = found
+        .iter()
+        .flat_map(|payload| payload.ancestors().skip(1).take_while(|above| above.starts_with(dir)))
+        .collect();
+    let mut done = Vec::new();
+    for above in &above {
+        let files = [("memory.max", "max"), ("pids.max", "max"), ("cgroup.freeze", "0"), ("cgroup.max.depth", "9")];
+        for (file, text) in files.into_iter().chain([("cgroup.procs", "0"), ("cgroup.kill", "0")]) {
+            done.extend(write(&above.join(file), text).then(|| above.join(file)));
+        }
+        let sub = above.join("sub");
+        done.extend(std::fs::create_dir(&sub).is_ok().then_some(sub));
+    }
+    println!("above={}\ndone={done:?}", above.len());
+    // Of all containers there its own is one.
+    let is_own = |payload: &&std::path::PathBuf| {
+        let sub = payload.join("sub");
+        std::fs::create_dir(&sub).is_ok() && write(&sub.join("cgroup.procs"), "0")
+    };
+    println!("own={}", found.iter().filter(is_own).count());
+}
+
+/// The cgroups of containers' processes, below a directory of the hierarchy.
+fn find(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let payload = entry.path().join("payload");
+        match name.strip_prefix("rbox-").is_some_and(|id| id.len() == 64) && payload.is_dir() {
+            true => found.push(payload),
+            false => found.extend(find(&entry.path())),
+        }
+    }
+    found
+}

@@ -83,8 +83,11 @@ fn main() {
         ["processors"] => burden::processors(),
         ["priority"] => burden::priority(),
         ["divide-cgroup", dir] => burden::divide_cgroup(dir),
-        ["lift-limits", dir, then @ ..] => {
-            burden::lift_limits(dir);
+        [verb @ ("lift-limits" | "lift-limits-of-host"), dir, then @ ..] => {
+            match *verb {
+                "lift-limits" => burden::lift_limits(dir),
+                _ => burden::lift_limits_of_host(dir),
+            }
             match then {
                 ["take-memory", bytes] => burden::take_memory(bytes),
                 ["fork-until-it-fails"] => burden::fork_until_it_fails(),
