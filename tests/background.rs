@@ -269,10 +269,11 @@ fn it_has_ended_when_that_is_written_down() {
     let own = std::fs::read_to_string(env.path("run/rbox/containers").join(&id).join("process.json")).unwrap();
     let own: Value = serde_json::from_str(&own).unwrap();
     let process = |own: &Value| Pid::from_raw(own["pid"].as_i64().unwrap() as i32).unwrap();
+    eventually("it says that it is ready", || logged(&env, "a") == "ready\n");
     kill_process(process(&own["supervisor"]), Signal::STOP).unwrap();
     kill_process(process(&own), Signal::KILL).unwrap();
     eventually("its first process is gone", || inspected(&env, "a")["State"]["Pid"] == 0);
-    // Nobody knows how yet, and its log is not whole.
+    // Nobody knows how yet.
     let state = inspected(&env, "a")["State"].clone();
     assert_eq!((state["Status"].as_str(), state["ExitCode"].as_i64()), (Some("running"), Some(0)));
     assert_eq!(listed(&env, &[]), "a running\n");
