@@ -345,7 +345,9 @@ fn words_that_cannot_be_meant() {
         ("--device-cgroup-rule=a", "--device-cgroup-rule: needs root on the host"),
     ] {
         made(&env, "run", &["--rm", option], &["echo"]).fails(125, said);
+        made(&env, "create", &[option], &["echo"]).fails(125, said);
     }
+    assert_eq!(env.leftovers(), Vec::<String>::new());
     made(&env, "run", &["--rm", "--cgroups=disabled", "--memory=64m"], &["echo"])
         .fails(125, "--memory: cannot be enforced: --cgroups disabled");
     made(&env, "run", &["--rm", "--cgroups=disabled", "--memory=0", "--cpus=0"], &["echo"]).ok();

@@ -7,9 +7,9 @@ use crate::paths;
 use crate::sys::{ids, process};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// As long systemd may take for each answer. It is a matter of milliseconds, but for a machine that is just starting.
+/// As long systemd may take. It is a matter of milliseconds, but for a machine that is just starting.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Where a user's systemd listens, if there is one. After su and in cron's jobs no variable says where.
@@ -42,6 +42,7 @@ fn send(connection: &mut Connection, name: &str, slice: Option<&str>, before: &[
     arguments.string("fail");
     arguments.array(8, |all| {
         all.property("Description", "s", |value| value.string("container of rbox"));
+        // While it waits its number cannot become another's, which PIDFDs (systemd 254) are against.
         all.property("PIDs", "au", |value| value.array(4, |all| all.number(process::pid() as u32)));
         all.property("Delegate", "b", |value| value.boolean(true));
         // One that has failed is not kept to be looked at.
@@ -72,12 +73,13 @@ impl Asked {
                 removed.push(message);
             }
         };
+        let began = Instant::now();
         let answer = self.connection.answer(self.call, PATIENCE, &mut note)?;
         let job = answer.values().string()?;
         // Its end may be told before its number.
         let result = match removed.iter().find_map(|message| result_of(message, &job)) {
             Some(result) => result,
-            None => self.connection.signal(PATIENCE, |message| {
+            None => self.connection.signal(PATIENCE.saturating_sub(began.elapsed()), |message| {
                 message.is_signal("JobRemoved").then(|| result_of(message, &job)).flatten()
             })?,
         };

@@ -13,7 +13,7 @@ use super::record::{self, Record};
 use super::root::Accounts;
 use super::told::CidFile;
 use super::volumes::{self};
-use super::{again, etc, generated, names, overlay, prepared, remove, root, said, skeleton};
+use super::{again, etc, generated, limits, names, overlay, prepared, remove, root, said, skeleton};
 use crate::error::Failure;
 use crate::image::pull::Progress;
 use crate::runtime::bundle::Bundle;
@@ -58,6 +58,10 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
         (Some(ids.maps), ids.missing)
     };
     check_devices(options)?;
+    if options.later {
+        // What cannot be meant is refused now, and not with the start.
+        limits::wanted(&options.limits)?;
+    }
     let network = network::prepare(options)?;
     let place = (!options.later).then(|| cgroup::look(options, None));
     let prepared = prepared::begin(options, maps.as_ref(), network.as_ref())?;
