@@ -3,7 +3,7 @@
 //! Containers that are kept are in `DATA/containers/ID/`, those of `--rm` in `DATA/scratch/ID/`; both are locked while
 //! somebody is responsible for them. What changes over a container's life is in files of its own: `exit.json`.
 
-use super::{damage, names, record, remove, scratch, spread};
+use super::{damage, names, record, remove, scratch, spread, text};
 use crate::error::{Advise, Failure};
 use crate::paths;
 use crate::spec::log::Driver;
@@ -14,8 +14,10 @@ use crate::storage::unpack::Owners;
 use crate::time::Time;
 use crate::userns::idmap::IdMaps;
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// What is written down.
@@ -276,12 +278,13 @@ fn by_id(data: &Path, beginning: &str) -> Result<Option<Found>> {
 pub fn read(dir: &Path) -> Result<Option<Found>> {
     // One of `--rm` is written in place: whoever comes in between reads again.
     let mut attempt = 0;
+    let Some(open) = scratch::open(dir)? else { return Ok(None) };
     loop {
         attempt += 1;
-        let text = match text_of(&dir.join(ABOUT)) {
+        let text = match text::at(open.as_fd(), Path::new(ABOUT)) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(error) if error.errno == Errno::NOENT => return Ok(None),
+            Err(error) => return Err(error).with_context(|| dir.display().to_string()),
         };
         // Left for the next container.
         if text.iter().all(|byte| *byte == b' ') {
@@ -289,17 +292,10 @@ pub fn read(dir: &Path) -> Result<Option<Found>> {
         }
         match serde_json::from_slice(&text) {
             Ok(container) => {
-                return Ok(Some(Found { container, dir: dir.to_owned(), live: scratch::is_locked(dir)? }));
+                return Ok(Some(Found { container, dir: dir.to_owned(), live: scratch::is_locked_there(&open, dir)? }));
             }
             Err(_) if attempt < 3 => std::thread::yield_now(),
             Err(error) => return Err(error).with_context(|| dir.join(ABOUT).display().to_string()),
         }
     }
-}
-
-/// A small file whole. Its size is not asked for: a list reads hundreds of them.
-pub(super) fn text_of(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut text = Vec::with_capacity(4096);
-    std::io::Read::read_to_end(&mut std::io::Read::take(fs_err::File::open(path)?, u64::MAX), &mut text)?;
-    Ok(text)
 }

@@ -55,6 +55,7 @@ pub mod stats;
 pub mod stop;
 mod sweep;
 pub mod system;
+mod text;
 pub mod told;
 pub mod top;
 pub mod unshare;

@@ -23,13 +23,23 @@ use std::time::{Duration, Instant};
 /// True if somebody is responsible for the container with this directory on disk. The lock is tried for as one of many, so
 /// that two who ask do not take one another for that somebody.
 pub fn is_locked(dir: &Path) -> Result<bool> {
+    open(dir)?.map_or(Ok(false), |open| is_locked_there(&open, dir))
+}
+
+/// A directory on disk, if it is there.
+pub(super) fn open(dir: &Path) -> Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let fd = match rustix::fs::open(dir, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(false),
-        fd => fd.named(|| format!("open({})", dir.display()))?,
-    };
-    match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => Ok(false),
+    match rustix::fs::open(dir, flags, Mode::empty()) {
+        Err(Errno::NOENT) => Ok(None),
+        fd => Ok(Some(fd.named(|| format!("open({})", dir.display()))?)),
+    }
+}
+
+/// The same of one that is open.
+pub(super) fn is_locked_there(fd: &OwnedFd, dir: &Path) -> Result<bool> {
+    match rustix::fs::flock(fd, FlockOperation::NonBlockingLockShared) {
+        // Whoever comes next is not to take this one for somebody.
+        Ok(()) => rustix::fs::flock(fd, FlockOperation::Unlock).map(|()| false).map_err(Into::into),
         Err(Errno::WOULDBLOCK) => Ok(true),
         Err(errno) => Err(errno).named(|| format!("flock({})", dir.display())).map_err(Into::into),
     }

@@ -2,11 +2,12 @@
 
 use super::container::{self, Found};
 use super::record::{PROCESS, runtime_of};
-use super::{pause, restart};
+use super::{pause, restart, text};
 use crate::runtime::state::Identity;
 use crate::sys::process;
 use crate::time::Time;
 use anyhow::{Context, Result};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -66,6 +67,11 @@ impl Run {
     /// A descriptor for the first process, if it is still there.
     pub fn open(&self) -> Option<OwnedFd> {
         self.of_this_boot().then(|| self.process.open()).flatten()
+    }
+
+    /// True if the first process is still there.
+    pub fn is_there(&self) -> bool {
+        self.of_this_boot() && self.process.is_there()
     }
 
     /// The first process, or with `--init`, whose first process nobody may look at (`runtime/reaper.rs`), the one below it: its
@@ -155,7 +161,7 @@ pub fn of_held(found: &Found) -> Result<State> {
 fn of_one(found: &Found, live: bool) -> Result<State> {
     // In this order: what starts and ends meanwhile is then seen as one or the other, and not as neither.
     let run = run(found)?;
-    let runs = live && run.as_ref().is_some_and(|run| run.open().is_some());
+    let runs = live && run.as_ref().is_some_and(Run::is_there);
     // Its log may be written still, and its status is known to nobody yet.
     let attended = live && !runs && run.as_ref().is_some_and(|run| run.open_supervisor().is_some());
     let exit: Option<Exit> = if runs { None } else { read(&found.dir.join(container::EXIT))? };
@@ -188,11 +194,11 @@ pub fn run_in(dir: &Path, id: &str) -> Result<Option<Run>> {
 
 /// What a file holds; `None` if there is none.
 pub(super) fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>> {
-    match container::text_of(path) {
+    match text::of(path) {
         // Nothing is written yet.
         Ok(text) if text.is_empty() => Ok(None),
         Ok(text) => serde_json::from_slice(&text).map(Some).with_context(|| path.display().to_string()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.errno == Errno::NOENT => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

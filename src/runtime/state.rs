@@ -24,8 +24,12 @@ impl Identity {
     pub fn open(&self) -> Option<OwnedFd> {
         let pidfd = process::open_pidfd(self.pid).ok()?;
         // The order matters: what the descriptor refers to cannot change any more.
-        let (start, state) = stat(self.pid).ok()?;
-        (start == self.start && !matches!(state, 'Z' | 'X')).then_some(pidfd)
+        self.is_there().then_some(pidfd)
+    }
+
+    /// True if it is there at this moment.
+    pub fn is_there(&self) -> bool {
+        stat(self.pid).is_ok_and(|(start, state)| start == self.start && !matches!(state, 'Z' | 'X'))
     }
 }
 

@@ -51,11 +51,15 @@ pub fn cell(value: &str) -> String {
 }
 
 fn escape(text: &str, but: &[char]) -> String {
-    if !text.chars().any(char::is_control) {
-        return text.to_owned();
-    }
     let is_plain = |c: char| !c.is_control() || but.contains(&c);
-    text.chars().map(|c| if is_plain(c) { c.to_string() } else { escaped(c) }).collect()
+    let mut rest = text;
+    let mut plain = String::with_capacity(text.len());
+    while let Some((place, c)) = rest.char_indices().find(|(_, c)| !is_plain(*c)) {
+        plain += &rest[..place];
+        plain += &escaped(c);
+        rest = &rest[place + c.len_utf8()..];
+    }
+    plain + rest
 }
 
 #[cfg(test)]

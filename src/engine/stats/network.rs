@@ -1,13 +1,13 @@
 //! What has gone over a container's network.
 
-use crate::engine::container::text_of;
+use crate::engine::text;
 use crate::net::link::TAP;
 use std::path::Path;
 
 /// Received and sent, bytes, since the network namespace was made that a process is in (proc_pid_net(5), `dev`): the sum over its
 /// interfaces, also over those that somebody in the container has made. `None` if it cannot be read.
 pub fn of(pid: i32) -> Option<[u64; 2]> {
-    let text = text_of(Path::new(&format!("/proc/{pid}/net/dev"))).ok()?;
+    let text = text::of_kernel(Path::new(&format!("/proc/{pid}/net/dev"))).ok()?;
     Some(sum(&String::from_utf8_lossy(&text)))
 }
 

@@ -1,6 +1,6 @@
 //! What /proc says one process has taken (proc(5)).
 
-use crate::engine::container::text_of;
+use crate::engine::text;
 use rustix::fs::{Mode, OFlags};
 use std::path::Path;
 
@@ -73,7 +73,7 @@ fn short(pid: i32, file: &str) -> Option<String> {
 }
 
 fn text(pid: i32, file: &str) -> Option<String> {
-    let bytes = text_of(Path::new(&format!("/proc/{pid}/{file}"))).ok()?;
+    let bytes = text::of_kernel(Path::new(&format!("/proc/{pid}/{file}"))).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
