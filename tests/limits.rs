@@ -234,6 +234,7 @@ fn root_of_it_lifts_nothing_of_the_hosts() {
         (cover, &["--network=host", "--cap-add=SYS_ADMIN", "--id-mode=single"]),
         (cover, &["--network=host", "--cgroupns=host", "--privileged"]),
         (given, &["--network=none", "-v=/sys/fs/cgroup:/cg"]),
+        (given, &["--network=none", "-v=/sys/fs/cgroup:/cg", "--security-opt=seccomp=unconfined"]),
         (given, &["--network=none", "-v=/sys/fs/cgroup:/cg", "--cgroupns=host", "--cap-add=ALL"]),
         ("/all/sys/fs/cgroup", &["--network=none", "-v=/:/all", "--privileged"]),
     ] {
@@ -246,7 +247,17 @@ fn root_of_it_lifts_nothing_of_the_hosts() {
         let said = (done.field("remount"), done.field("own"));
         assert_eq!(said, (libc::EPERM.to_string(), own.to_owned()), "{options:?}");
     }
-    assert_eq!(env.leftovers(), Vec::<String>::new());
+    // What it is given it may have from another one, or as a volume.
+    background(&env, &["--name=a", "-v=/sys/fs/cgroup:/cg"], &["sleep"]);
+    let words = ["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", "device=/sys/fs/cgroup", "hierarchy"];
+    rbox(&env, &words).ok();
+    for given in ["--volumes-from=a", "-v=hierarchy:/cg"] {
+        let options = ["--network=none", given, "--memory=64m"];
+        let done = env.guest(&options, &["lift-limits-of-host", "/cg", "take-memory", "300000000"]);
+        let said = (done.status, done.field("done"), done.field("own"));
+        assert_eq!(said, (137, "[]".to_owned(), "1".to_owned()), "{given}: {done:?}");
+    }
+    rbox(&env, &["rm", "-f", "a"]).ok();
 }
 
 #[test]
@@ -255,8 +266,12 @@ fn where_root_of_it_gets_at_its_limits_that_is_said() {
     let env = Env::new();
     background(&env, &["--name=a", "--memory=64m"], &["sleep"]);
     // The user namespace is another one's.
-    for (options, is_said) in [(&["--userns=container:a"][..], false), (&["--userns=container:a", "-v=/sys:/s"], true)]
-    {
+    for (options, is_said) in [
+        (&["--userns=container:a"][..], false),
+        (&["--userns=container:a", "-v=/sys:/s"], true),
+        (&["--pid=container:a", "--cap-add=SYS_ADMIN"], true),
+        (&["--cgroupns=container:a"], true),
+    ] {
         background(&env, &[options, &["--name=b", "--memory=64m"]].concat(), &["sleep"]);
         let (is_held, how) = held(&inspected(&env, "b"), "--memory");
         assert!(is_held && how.contains("root of the container can lift") == is_said, "{options:?}: {how}");

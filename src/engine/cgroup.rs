@@ -23,7 +23,7 @@ use crate::error::{Advise, Failure};
 use crate::spec::limits::Cgroups;
 use crate::spec::options::Options;
 use crate::spec::restart::Restart;
-use crate::sys::{self, ids};
+use crate::sys::{self, clone, ids};
 use crate::userns::subid;
 use anyhow::{Context, Result, anyhow, bail};
 use oci_spec::runtime::Spec;
@@ -98,6 +98,10 @@ pub fn look(options: &Options, id: Option<&str>) -> Where {
             ));
         }
     }
+    if !clone::can_choose_cgroup() {
+        let why_not = "a seccomp filter hides clone3(2) here, without which no process begins in another cgroup";
+        return Where::Nowhere(why(why_not, Some(OF_CONTAINER.to_owned())));
+    }
     let parent = options.cgroup_parent.as_deref();
     if let Some(path) = parent.filter(|parent| parent.starts_with('/')) {
         let parent = Path::new(MOUNTED).join(path.trim_start_matches('/'));
@@ -154,6 +158,11 @@ fn foreign() -> Why {
 }
 
 impl Where {
+    /// True if there is a place for one.
+    pub fn is_somewhere(&self) -> bool {
+        !matches!(self, Where::Nowhere(_))
+    }
+
     /// Asks systemd, if that is the way. The answer comes while the container is being put together.
     pub fn ask(self, id: &str, options: &Options) -> Result<Ready> {
         Ok(match self {

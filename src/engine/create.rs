@@ -64,7 +64,8 @@ pub fn create(options: &Options, remote: &Remote, progress: &dyn Progress) -> Re
     }
     let network = network::prepare(options)?;
     let place = (!options.later).then(|| cgroup::look(options, None));
-    let prepared = prepared::begin(options, maps.as_ref(), network.as_ref())?;
+    let has_cgroup = place.as_ref().is_some_and(cgroup::Where::is_somewhere);
+    let prepared = prepared::begin(options, maps.as_ref(), network.as_ref(), has_cgroup)?;
     let chosen = image(options, maps.as_ref(), remote, progress)?;
     let config = chosen.as_ref().map(|chosen| &chosen.image.config);
     let completed = volumes::complete(options, config)?;
@@ -152,7 +153,7 @@ fn remade(found: &Found, overlays: Option<Overlays>, record: impl FnOnce() -> Re
     check_devices(&options)?;
     let network = network::prepare(&options)?;
     let place = cgroup::look(&options, Some(&found.container.id));
-    let prepared = prepared::begin(&options, maps.as_ref(), network.as_ref())?;
+    let prepared = prepared::begin(&options, maps.as_ref(), network.as_ref(), place.is_somewhere())?;
     let parts = parts(&options, maps, None, found.container.layers.clone())?;
     let record = record()?;
     let place = place.ask(&record.id, &options)?;

@@ -24,7 +24,7 @@ use crate::spec::log::{Driver, Log};
 use crate::spec::options::Options;
 use crate::spec::restart::Restart;
 use crate::spec::sdnotify::SdNotify;
-use crate::spec::signal;
+use crate::spec::{seccomp, signal};
 use crate::sys::Alone;
 use anyhow::{Result, ensure};
 use oci_spec::runtime::Spec;
@@ -133,13 +133,18 @@ impl Created {
     /// Has its cgroup made, and its limits seen to.
     pub(super) fn enter(&mut self, place: cgroup::Ready, options: &Options) -> Result<()> {
         let Record { id, dir, .. } = &self.record;
-        let fence = Fence::of(options, self.bundle.maps.as_ref());
-        let made = cgroup::make(place, (id, dir), options, &fence, &mut self.bundle.spec)?;
-        // Without a cgroup there is nothing that could be lifted.
-        self.bundle.fence = match fence {
-            Fence::Around(ids) if made.payload.is_some() => Some(ids),
-            _ => None,
+        let fence = match place {
+            // Without a cgroup there is nothing that it could lift.
+            cgroup::Ready::Nowhere(_) => Fence::Unneeded,
+            _ => Fence::of(&self.bundle.spec, self.bundle.maps.as_ref())?,
         };
+        let made = cgroup::make(place, (id, dir), options, &fence, &mut self.bundle.spec)?;
+        if let (Fence::Around(ids), Some(_)) = (fence, &made.payload) {
+            self.bundle.fence = Some(ids);
+            // They are not behind it.
+            self.bundle.prepared = None;
+            seccomp::forbid_clone3(&mut self.bundle.spec)?;
+        }
         (self.cgroup, self.bundle.cgroup, self.warning) = (made.cgroup, made.payload, made.warning);
         Ok(())
     }

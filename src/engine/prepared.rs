@@ -12,9 +12,16 @@ use anyhow::Result;
 
 /// Begins with them; nothing if all have to be made one after the other, or none is wanted now. `maps`: the ids of a user
 /// namespace that is the container's own. A cgroup namespace has its root where its maker is, and is made later.
-pub fn begin(options: &Options, maps: Option<&IdMaps>, network: Option<&Outside>) -> Result<Option<Prepared>> {
+pub fn begin(
+    options: &Options,
+    maps: Option<&IdMaps>,
+    network: Option<&Outside>,
+    has_cgroup: bool,
+) -> Result<Option<Prepared>> {
     // Behind a fence there can be others only when that is there.
-    let Some(maps) = maps.filter(|_| !(options.later || fence::is_needed(options))) else { return Ok(None) };
+    let Some(maps) = maps.filter(|_| !(options.later || has_cgroup && fence::is_likely(options))) else {
+        return Ok(None);
+    };
     let of_network = options.network.namespace();
     let all = [(CLONE_NEWNET, &of_network), (CLONE_NEWIPC, &options.ipc), (CLONE_NEWUTS, &options.uts)];
     let is_joined = |namespace: &Namespace| !matches!(namespace, Namespace::Private | Namespace::Host);

@@ -133,6 +133,7 @@ pub fn create(
     let (link, neighbours) = (connection.link(), connection.neighbours());
     let fence = fence(bundle, (uid, gid));
     let prepared = bundle.prepared.as_ref();
+    ensure!(fence.is_none() || prepared.is_none(), "namespaces that were made ahead have no fence around them");
     let held = prepared.map(Prepared::held).transpose()?;
     let by_joiner = bundle.namespaces.need_joiner() || neighbours.is_some() || fence.is_some() || held.is_some();
     let flags = match maps {

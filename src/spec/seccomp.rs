@@ -3,11 +3,12 @@
 pub mod docker;
 
 use super::options::{Options, Seccomp};
+use crate::seccomp::filter::ENOSYS;
 use crate::seccomp::{Action, Arch, Condition, Op, profile};
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{
     Arch as OciArch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompOperator,
-    LinuxSyscall,
+    LinuxSyscall, Spec,
 };
 
 /// What the options come to; None is no filter. `bounding`: the capabilities of the container, a bit for each number.
@@ -30,6 +31,47 @@ pub fn wanted(options: &Options, bounding: u64, kernel: (u32, u32)) -> Result<Op
         Seccomp::Profile(json) => docker::profile(json, bounding, kernel).context("--security-opt seccomp").map(Some),
         _ => Ok(None),
     }
+}
+
+/// Takes clone3(2) away from a Spec, as if the kernel did not know it: then every libc does with clone(2), as it does under
+/// the built-in profile.
+pub fn forbid_clone3(spec: &mut Spec) -> Result<()> {
+    const CALL: &str = "clone3";
+    let native = Arch::NATIVE.context("no system call table for this architecture")?;
+    let mut linux = spec.linux().clone().unwrap_or_default();
+    let mut seccomp = linux.seccomp().clone().unwrap_or_else(|| {
+        let same: &[Arch] = match native {
+            Arch::X86_64 => &[Arch::X86, Arch::X32],
+            Arch::Aarch64 => &[Arch::Arm],
+            _ => &[],
+        };
+        let mut all = LinuxSeccomp::default();
+        all.set_default_action(LinuxSeccompAction::ScmpActAllow)
+            .set_architectures(Some([native].iter().chain(same).map(|arch| oci(*arch)).collect()))
+            .set_flags(None);
+        all
+    });
+    let named = |rule: &LinuxSyscall| rule.names().iter().any(|name| name == CALL);
+    let (kind, errno) = action(Action::Errno(ENOSYS));
+    let mut rules = seccomp.syscalls().clone().unwrap_or_default();
+    let is_forbidden =
+        |rule: &LinuxSyscall| rule.action() == kind && rule.errno_ret() == errno && rule.args().is_none();
+    // The built-in profile, of which nothing is changed: it is compiled already.
+    if rules.iter().any(named) && rules.iter().filter(|rule| named(rule)).all(is_forbidden) {
+        return Ok(());
+    }
+    for rule in rules.iter_mut().filter(|rule| named(rule)) {
+        let others = rule.names().iter().filter(|name| *name != CALL).cloned().collect();
+        rule.set_names(others);
+    }
+    rules.retain(|rule| !rule.names().is_empty());
+    let mut none = LinuxSyscall::default();
+    none.set_names(vec![CALL.to_owned()]).set_action(kind).set_errno_ret(errno).set_args(None);
+    rules.push(none);
+    seccomp.set_syscalls(Some(rules));
+    linux.set_seccomp(Some(seccomp));
+    spec.set_linux(Some(linux));
+    Ok(())
 }
 
 /// The built-in profile in the Spec's words: another runtime can apply it too, and rbox's own recognises it and has it
@@ -113,6 +155,7 @@ fn argument(condition: &Condition) -> Result<LinuxSeccompArg> {
 mod tests {
     use super::*;
     use crate::seccomp::capability::{DEFAULT, EVERY};
+    use oci_spec::runtime::Linux;
 
     /// The calls of the entries with this action and without conditions.
     fn plain(seccomp: &LinuxSeccomp, action: LinuxSeccompAction) -> Vec<String> {
@@ -185,5 +228,34 @@ mod tests {
         assert!(wanted(&options, 0, (6, 1)).expect("the user's").is_some());
         options.security.seccomp_arch = vec!["x86".to_owned()];
         assert!(wanted(&options, 0, (6, 1)).is_err());
+    }
+
+    #[test]
+    fn without_clone3() {
+        let forbidden = |seccomp: Option<LinuxSeccomp>| {
+            let mut spec = Spec::default();
+            spec.set_linux(Some(Linux::default()));
+            spec.linux_mut().as_mut().unwrap().set_seccomp(seccomp);
+            forbid_clone3(&mut spec).unwrap();
+            spec.linux().as_ref().unwrap().seccomp().clone().unwrap()
+        };
+        let with = |kind: LinuxSeccompAction| -> Vec<&'static str> {
+            let mut all = LinuxSeccomp::default();
+            let mut rule = LinuxSyscall::default();
+            rule.set_names(vec!["clone".to_owned(), "clone3".to_owned()]).set_action(kind).set_args(None);
+            all.set_default_action(LinuxSeccompAction::ScmpActErrno).set_syscalls(Some(vec![rule]));
+            let all = forbidden(Some(all));
+            let allowed = plain(&all, LinuxSeccompAction::ScmpActAllow);
+            assert_eq!(plain(&all, LinuxSeccompAction::ScmpActErrno), ["clone3"]);
+            ["clone", "clone3"].into_iter().filter(|name| allowed.iter().any(|allowed| allowed == name)).collect()
+        };
+        assert_eq!(with(LinuxSeccompAction::ScmpActAllow), ["clone"]);
+        assert_eq!(with(LinuxSeccompAction::ScmpActLog), Vec::<&str>::new());
+        let none = forbidden(None);
+        assert_eq!(none.default_action(), LinuxSeccompAction::ScmpActAllow);
+        assert_eq!(plain(&none, LinuxSeccompAction::ScmpActErrno), ["clone3"]);
+        // It is compiled already, and stays what it is.
+        let own = builtin(DEFAULT, &[]).unwrap();
+        assert_eq!(forbidden(Some(own.clone())), own);
     }
 }

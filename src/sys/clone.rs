@@ -70,6 +70,12 @@ pub fn clone_into(_alone: &Alone, flags: u32, cgroup: Option<BorrowedFd<'_>>) ->
     }
 }
 
+/// True if a process can be made in another cgroup: a seccomp filter may hide the call that does it.
+pub fn can_choose_cgroup() -> bool {
+    // SAFETY: without arguments it does nothing (EINVAL).
+    check(unsafe { libc::syscall(libc::SYS_clone3, 0, 0) }) != Err(Errno::NOSYS)
+}
+
 /// `NEWUSER|NEWPID`, for messages.
 pub fn names(flags: u32) -> String {
     const NAMES: [(u32, &str); 9] = [

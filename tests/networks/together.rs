@@ -346,4 +346,17 @@ fn what_neighbours_remember_stays_true() {
     let word = "--mac-address=02:00:00:00:00:07";
     let own = env.guest(&["--network=web", word], &["read", "/sys/class/net/eth0/address"]).ok().stdout;
     assert_eq!(own.trim(), "02:00:00:00:00:07");
+    // Two with one would not hear each other.
+    for taken in ["02:42:0a:62:07:01", "02:42:0A:62:07:02"] {
+        let done = env.guest(&["--network=web", &format!("--mac-address={taken}")], &["echo"]);
+        done.fails(125, "is already in use");
+    }
+    let next = address(&env, "web", "IPv4Address").rsplit_once('.').unwrap().1.parse::<u8>().unwrap() + 1;
+    let _wanted = env.listen(
+        &["--network=web", "--ip=10.98.7.100", &format!("--mac-address=02:42:0a:62:07:{next:02x}")],
+        &["tcp", "80"],
+    );
+    let own =
+        env.guest(&["--network=web", &format!("--ip=10.98.7.{next}")], &["read", "/sys/class/net/eth0/address"]).ok();
+    assert!(!own.stdout.starts_with("02:42:0a:62:07"), "{own:?}");
 }

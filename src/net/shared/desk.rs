@@ -279,18 +279,21 @@ impl Desk {
             Ok(())
         });
         let addresses: Vec<IpAddr> = places.iter().map(|place| place.address).collect();
+        let others = self.parts().filter(|part| part.work.network.id == network.id);
+        let others = others.map(|part| part.attached.mac.as_str());
+        let mac = taken.and_then(|()| hardware::choose(&network, mac, &addresses, others));
         let work = Work {
             is_only: self.users(&network.id) == 0,
             friends: self.friends(&network),
             container,
             network,
-            mac: mac.or_else(|| hardware::of_container(&addresses)),
+            mac: mac.as_ref().ok().cloned().flatten(),
             addresses,
             aliases,
             interface,
             metric,
         };
-        let done = taken.and_then(|()| self.set_up(index, &work));
+        let done = mac.and_then(|_| self.set_up(index, &work));
         let mac = match done {
             Ok(mac) => mac,
             Err(error) => {

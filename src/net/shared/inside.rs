@@ -75,8 +75,8 @@ impl Inside<'_> {
             rules::add(network, self.resolvers, friends)?;
         }
         let mac = Programs::find()?.setup(work, Path::new(NAMESPACE), Path::new(DIR))?;
-        if let (true, Some(pool)) = (is_only, network.subnets.first()) {
-            hardware::keep(&network.network_interface, pool.gateway)?;
+        if *is_only {
+            hardware::keep(network)?;
         }
         self.lead_to_resolvers(work, namespace)?;
         Ok(mac)
