@@ -63,8 +63,15 @@ fn dirs(env: &Env) -> Vec<PathBuf> {
 }
 
 fn first_process(dir: &Path) -> Option<i32> {
-    let run: Value = serde_json::from_slice(&std::fs::read(dir.join("process.json")).ok()?).ok()?;
-    run["pid"].as_i64().map(|pid| pid as i32)
+    run_of(dir)?["pid"].as_i64().map(|pid| pid as i32)
+}
+
+fn supervisor(dir: &Path) -> Option<i32> {
+    run_of(dir)?["supervisor"]["pid"].as_i64().map(|pid| pid as i32)
+}
+
+fn run_of(dir: &Path) -> Option<Value> {
+    serde_json::from_slice(&std::fs::read(dir.join("process.json")).ok()?).ok()
 }
 
 /// True for a process that has not ended.
@@ -105,6 +112,14 @@ fn spawn(env: &Env, words: &[&str]) -> Child {
     env.rbox().args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
+/// For so long, or to its end.
+fn let_it_run(child: &mut Child, micros: u64) {
+    let end = Instant::now() + Duration::from_micros(micros);
+    while Instant::now() < end && child.try_wait().unwrap().is_none() {
+        std::hint::spin_loop();
+    }
+}
+
 #[test]
 fn whoever_is_killed_whenever() {
     let env = Env::new();
@@ -140,10 +155,7 @@ fn whoever_is_killed_whenever() {
         let mut child = spawn(&env, words);
         let most = if chance.below(2) == 0 { 30_000 } else { 8_000 };
         let micros = chance.below(most);
-        let end = Instant::now() + Duration::from_micros(micros);
-        while Instant::now() < end && child.try_wait().unwrap().is_none() {
-            std::hint::spin_loop();
-        }
+        let_it_run(&mut child, micros);
         let mut all = processes(&env);
         all.retain(|(pid, _)| lives(*pid));
         let victim = (!all.is_empty()).then(|| all.swap_remove(chance.below(all.len() as u64) as usize));
@@ -169,6 +181,36 @@ fn whoever_is_killed_whenever() {
     left.retain(|path| !path.contains("data/rbox/scratch"));
     assert_eq!(left, Vec::<String>::new());
     eventually("no process is left", || processes(&env).iter().all(|(pid, _)| !lives(*pid)));
+}
+
+/// Whoever is killed while he removes a container leaves it whole, or what the next command clears away.
+#[test]
+fn half_a_removal() {
+    let env = Env::new();
+    let mut chance = Chance::new();
+    let rounds = if std::env::var_os("RBOX_TEST_LONG").is_some() { 300 } else { 30 };
+    let rootfs = env.rootfs().display().to_string();
+    let create = ["create", "--network=none", "--name=a", "--rootfs", &rootfs, "/guest", "exit", "0"];
+    let mut halves = 0;
+    for round in 0..rounds {
+        if state(&env).is_none() {
+            rbox(&env, &create).ok();
+        }
+        let mut child = spawn(&env, &["rm", "a"]);
+        let micros = chance.below(6_000);
+        let_it_run(&mut child, micros);
+        let ended = child.try_wait().unwrap().is_some();
+        kill(child.id() as i32);
+        child.wait().unwrap();
+        let is_there = state(&env).is_some();
+        halves += u32::from(!ended && !is_there);
+        Done::from(env.run_command(&["--network=none"]).args(["/guest", "exit", "0"]).output().unwrap()).ok();
+        let mut left = env.leftovers();
+        left.retain(|path| !path.contains("data/rbox/scratch"));
+        assert!(left.is_empty() || is_there, "round {round}, after {micros} µs: {left:?}");
+    }
+    eprintln!("{halves} of {rounds} were killed between the first step and the last");
+    rbox(&env, &["rm", "-f", "a"]);
 }
 
 #[test]
@@ -224,4 +266,50 @@ fn a_runtime_directory_that_is_lost() {
     let mut left = env.leftovers();
     left.retain(|path| !path.contains("data/rbox/scratch"));
     assert_eq!(left, Vec::<String>::new());
+}
+
+/// One more process of a container whose joiner is killed, or whoever has asked for it, at any moment: the container ends as
+/// always.
+#[test]
+fn an_exec_on_its_way() {
+    let env = Env::new();
+    let mut chance = Chance::new();
+    let rounds = if std::env::var_os("RBOX_TEST_LONG").is_some() { 60 } else { 4 };
+    let rootfs = env.rootfs().display().to_string();
+    let run =
+        ["run", "-d", "-i", "--network=none", "--name=a", "--restart=always", "--rootfs", &rootfs, "/guest", "cat"];
+    for round in 0..rounds {
+        rbox(&env, &run).ok();
+        let supervisor = dirs(&env).first().and_then(|dir| supervisor(dir)).unwrap();
+        for _ in 0..20 {
+            let mut child = spawn(&env, &["exec", "a", "/guest", "exit", "0"]);
+            let end = Instant::now() + Duration::from_micros(chance.below(6_000));
+            let of_client = chance.below(3) == 0;
+            while child.try_wait().unwrap().is_none() {
+                let joiner = children(supervisor).into_iter().find(|pid| is_joiner(*pid));
+                if Instant::now() < end && (of_client || joiner.is_none()) {
+                    continue;
+                }
+                if let Some(joiner) = joiner.filter(|_| !of_client) {
+                    std::thread::sleep(Duration::from_micros(chance.below(1_500)));
+                    kill(joiner);
+                }
+                kill(child.id() as i32);
+            }
+        }
+        soon(&env, &["kill", "a"]).ok();
+        let first = dirs(&env).first().and_then(|dir| first_process(dir)).unwrap();
+        eventually(&format!("round {round}: the first process {first} ends"), || !lives(first));
+        soon(&env, &["rm", "-f", "a"]).ok();
+    }
+    eventually("no process is left", || processes(&env).iter().all(|(pid, _)| !lives(*pid)));
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn is_joiner(pid: i32) -> bool {
+    std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"exec-joiner"))
 }

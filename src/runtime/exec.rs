@@ -5,7 +5,8 @@
 //! spawns ───────────────────────▶ not executed from a read-only mount of itself?
 //!                 ◀── Sealed ──── makes one, hands it over, ends; it is spawned again, from there
 //! Task ─────────────────────────▶ joins the namespaces; clones with CLONE_PARENT ─▶ (the supervisor's child)
-//!                 ◀── Made ────── ends
+//!                                 ends
+//!                                 ◀── Made ────────────────────────
 //!                                 ◀── Terminal ──────────────────── only with a terminal
 //!                                 ◀── Failed, or closed by execve ─
 //! ```
@@ -14,6 +15,10 @@
 //! (CVE-2016-9962). A program there that is a link to `/proc/self/exe` would execute rbox itself, whose file could then be
 //! opened by way of /proc, and written to once nobody executes it any more (CVE-2019-5736): it is a file on a mount that
 //! nobody can write to.
+//!
+//! The process says itself that it exists, and is in the joiner's process group until then: one or the other tells the
+//! supervisor of it, whoever is killed meanwhile. As long as a child of its own that has ended is not collected the container's
+//! pid namespace cannot end (pid_namespaces(7)).
 //!
 //! Runs in: a program of its own (`rbox exec-joiner`), the host's namespaces, then the container's.
 
@@ -24,6 +29,7 @@ use crate::cgroup::group::Group;
 use crate::cgroup::place;
 use crate::error::{FAILED, Failure};
 use crate::sys::clone::{self, CLONE_NEWCGROUP, CLONE_NEWNS, CLONE_NEWUSER, CLONE_PARENT, Side};
+use crate::sys::fd::Brought;
 use crate::sys::mount::{self, Attr};
 use crate::sys::{Alone, Named, fd, ids, path, process, pty, signal};
 use anyhow::{Context, Result, ensure};
@@ -64,8 +70,8 @@ pub struct Task {
 enum Said {
     /// A read-only mount of rbox's own program comes along.
     Sealed,
-    /// The process exists; its number on the host. Its pidfd comes along.
-    Made(i32),
+    /// I exist. The kernel says who that is (unix(7), SCM_CREDENTIALS).
+    Made,
     /// The master side of its terminal comes along.
     Terminal,
     /// What went wrong.
@@ -138,9 +144,10 @@ pub struct Starting {
     task: Vec<u8>,
     door: Vec<OwnedFd>,
     streams: Vec<OwnedFd>,
-    joiner: process::Spawned,
+    joiner: process::Leader,
     socket: OwnedFd,
-    child: Option<clone::Child>,
+    /// The number of the process, a child of this one, as soon as it has said that it exists: nobody else's before it is collected.
+    child: Option<i32>,
     terminal: Option<OwnedFd>,
     failed: Option<Failure>,
     /// It was tried from a mount that was made for it.
@@ -172,7 +179,7 @@ impl Starting {
 
     /// Hears what there is. The process comes back when it has executed its program; the error, when it has not.
     pub fn hear(&mut self, program: &mut Program) -> Result<Option<Made>> {
-        let (bytes, mut fds) = fd::receive_whole(self.socket.as_fd(), 64 * 1024)?;
+        let (bytes, Brought { mut fds, sender }) = fd::receive_whole_now(self.socket.as_fd(), 64 * 1024)?;
         if bytes.is_empty() {
             return self.end().map(Some);
         }
@@ -184,7 +191,7 @@ impl Starting {
                 self.is_sealed = true;
                 (self.joiner, self.socket) = join_with(&self.task, &self.door, &self.streams, program)?;
             }
-            Said::Made(pid) => self.child = Some(clone::Child { pid, pidfd: fd()? }),
+            Said::Made => self.child = Some(sender.context("exec: nobody has said that")?),
             Said::Terminal => self.terminal = Some(fd()?),
             // That it exists may be heard later.
             Said::Failed(failure) => self.failed = Some(failure),
@@ -197,26 +204,29 @@ impl Starting {
         if let Some(failure) = self.failed.take() {
             return Err(failure.into());
         }
-        let child = self.child.take().context("exec: ended before there was a process")?;
-        Ok(Made { child, terminal: self.terminal.take() })
+        let pid = self.child.context("exec: ended before there was a process")?;
+        let pidfd = process::open_pidfd(pid)?;
+        // Whoever gets it collects it.
+        self.joiner.leave_others();
+        self.child = None;
+        Ok(Made { child: clone::Child { pid, pidfd }, terminal: self.terminal.take() })
     }
 }
 
 impl Drop for Starting {
     fn drop(&mut self) {
-        let _ = self.joiner.0.kill();
-        let _ = self.joiner.0.wait();
-        // It may have said of a process what nobody has heard yet.
-        let mut buffer = [0; 1024];
-        while let Ok((length @ 1.., mut fds)) = fd::receive_now(self.socket.as_fd(), &mut buffer) {
-            if let (Ok(Said::Made(pid)), Some(pidfd)) = (serde_json::from_slice(&buffer[..length]), fds.pop()) {
-                self.child = Some(clone::Child { pid, pidfd });
+        self.joiner.end();
+        // The process may have said of itself what nobody has heard yet. It is collected as it is known, or with the group.
+        while let Ok((bytes, Brought { sender, .. })) = fd::receive_whole_now(self.socket.as_fd(), 64 * 1024) {
+            match serde_json::from_slice(&bytes) {
+                Ok(Said::Made) => self.child = sender,
+                Ok(_) => {}
+                Err(_) => break,
             }
         }
-        if let Some(clone::Child { pidfd, .. }) = self.child.take() {
-            // It may have ended by itself; it is collected in any case.
-            let _ = process::send_signal(pidfd.as_fd(), libc::SIGKILL);
-            let _ = process::wait(pidfd.as_fd());
+        if let Some(pid) = self.child.take() {
+            self.joiner.leave_others();
+            process::end_child(pid);
         }
     }
 }
@@ -227,13 +237,14 @@ fn join_with(
     door: &[OwnedFd],
     streams: &[OwnedFd],
     program: &Program,
-) -> Result<(process::Spawned, OwnedFd)> {
+) -> Result<(process::Leader, OwnedFd)> {
     let (ours, theirs) = fd::seqpacket_pair()?;
+    fd::learn_senders(&ours)?;
     let sealed = program.0.as_ref().map(|program| mount::path_of(program.as_fd()));
     let mut command = Command::new(sealed.as_deref().unwrap_or(Path::new("/proc/self/exe")));
     command.arg0(ROLE).arg(ROLE).args(sealed.is_some().then_some(SEALED)).env_clear();
     command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
-    let joiner = process::Spawned(command.spawn().context("exec: start of a joiner")?);
+    let joiner = process::Leader::spawn(&mut command).context("exec: start of a joiner")?;
     // It holds the other end, too.
     drop(command);
     rustix::net::sockopt::set_socket_send_buffer_size(&ours, MAX_MESSAGE).named(|| "setsockopt".to_owned())?;
@@ -293,7 +304,7 @@ fn join(socket: &OwnedFd, is_sealed: bool) -> Result<()> {
     };
     enter(!last)?;
     match clone::clone_into(&alone, CLONE_PARENT, cgroup.as_ref().map(OwnedFd::as_fd))? {
-        Side::Parent(child) => say(socket, &Said::Made(child.pid), Some(child.pidfd.as_fd())),
+        Side::Parent(_) => Ok(()),
         Side::Child => {
             let error = match enter(last) {
                 Ok(()) => become_process(&task, &payload, streams, more, socket),
@@ -328,6 +339,8 @@ fn become_process(
     let steps = || -> Result<process::Never> {
         process::die_with_parent()?;
         ensure!(!fd::hung_up(socket), "exec: the supervisor has ended");
+        // From here on the supervisor hears of it, and no longer by way of the group.
+        say(socket, &Said::Made, None)?;
         // Root of the container's user namespace, if it has one.
         let _ = ids::set_gid(0).and_then(|()| ids::set_uid(0));
         process::set_dumpable(false)?;

@@ -49,7 +49,31 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<
 /// The same for one of any length up to `longest` bytes. Room is made for what there is: after a clone each page that is
 /// written to for the first time is copied.
 pub fn receive_whole(socket: BorrowedFd<'_>, longest: usize) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
-    let peek = || rustix::net::recv(socket, &mut [0; 0][..], RecvFlags::PEEK | RecvFlags::TRUNC);
+    whole_as(socket, longest, RecvFlags::CMSG_CLOEXEC).map(|(bytes, Brought { fds, .. })| (bytes, fds))
+}
+
+/// The same if there is a message, otherwise an error (EAGAIN), with who has sent it.
+pub fn receive_whole_now(socket: BorrowedFd<'_>, longest: usize) -> Result<(Vec<u8>, Brought)> {
+    whole_as(socket, longest, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
+}
+
+/// What came with a message.
+pub struct Brought {
+    /// Descriptors.
+    pub fds: Vec<OwnedFd>,
+    /// The number of the process that has sent it, where the kernel was told to say so ([`learn_senders`]).
+    pub sender: Option<i32>,
+}
+
+/// From now on each message that comes in says who has sent it (unix(7), SO_PASSCRED). That must be somebody whom this process
+/// sees.
+pub fn learn_senders(socket: &OwnedFd) -> Result<()> {
+    rustix::net::sockopt::set_socket_passcred(socket, true).named(|| "setsockopt(PASSCRED)".to_owned())
+}
+
+fn whole_as(socket: BorrowedFd<'_>, longest: usize, flags: RecvFlags) -> Result<(Vec<u8>, Brought)> {
+    let now = flags & RecvFlags::DONTWAIT;
+    let peek = || rustix::net::recv(socket, &mut [0; 0][..], RecvFlags::PEEK | RecvFlags::TRUNC | now);
     let length = loop {
         match peek() {
             Err(Errno::INTR) => {}
@@ -59,18 +83,22 @@ pub fn receive_whole(socket: BorrowedFd<'_>, longest: usize) -> Result<(Vec<u8>,
         }
     };
     let mut buffer = vec![0; length.min(longest)];
-    let (length, fds) = receive(socket, &mut buffer)?;
+    let (length, brought) = brought_as(socket, &mut buffer, flags)?;
     buffer.truncate(length);
-    Ok((buffer, fds))
+    Ok((buffer, brought))
 }
 
-/// The same if there is a message; otherwise an error (EAGAIN).
+/// [`receive`] if there is a message; otherwise an error (EAGAIN).
 pub fn receive_now(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
     receive_as(socket, buffer, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
 }
 
 fn receive_as(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> Result<(usize, Vec<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    brought_as(socket, buffer, flags).map(|(length, Brought { fds, .. })| (length, fds))
+}
+
+fn brought_as(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> Result<(usize, Brought)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST), ScmCredentials(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut was_reset = false;
     let received = loop {
@@ -80,17 +108,19 @@ fn receive_as(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> Re
             // The other end is closed and had data that it did not read. The kernel says so once, before it gives what
             // the other end sent.
             Err(Errno::CONNRESET) if !was_reset => was_reset = true,
-            Err(Errno::CONNRESET) => return Ok((0, Vec::new())),
+            Err(Errno::CONNRESET) => return Ok((0, Brought { fds: Vec::new(), sender: None })),
             other => break other.named(|| "recvmsg".to_owned())?,
         }
     };
-    let mut fds = Vec::new();
+    let mut brought = Brought { fds: Vec::new(), sender: None };
     for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(brought) = message {
-            fds.extend(brought);
+        match message {
+            RecvAncillaryMessage::ScmRights(fds) => brought.fds.extend(fds),
+            RecvAncillaryMessage::ScmCredentials(sender) => brought.sender = Some(sender.pid.as_raw_nonzero().get()),
+            _ => {}
         }
     }
-    Ok((received.bytes, fds))
+    Ok((received.bytes, brought))
 }
 
 /// Marks every descriptor from `first` on to be closed on exec (close_range(2), the flag since 5.11).
@@ -187,6 +217,16 @@ pub fn inherited(number: i32) -> Option<OwnedFd> {
     // SAFETY: the borrow ends with this statement; a closed number makes the call fail and nothing else.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     rustix::io::fcntl_dupfd_cloexec(borrowed, 3).ok()
+}
+
+/// Waits until the other end of a socket is closed, whatever comes before.
+pub fn wait_for_end(socket: impl AsFd) {
+    while wait_for_word(&socket) {}
+}
+
+/// Waits for one message, whatever it says; false if the other end is closed. Nothing is allocated.
+pub fn wait_for_word(socket: impl AsFd) -> bool {
+    rustix::io::retry_on_intr(|| rustix::io::read(&socket, &mut [0u8; 8])).is_ok_and(|length| length > 0)
 }
 
 /// True if the other end of `socket`, or the end of a pipe where it is read, is closed (poll(2), POLLERR).

@@ -6,6 +6,8 @@ use rustix::process::{DumpableBehavior, Pid, Signal, WaitId, WaitIdOptions};
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// Ends this process at once, without running anything that is registered for its end: a copy must not run what the
 /// original registered.
@@ -49,16 +51,11 @@ pub fn kill_children() -> Result<()> {
         let list = format!("/proc/self/task/{}/children", pid());
         // CONFIG_PROC_CHILDREN; without it nothing can be done here.
         let Ok(text) = fs_err::read_to_string(list) else { return Ok(()) };
-        let children: Vec<Pid> =
-            text.split_whitespace().filter_map(|pid| pid.parse().ok()).filter_map(Pid::from_raw).collect();
+        let children: Vec<i32> = text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
         if children.is_empty() {
             return Ok(());
         }
-        for child in children {
-            // It may have ended; it is collected in any case.
-            let _ = rustix::process::kill_process(child, Signal::KILL);
-            let _ = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::Pid(child), WaitIdOptions::EXITED));
-        }
+        children.into_iter().for_each(end_child);
     }
 }
 
@@ -97,14 +94,18 @@ pub fn warm_heap() {
 }
 
 /// Has a process that was just made begin on another processor than this one, if there is one: the kernel lets it wait for this
-/// one's next pause otherwise, while others idle. It goes on elsewhere (sched_setaffinity(2)), and so do its children.
+/// one's next pause otherwise, while others idle (sched_setaffinity(2)). From there it may go wherever there is room: somebody
+/// else may need that one.
 pub fn send_elsewhere(pid: i32) {
     use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity};
-    let Ok(mut processors) = sched_getaffinity(None) else { return };
-    if processors.count() > 1 {
-        processors.unset(sched_getcpu());
-        // It is only later without.
-        let _ = sched_setaffinity(Pid::from_raw(pid), &processors);
+    let Ok(all) = sched_getaffinity(None) else { return };
+    if all.count() > 1 {
+        let mut others = all;
+        others.unset(sched_getcpu());
+        for processors in [&others, &all] {
+            // It is only later without.
+            let _ = sched_setaffinity(Pid::from_raw(pid), processors);
+        }
     }
 }
 
@@ -118,6 +119,56 @@ impl Drop for Spawned {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A program that leads a process group of its own. At the end of this value it and all children of this process that are in that
+/// group are killed and collected: also those that nobody has heard of, for whoever made them was killed before he said so.
+#[derive(Debug)]
+pub struct Leader {
+    program: std::process::Child,
+    is_over: bool,
+    collects: bool,
+}
+
+impl Leader {
+    /// Starts it.
+    pub fn spawn(command: &mut Command) -> std::io::Result<Leader> {
+        command.process_group(0).spawn().map(|program| Leader { program, is_over: false, collects: true })
+    }
+
+    /// Kills all of them, and collects the leader.
+    pub fn end(&mut self) {
+        let Some(group) = self.group().filter(|_| !self.is_over) else { return };
+        // It may have ended by itself. As long as it is not collected its number is no other group's.
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+        let _ = self.program.wait();
+        self.is_over = true;
+    }
+
+    /// The others are collected by somebody else, who knows them.
+    pub fn leave_others(&mut self) {
+        self.collects = false;
+    }
+
+    fn group(&self) -> Option<Pid> {
+        Pid::from_raw(self.program.id() as i32)
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        self.end();
+        let next = || rustix::process::waitid(WaitId::Pgid(self.group()), WaitIdOptions::EXITED);
+        while self.collects && matches!(rustix::io::retry_on_intr(next), Ok(Some(_))) {}
+    }
+}
+
+/// Kills and collects a child by its number, which is nobody else's until then.
+pub fn end_child(pid: i32) {
+    let Some(pid) = Pid::from_raw(pid) else { return };
+    // It may have ended by itself.
+    let _ = rustix::process::kill_process(pid, Signal::KILL);
+    let _ = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED));
 }
 
 /// A new session, without a controlling terminal: the payload cannot push input into the caller's terminal
@@ -169,6 +220,11 @@ pub fn raise_open_files() -> Result<()> {
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).named(|| "setrlimit(NOFILE)".to_owned())
 }
 
+/// As many open files this process may have.
+pub fn open_files() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// Replaces this program; returns only an error.
 pub fn exec(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
     let Err(errno) = nix::unistd::execve(path, args, env);
@@ -203,6 +259,13 @@ pub fn wait(pidfd: BorrowedFd<'_>) -> Result<u8> {
     })
 }
 
+/// True if a child that has ended was killed. It is still to be waited for.
+pub fn was_killed(pidfd: BorrowedFd<'_>) -> Result<bool> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let status = rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(pidfd), options));
+    Ok(status.named(|| "waitid".to_owned())?.is_some_and(|status| status.terminating_signal().is_some()))
+}
+
 /// A descriptor for a process by number.
 pub fn open_pidfd(pid: i32) -> Result<OwnedFd> {
     let call = || format!("pidfd_open({pid})");
@@ -226,6 +289,14 @@ fn poll_end(pidfd: BorrowedFd<'_>, time: Option<std::time::Duration>) -> Result<
     let ready = rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], limit.as_ref()))
         .named(|| "poll(pidfd)".to_owned())?;
     Ok(ready > 0)
+}
+
+/// Waits until `fd` can be read or its other end is closed, or the process behind the pidfd has ended; true for the first.
+pub fn ready_or_ended(fd: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> Result<bool> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let mut fds = [PollFd::new(&fd, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut fds, None)).named(|| "poll(pidfd)".to_owned())?;
+    Ok(!fds[0].revents().is_empty())
 }
 
 /// The number of this process in its own pid namespace.
