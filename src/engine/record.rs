@@ -46,6 +46,8 @@ pub struct Record {
     scratch: Option<(PathBuf, OwnedFd)>,
     /// How many overlays have a directory in it.
     overlays: u32,
+    /// In its work directory is nothing that would be in the next container's way.
+    is_clean: bool,
     /// What dead processes left is gone.
     swept: AtomicBool,
     lock: OwnedFd,
@@ -64,8 +66,9 @@ impl Record {
         }
         let stays = AtomicBool::new(false);
         let (names, scratch) = (Vec::new(), None);
-        let (overlays, once, swept) = Default::default();
-        let mut record = Record { id, dir, keep, stays, runtime, names, scratch, overlays, once, swept, lock };
+        let (overlays, once, is_clean, swept) = Default::default();
+        let mut record =
+            Record { id, dir, keep, stays, runtime, names, scratch, overlays, once, is_clean, swept, lock };
         if keep {
             // Before its name: a name whose container has no directory is free.
             record.on_disk()?;
@@ -136,6 +139,7 @@ impl Record {
             scratch,
             overlays: 0,
             once: found.container.once,
+            is_clean: false,
             swept: AtomicBool::new(false),
             lock,
         })
@@ -243,17 +247,17 @@ impl Record {
     }
 
     /// Called while the container runs: does what would otherwise be done after its end.
-    pub fn prepare_end(&self) {
-        if let Some((dir, _)) = self.scratch.as_ref().filter(|_| !self.keep && self.overlays > 0) {
-            // Whatever is left is removed at the end.
-            let _ = scratch::forget_marks(dir);
-        }
+    pub fn prepare_end(&mut self) {
+        let Some((dir, _)) = self.scratch.as_ref().filter(|_| self.overlays > 0) else { return };
+        // Whatever is left is removed at the end.
+        let is_gone = scratch::forget_old(dir).is_ok();
+        self.is_clean = is_gone && !self.keep && scratch::forget_marks(dir).unwrap_or(false);
     }
 
     /// Has what dead processes left removed while the container runs: it may be much, so another process does it.
     pub fn begin_sweep(&self, alone: &Alone) -> Option<Sweeping> {
         self.swept.store(true, Ordering::Relaxed);
-        sweep::begin(alone, &self.runtime)
+        sweep::begin(alone, &self.runtime, &self.id)
     }
 
     fn sweep(&self) {
@@ -350,7 +354,7 @@ impl Drop for Record {
         self.sweep();
         let stays = self.keep && self.stays.load(Ordering::Relaxed);
         // What cannot be removed now is removed by the next one: the lock's file is still there then.
-        let give = if self.keep { scratch::remove } else { scratch::give_back };
+        let give = if self.is_clean { scratch::give_back } else { scratch::remove };
         if !stays && self.scratch.as_ref().is_some_and(|(scratch, _)| give(scratch).is_err()) {
             return;
         }
@@ -442,8 +446,10 @@ pub(super) fn remove_record(runtime: &Path, id: &str) -> Result<()> {
     for file in [CONFIG, PROCESS, PORTS, CONTROL, container::ABOUT].into_iter().chain(etc::FILES) {
         gone(rustix::fs::unlink(dir.join(file)), &dir)?;
     }
+    // The mount point of an overlay.
+    let _ = rustix::fs::rmdir(dir.join(ROOT));
     match rustix::fs::rmdir(&dir) {
-        // The mount point of an overlay is there, too, or a file that somebody died while writing.
+        // A file that somebody died while writing is there, too.
         Err(Errno::NOTEMPTY) => fs_err::remove_dir_all(&dir)?,
         result => gone(result, &dir)?,
     }
@@ -483,7 +489,7 @@ pub fn make_layout(runtime: &Path) -> Result<()> {
 }
 
 /// The lock of a container that was made before; its directory on disk is locked already. `None` if somebody else has it.
-fn lock_again(runtime: &Path, id: &str) -> Result<Option<OwnedFd>> {
+pub(super) fn lock_again(runtime: &Path, id: &str) -> Result<Option<OwnedFd>> {
     let path = lock_file(runtime, id);
     let mut looks = 0;
     loop {

@@ -3,7 +3,7 @@
 use super::container::{self, Found};
 use super::events::{self, Actor};
 use super::state::{self, Status};
-use super::{names, scratch, stop, sweep, volumes};
+use super::{names, record, scratch, stop, sweep, volumes};
 use crate::error::Advise;
 use crate::paths;
 use crate::sys::process;
@@ -107,14 +107,21 @@ fn gone(found: &Found) -> Result<()> {
             false => Ok(()),
         };
     };
+    let (runtime, id) = (paths::runtime_dir()?, &found.container.id);
+    // Whoever is killed from here on leaves it, and the next sweep finds the names by that. Without room for it the container
+    // goes all the same.
+    let has_died = record::lock_file(&runtime, id).exists();
+    let lock = record::lock_again(&runtime, id).ok().flatten();
     scratch::discard(&found.dir, &container::places()?[1])?;
     events::container("destroy", &Actor::container(&found.container));
-    if let Some(name) = &found.container.name {
-        let link = paths::data_dir()?.join("names").join(name);
-        let _turn = names::lock(&paths::runtime_dir()?)?;
-        if fs_err::read_link(&link).is_ok_and(|of| of == Path::new(&found.container.id)) {
-            fs_err::remove_file(link)?;
+    names::give_up(&names::lock(&runtime)?, &runtime, found)?;
+    match lock {
+        // Somebody else has left it, and with it more than that.
+        Some(lock) if has_died => {
+            drop(lock);
+            sweep::all(&runtime)
         }
+        Some(_held) => record::remove_record(&runtime, id),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -8,12 +8,13 @@
 use super::container::ABOUT;
 use super::ids::{self, Caller};
 use super::record::ids_in;
+use crate::runtime::overlay;
 use crate::spec::options::{IdMode, Options};
 use crate::storage;
-use crate::sys::{Alone, Named};
+use crate::sys::{Alone, Named, path};
 use crate::userns::write::HelperFailed;
 use anyhow::{Result, ensure};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{FlockOperation, IFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -46,23 +47,12 @@ pub(super) fn is_locked_there(fd: &OwnedFd, dir: &Path) -> Result<bool> {
 }
 
 /// Makes the directory that those of containers are in, if it is missing.
-///
-/// ext4 looks for a free inode near those of the directory above, and passes over all that were deleted a short while ago:
-/// with a container after the other that costs more than all else of a start. The flag has it spread them over the disk
-/// (chattr(1), T). Other file systems do not know it.
 pub fn base(dir: &Path) -> Result<()> {
     match rustix::fs::mkdir(dir, Mode::RWXU) {
-        Err(Errno::EXIST) => return Ok(()),
-        Err(Errno::NOENT) => fs_err::create_dir_all(dir)?,
-        made => made.named(|| format!("mkdir({})", dir.display()))?,
+        Err(Errno::EXIST) => Ok(()),
+        Err(Errno::NOENT) => Ok(fs_err::create_dir_all(dir)?),
+        made => Ok(made.named(|| format!("mkdir({})", dir.display()))?),
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    if let Ok(fd) = rustix::fs::open(dir, flags, Mode::empty()) {
-        // It is only faster with it.
-        let _ = rustix::fs::ioctl_getflags(&fd)
-            .and_then(|known| rustix::fs::ioctl_setflags(&fd, known | rustix::fs::IFlags::TOPDIR));
-    }
-    Ok(())
 }
 
 /// Makes a directory for upper layers, and locks it. A sweep may come in between; then it is made again.
@@ -161,34 +151,40 @@ pub fn give_back(dir: &Path) -> Result<()> {
     }
 }
 
-/// True if nothing of the last container is left in it.
+/// True if nothing of the last container is left in it. In the work directory the kernel leaves nothing of one that has changed
+/// nothing, but for the marks that are gone by now.
 fn renew(dir: &Path) -> Result<bool> {
-    let own = dir.join("0");
+    let is_usual = |name: &String| name == "0" || name == ABOUT;
     let base = dir.parent().unwrap_or(Path::new("/"));
-    let only = |dir: &Path, names: [&str; 2]| -> Result<bool> {
-        Ok(ids_in(dir)?.iter().all(|name| names.contains(&name.as_str())))
-    };
-    if !only(dir, ["0", ABOUT])? || !only(&own, ["upper", "work"])? || ids_in(base)?.len() > FREE {
+    if !ids_in(dir)?.iter().all(is_usual) || ids_in(base)?.len() > FREE {
         return Ok(false);
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // The container's root may have been given to another of its users, or have got attributes.
-    let upper = rustix::fs::open(own.join("upper"), flags, Mode::empty()).named(|| "open(upper)".to_owned())?;
+    let upper = rustix::fs::open(dir.join("0/upper"), flags, Mode::empty()).named(|| "open(upper)".to_owned())?;
     let stat = rustix::fs::fstat(&upper).named(|| "fstat(upper)".to_owned())?;
     let is_ours = (stat.st_uid, stat.st_gid) == (crate::sys::ids::uid(), crate::sys::ids::gid());
-    if !is_ours || has_attributes(&upper) || !ids_in(&own.join("upper"))?.is_empty() {
-        return Ok(false);
-    }
-    // The kernel leaves an empty directory of this name there, which the next container takes away.
-    if !only(&own.join("work"), ["work", "work"])? || !ids_in(&own.join("work/work"))?.is_empty() {
+    if !is_ours || has_attributes(&upper) || !path::is_empty(&upper)? {
         return Ok(false);
     }
     overwrite(&dir.join(ABOUT), Vec::new())?;
-    Ok(is_blank(&dir.join(ABOUT)))
+    Ok(true)
 }
 
-/// True if a directory has extended attributes or access lists, but for the kernel's own name of an overlay.
+/// True if a directory has flags, extended attributes or access lists, but for the kernel's own name of an overlay.
 fn has_attributes(directory: &OwnedFd) -> bool {
+    // Those that whoever owns it can set (chattr(1)), and what is made in it has then, too. Not every file system knows them.
+    let settable = IFlags::APPEND
+        | IFlags::COMPRESSED
+        | IFlags::DIRSYNC
+        | IFlags::NOATIME
+        | IFlags::NOCOW
+        | IFlags::NODUMP
+        | IFlags::SYNC
+        | IFlags::TOPDIR;
+    if rustix::fs::ioctl_getflags(directory).is_ok_and(|flags| flags.intersects(settable)) {
+        return true;
+    }
     let mut names = [0; 256];
     match rustix::fs::flistxattr(directory, &mut names) {
         Ok(length) => names[..length].split_inclusive(|byte| *byte == 0).any(|name| name != b"user.overlay.uuid\0"),
@@ -197,12 +193,20 @@ fn has_attributes(directory: &OwnedFd) -> bool {
     }
 }
 
+/// Takes away what the container's first process has put aside, an overlay's work directory of before.
+pub fn forget_old(dir: &Path) -> Result<()> {
+    let own = crate::sys::mount::place(&dir.join("0"))?;
+    storage::remove::entry(own.as_fd(), OsStr::new(overlay::OLD))
+}
+
 /// Takes away what the kernel has left in the work directory of a mounted overlay so that the next mount is refused (kernel,
-/// overlayfs.rst, "Volatile mount"): it looks for it only then. While the container runs there is time for that.
-pub fn forget_marks(dir: &Path) -> Result<()> {
+/// overlayfs.rst, "Volatile mount"): it looks for it only then. While the container runs there is time for that. False if there is
+/// anything else.
+pub fn forget_marks(dir: &Path) -> Result<bool> {
     let work = crate::sys::mount::place(&dir.join("0/work"))?;
     let inner = storage::remove::open_to_empty(work.as_fd(), OsStr::new("work"))?;
-    storage::remove::entry(inner.as_fd(), OsStr::new("incompat"))
+    storage::remove::entry(inner.as_fd(), OsStr::new("incompat"))?;
+    Ok(path::is_empty(&inner)?)
 }
 
 /// Takes away the directory of a container that is kept, whose lock is held: first its name, in one step, then what is in

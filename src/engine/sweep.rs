@@ -15,6 +15,9 @@ use std::path::Path;
 /// How often a lock is tried for that somebody has who lets it go, a millisecond apart.
 const LOOKS: u32 = 100;
 
+/// As many containers each start looks at.
+const MOST: usize = 32;
+
 /// A process that removes what dead ones left. Waited for.
 #[derive(Debug)]
 pub struct Sweeping(Child);
@@ -25,10 +28,12 @@ impl Drop for Sweeping {
     }
 }
 
-/// Begins with it in another process, if there is something: it may be much.
-pub(super) fn begin(alone: &Alone, runtime: &Path) -> Option<Sweeping> {
+/// Begins with it in another process, if there is something: it may be much. Where hundreds run each one looks at some of them,
+/// from its own place on, so that a start takes no longer for all that run.
+pub(super) fn begin(alone: &Alone, runtime: &Path, own: &str) -> Option<Sweeping> {
     let is_dead = |id: &String| matches!(lock(&lock_file(runtime, id), OFlags::empty()), Ok(Some(_)));
-    if !ids_in(&runtime.join("locks")).ok()?.iter().any(is_dead) {
+    let ids = ids_in(&runtime.join("locks")).ok()?;
+    if !some(&ids, own).any(is_dead) {
         return None;
     }
     match clone::clone(alone, 0).ok()? {
@@ -41,6 +46,12 @@ pub(super) fn begin(alone: &Alone, runtime: &Path) -> Option<Sweeping> {
             process::exit_now(0)
         }
     }
+}
+
+/// Those of all that the one with this id looks at.
+fn some<'a>(all: &'a [String], own: &str) -> impl Iterator<Item = &'a String> {
+    let number = own.get(..8).and_then(|digits| usize::from_str_radix(digits, 16).ok()).unwrap_or_default();
+    all.iter().cycle().skip(number % all.len().max(1)).take(all.len().min(MOST))
 }
 
 /// Removes what is left of containers whose lock nobody holds. One in use costs an open and a flock.
@@ -75,4 +86,20 @@ fn remove_dead(runtime: &Path, id: &str) -> Result<()> {
     names::sweep(runtime, id)?;
     remove_record(runtime, id)?;
     volumes::sweep()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn all_are_looked_at_in_the_end() {
+        let all: Vec<String> = (0..100).map(|number| format!("{number:08x}")).collect();
+        let seen = |own: &str| some(&all, own).cloned().collect::<HashSet<_>>();
+        assert!(all.iter().all(|own| seen(own).len() == MOST && seen(own).contains(own)));
+        assert_eq!(all.iter().flat_map(|own| seen(own)).collect::<HashSet<_>>().len(), all.len());
+        assert_eq!(some(&all[..5], "ffffffff").collect::<HashSet<_>>().len(), 5);
+        assert_eq!((some(&[], "0000000a").count(), some(&all, "é").count()), (0, MOST));
+    }
 }

@@ -102,13 +102,20 @@ pub fn text(options: &MountOptions) -> (Option<PathBuf>, String) {
     (Some(base.to_owned()), short.joined())
 }
 
-/// Takes away what an overlay before has left in the work directory. The kernel does so itself, while it mounts; the first
-/// process has time for it sooner, as long as it waits for its ids.
+/// Where the work directory of the overlay before is until somebody has time to remove it: beside the new one.
+pub const OLD: &str = "old";
+
+/// Puts aside what an overlay before has left in the work directory. The kernel removes it otherwise, while it mounts, and on
+/// some disks a directory takes longer to go than an overlay to come.
 pub fn clear_work(mount: &Mount) {
     let options = mount.options().iter().flatten();
     for work in options.filter_map(|option| option.strip_prefix("workdir=")) {
-        // If there is anything in it, that is a matter for the kernel.
-        let _ = rustix::fs::unlinkat(CWD, unescaped(work).join("work"), AtFlags::REMOVEDIR);
+        let work = unescaped(work);
+        let inner = work.join("work");
+        // Where it may not be moved it may be empty. If there is anything in it, that is a matter for the kernel.
+        if rustix::fs::rename(&inner, work.with_file_name(OLD)).is_err() {
+            let _ = rustix::fs::unlinkat(CWD, inner, AtFlags::REMOVEDIR);
+        }
     }
 }
 

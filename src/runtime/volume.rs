@@ -38,7 +38,7 @@ impl Unfilled {
     /// Fills it with what `root` has at `target`, if it is empty and that is a directory. Returns a detached copy of its
     /// mount.
     pub fn fill(&self, root: BorrowedFd<'_>, target: &Path) -> Result<OwnedFd> {
-        if is_empty(&remove::open_directory(self.parent.as_fd(), &self.name)?)? {
+        if path::is_empty(&remove::open_directory(self.parent.as_fd(), &self.name)?)? {
             if let Some(source) = source(root, target)? {
                 self.copy(&source).context("fill the volume").maybe_hint(|| not_ours(self.parent.as_fd()))?;
             }
@@ -51,7 +51,7 @@ impl Unfilled {
         sweep(parent)?;
         let (name, making) = make(parent)?;
         let filled = copy::tree(source.as_fd(), making.as_fd()).and_then(|()| {
-            if !is_empty(source)? {
+            if !path::is_empty(source)? {
                 // A volume is there to last: what its name stands for is on disk.
                 rustix::fs::syncfs(&making).named(|| "syncfs".to_owned())?;
             }
@@ -80,16 +80,6 @@ fn source(root: BorrowedFd<'_>, target: &Path) -> Result<Option<OwnedFd>> {
     };
     let device = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).map(|stat| stat.st_dev).named(|| "fstat".to_owned());
     Ok((device(source.as_fd())? == device(root)?).then_some(source))
-}
-
-fn is_empty(directory: &OwnedFd) -> Result<bool> {
-    let list = || "read directory".to_owned();
-    for item in Dir::read_from(directory).named(list)? {
-        if !matches!(item.named(list)?.file_name().to_bytes(), b"." | b"..") {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// A new directory, locked as long as its maker lives. A sweep may come in between; then it is made again.

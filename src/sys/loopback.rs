@@ -1,8 +1,8 @@
 //! The loopback interface of a new network namespace.
 
-use super::{Named, Result, check};
+use super::{Named, Result};
+use rustix::ioctl::{Opcode, Setter, ioctl};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use std::os::fd::AsRawFd;
 
 /// Its number in every network namespace.
 pub const INDEX: u32 = 1;
@@ -18,8 +18,7 @@ pub fn set_up() -> Result<()> {
         *to = *from as libc::c_char;
     }
     request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
-    // SAFETY: SIOCSIFFLAGS reads one ifreq, which outlives the call.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) }.into())
-        .named(call)?;
-    Ok(())
+    const SIOCSIFFLAGS: Opcode = libc::SIOCSIFFLAGS as Opcode;
+    // SAFETY: SIOCSIFFLAGS reads one ifreq.
+    unsafe { ioctl(&socket, Setter::<SIOCSIFFLAGS, libc::ifreq>::new(request)) }.named(call)
 }

@@ -4,9 +4,10 @@
 //! symlink, not through a magic link of /proc (CVE-2021-30465, CVE-2024-21626, CVE-2026-47766).
 
 use super::{Named, Result};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom};
 use rustix::io::Errno;
 use std::ffi::OsStr;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -161,6 +162,20 @@ fn components(path: &Path) -> Vec<PathBuf> {
 
 fn kind_of(dir: &OwnedFd, name: &OsStr) -> std::result::Result<FileType, Errno> {
     rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| FileType::from_raw_mode(stat.st_mode))
+}
+
+/// True if there is nothing in a directory that is open for reading.
+pub fn is_empty(directory: &OwnedFd) -> Result<bool> {
+    // Somebody may have read there before.
+    rustix::fs::seek(directory, SeekFrom::Start(0)).named(|| "lseek".to_owned())?;
+    let mut buffer = [MaybeUninit::uninit(); 512];
+    let mut entries = RawDir::new(directory, &mut buffer);
+    while let Some(entry) = entries.next() {
+        if !matches!(entry.named(|| "read directory".to_owned())?.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// True if `fd` refers to a directory.
