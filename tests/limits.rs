@@ -87,6 +87,40 @@ fn memory_ends_where_it_says() {
     assert_eq!(env.leftovers(), Vec::<String>::new());
 }
 
+/// Whoever waits for something of the kernel's uses no processor meanwhile, before it has happened and after it.
+#[test]
+fn its_supervisor_has_nothing_to_do() {
+    delegated!("its_supervisor_has_nothing_to_do", "memory");
+    let env = Env::new();
+    background(&env, &["--name=a", "-i", "--memory=64m", "--cgroup-conf=memory.oom.group=0"], &["cat"]);
+    let id = inspected(&env, "a")["Id"].as_str().unwrap().to_owned();
+    let run = std::fs::read(env.path("data/rbox/containers").join(id).join("process.json")).unwrap();
+    let supervisor = serde_json::from_slice::<Value>(&run).unwrap()["supervisor"]["pid"].as_i64().unwrap();
+    let is_idle = || {
+        let before = ticks(supervisor);
+        // Nothing tells that nothing happens.
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        let used = ticks(supervisor) - before;
+        assert!(used <= 20, "{used} of 200 ticks");
+    };
+    is_idle();
+    let done = rbox(&env, &["exec", "a", "/guest", "take-memory", "300000000"]);
+    assert_eq!(done.status, 137, "{done:?}");
+    let oom = ["events", "--since=1h", "--until=0s", "--filter=event=oom", "--format={{.Action}}"];
+    eventually("it is told", || rbox(&env, &oom).ok().stdout.starts_with("oom\n"));
+    is_idle();
+    assert_eq!(formatted(&env, "a", "{{.State.Status}}"), "running");
+    rbox(&env, &["rm", "-f", "a"]).ok();
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
+/// Time that a process has used, in hundredths of a second (proc_pid_stat(5), fields 14 and 15).
+fn ticks(pid: i64) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
 #[test]
 fn half_a_processor() {
     delegated!("half_a_processor", "cpu");

@@ -18,7 +18,7 @@ use super::{container::Found, state};
 use crate::cgroup::group::Group;
 use crate::cgroup::place::{self, Hierarchy, MOUNTED, Moves, Place};
 use crate::cgroup::scope::{self, Asked};
-use crate::cgroup::usage;
+use crate::cgroup::usage::Killings;
 use crate::error::{Advise, Failure};
 use crate::spec::limits::Cgroups;
 use crate::spec::options::Options;
@@ -29,6 +29,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use oci_spec::runtime::Spec;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 /// Beside the bundle: where it is.
@@ -191,6 +192,8 @@ pub struct Cgroup {
     limits: Option<Group>,
     /// How often the kernel had killed somebody in it for want of memory, as far as was told.
     killed: u64,
+    /// Where the kernel says how often, if it counts that.
+    killings: Option<Killings>,
 }
 
 /// What comes of making one.
@@ -268,7 +271,7 @@ fn build(parent: &Path, id: &str, dir: &Path, controllers: &[&str]) -> Result<Bu
     // Of the container's life before: what was counted then is not this one's.
     remove(&path)?;
     let group = parent.below(&name)?;
-    let cgroup = Cgroup { limits: Some(group.again()?), killed: 0 };
+    let cgroup = Cgroup { limits: Some(group.again()?), killed: 0, killings: Killings::watch(&group) };
     // What is there to be seen inside is the same as what is counted.
     group.enable(&enabled.iter().map(String::as_str).collect::<Vec<_>>());
     let payload = group.below(PAYLOAD)?;
@@ -297,15 +300,22 @@ fn is_one(path: &Path) -> bool {
 }
 
 impl Cgroup {
-    /// A file that is ready for reading with POLLPRI when the kernel has killed somebody for want of memory.
-    pub fn watch_memory(&self) -> Option<std::os::fd::OwnedFd> {
-        self.limits.as_ref().and_then(|group| group.open_file("memory.events").ok())
+    /// A file that is ready with POLLPRI when the kernel may have killed somebody for want of memory, until that is asked for.
+    pub fn watch_memory(&self) -> Option<BorrowedFd<'_>> {
+        self.killings.as_ref().map(AsFd::as_fd)
     }
 
     /// True if that was so since it was last asked.
     pub fn has_killed(&mut self) -> bool {
-        let counted = self.limits.as_ref().and_then(|group| usage::oom(group).ok().flatten());
-        let killed = counted.map_or(0, |[_, killed]| killed);
+        let count = |killings: &Option<Killings>| killings.as_ref().and_then(|killings| killings.count().ok());
+        let mut counted = count(&self.killings);
+        if counted.is_none() && self.killings.is_some() {
+            // It went with its controller, and may be there again. One that is gone would be ready for ever.
+            self.killings = self.limits.as_ref().and_then(Killings::watch);
+            counted = count(&self.killings);
+            self.killings.take_if(|_| counted.is_none());
+        }
+        let killed = counted.unwrap_or(self.killed);
         std::mem::replace(&mut self.killed, killed) < killed
     }
 

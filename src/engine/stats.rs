@@ -15,7 +15,7 @@ use super::{damage, spread};
 use crate::cgroup::usage::Usage;
 use crate::error::Failure;
 use crate::paths;
-use crate::sys::process::raise_open_files;
+use crate::sys::process::{open_files, raise_open_files};
 use crate::time::Time;
 use anyhow::Result;
 use processes::{Processes, Taken};
@@ -94,6 +94,8 @@ pub struct Stats {
     processes: Processes,
     /// The host's, bytes.
     memory: Option<u64>,
+    /// As many descriptors are for files of cgroups.
+    most: i32,
 }
 
 /// When its files were last written, without reading them: its record, and its first process.
@@ -120,9 +122,10 @@ struct About {
 impl Stats {
     /// For these containers.
     pub fn of(whom: Whom) -> Stats {
-        // For each container some are open. With fewer it goes as far as it goes.
+        // For each container a dozen are open. With fewer it goes as far as it goes.
         let _ = raise_open_files();
-        Stats { whom, known: HashMap::new(), processes: Processes::default(), memory: memory() }
+        let most = i32::try_from(open_files() / 2).unwrap_or(i32::MAX);
+        Stats { whom, known: HashMap::new(), processes: Processes::default(), memory: memory(), most }
     }
 
     /// Looks which containers there are, and counts for each that runs.
@@ -130,7 +133,8 @@ impl Stats {
         let mut failures = self.look()?;
         let mut samples = HashMap::new();
         // One after the other: several threads would be done sooner, but take more of the processors that are counted here.
-        for (id, watched) in running(&self.known) {
+        for (id, known) in &mut self.known {
+            let Some(watched) = known.about.as_mut().and_then(|about| about.watched.as_mut()) else { continue };
             match watched.sample() {
                 Ok(sample) => drop(samples.insert(id.clone(), sample)),
                 Err(error) => failures.push(Failure::from(&error.context(format!("container {id}")))),
@@ -222,7 +226,7 @@ impl Stats {
             let watched = match (before, run) {
                 // It has got another name.
                 (Some(watched), Some(run)) if watched.is_of(&run) => Some(watched),
-                (_, Some(run)) => Watched::begin(&found, run, &mut failures),
+                (_, Some(run)) => Watched::begin(&found, run, self.most, &mut failures),
                 (_, None) => None,
             };
             let about = Some(About { name: name.clone(), created: *created, watched, is_damaged });

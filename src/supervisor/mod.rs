@@ -117,9 +117,9 @@ fn attend(
     let cgroup = created.bundle.cgroup.as_ref().map(Group::again).transpose()?;
     let door = Door { init: init.pidfd.try_clone()?, namespaces, cgroup, pid: init.pid };
     let leash = Leash::on(&init);
-    // They are the payload's alone.
-    fd::close_range(3, 2 + created.extra.descriptors)?;
     let pidfile = created.started(&identity)?;
+    // They are the payload's alone. Whoever sees it let them go finds it written down.
+    fd::close_range(3, 2 + created.extra.descriptors)?;
     if let Some((session, master)) = session.as_mut().zip(terminal) {
         session.take_terminal(master)?;
     }
@@ -174,7 +174,6 @@ fn until_end<'a>(
     (network, notifier): (&mut Network, &mut Option<Notifier>),
     tell: fn(anyhow::Error),
 ) -> Result<Ended<'a>> {
-    let memory = created.cgroup.as_ref().and_then(Cgroup::watch_memory);
     let mut forward = Forward::new(init, created.bundle.namespaces.makes(CLONE_NEWPID));
     let known = created.record.disk().unwrap_or(&created.record.dir);
     let mut health = created.health.clone().map(|check| Monitor::start(check, known, &created.actor)).transpose()?;
@@ -189,7 +188,8 @@ fn until_end<'a>(
             (Source::Signal, signals.queue.as_fd(), PollFlags::IN),
         ];
         // kernfs tells of a change with both.
-        wanted.extend(memory.iter().map(|events| (Source::Memory, events.as_fd(), PollFlags::PRI)));
+        let memory = created.cgroup.as_ref().and_then(Cgroup::watch_memory);
+        wanted.extend(memory.map(|events| (Source::Memory, events, PollFlags::PRI)));
         wanted.extend(network.wanted().into_iter().map(|(fd, flags)| (Source::Network, fd, flags)));
         session.iter().for_each(|session| session.wanted(Owner::Container, &mut wanted));
         health.iter().for_each(|health| health.wanted(&mut wanted));

@@ -3,7 +3,7 @@
 use super::processes::Place;
 use super::{Sample, network};
 use crate::cgroup::group::Group;
-use crate::cgroup::usage::Usage;
+use crate::cgroup::usage::Counters;
 use crate::engine::container::Found;
 use crate::engine::inspect::asked;
 use crate::engine::state::Run;
@@ -23,7 +23,7 @@ pub struct Watched {
     run: Run,
     first: OwnedFd,
     /// That with the limits, whose counts are of all below it.
-    group: Option<Group>,
+    counters: Option<Counters>,
     place: Place,
     has_network: bool,
     /// What was counted the last time.
@@ -31,13 +31,13 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// `None` if its first process has ended.
-    pub fn begin(found: &Found, run: Run, failures: &mut Vec<Failure>) -> Option<Watched> {
+    /// `None` if its first process has ended. `most`: as many descriptors the process may have open for all.
+    pub fn begin(found: &Found, run: Run, most: i32, failures: &mut Vec<Failure>) -> Option<Watched> {
         let first = run.open()?;
-        let group = damage::part(found, group(found), failures);
+        let counters = damage::part(found, group(found), failures).map(|group| Counters::of(group, most));
         let network = asked::of(found).map(|options| options.network.namespace() == Namespace::Private);
         let has_network = damage::part(found, network, failures);
-        Some(Watched { place: Place::of(&run), run, first, group, has_network, last: None })
+        Some(Watched { place: Place::of(&run), run, first, counters, has_network, last: None })
     }
 
     /// True if it is of this start of the container.
@@ -59,9 +59,9 @@ impl Watched {
     }
 
     /// What its cgroup counts, if it has one, and what has gone over its network.
-    pub fn sample(&self) -> Result<Sample> {
+    pub fn sample(&mut self) -> Result<Sample> {
         let at = Instant::now();
-        let usage = self.group.as_ref().map(Usage::of).transpose()?.unwrap_or_default();
+        let usage = self.counters.as_mut().map(Counters::usage).transpose()?.unwrap_or_default();
         let network = if self.has_network { network::of(self.first()) } else { None };
         Ok(Sample { at, usage, network })
     }
