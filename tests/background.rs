@@ -45,6 +45,27 @@ fn logged(env: &Env, name: &str) -> String {
     done.stdout + &done.stderr
 }
 
+/// The pipes of its log are its user's, who may open them again; the supervisor has its own end all the same.
+#[test]
+fn one_of_another_user() {
+    requires!("one_of_another_user", env::has_range(), "no subordinate id range");
+    let env = Env::new();
+    for options in [&["-d"][..], &["-d", "-t"], &["-d", "-i"], &["--restart=on-failure"], &["-t"]] {
+        let options = [&["--name", "a", "-u", "7:8"], options].concat();
+        made(&env, "run", &options, &["report"]).ok();
+        assert_eq!(rbox(&env, &["wait", "a"]).ok().stdout, "0\n");
+        let said = logged(&env, "a").replace('\r', "");
+        let has = |field: &str| said.lines().any(|line| line == field);
+        assert!(has("uid=7") && has("gid=8"), "{options:?}: {said}");
+        rbox(&env, &["rm", "a"]).ok();
+    }
+    made(&env, "run", &["-d", "--name=a", "-u", "7:8"], &["write", "/dev/stdout", "text\n"]).ok();
+    rbox(&env, &["wait", "a"]).ok();
+    assert_eq!(logged(&env, "a"), "text\nok\n");
+    rbox(&env, &["rm", "a"]).ok();
+    assert_eq!(env.leftovers(), Vec::<String>::new());
+}
+
 #[test]
 fn one_user_namespace_is_around_all() {
     requires!("one_user_namespace_is_around_all", env::has_range(), "no subordinate id range");

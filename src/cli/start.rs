@@ -78,7 +78,8 @@ pub fn main(mut matches: ArgMatches) -> Result<u8> {
     if args.attach || args.interactive {
         let [name] = names.as_slice() else { bail!("only one container can run in the foreground") };
         let found = container::find(name)?;
-        if found.is_held()? {
+        // One whose end is told, and whose supervisor is about to go, is waited for.
+        if !engine_start::is_needed(&found).with_context(|| format!("container {name}"))? {
             bail!("container {name}: runs in the background already");
         }
         let keys = args.detach_keys.as_deref().map(|text| keys::parse(text).context("--detach-keys")).transpose()?;

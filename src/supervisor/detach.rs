@@ -129,9 +129,11 @@ pub fn supervise(mut created: Created, starter: Option<(Starter, &OwnedFd)>, tel
     rustix::process::chdir("/").named(|| "chdir(/)".to_owned())?;
     let mut session = None;
     let mut own = Vec::new();
+    let mut words = None;
     if created.log.driver != Driver::Passthrough || created.tty {
         let (made, ends) = session_of(&mut created)?;
         session = Some(made);
+        words = ends.last().map(|end| session::own_words(end.as_fd())).transpose()?;
         own = ends;
     }
     if !created.tty {
@@ -142,12 +144,12 @@ pub fn supervise(mut created: Created, starter: Option<(Starter, &OwnedFd)>, tel
     let tty = created.tty;
     let disk = created.record.kept().filter(|_| starter.is_none()).map(Path::to_owned);
     let started = |session: &mut Option<Session>| -> Result<()> {
-        if session.is_some() {
-            if tty {
-                // Until now it was the caller's: the size of the terminal is read there.
-                place(&own)?;
-            }
-            session::speak_into(rustix::stdio::stderr())?;
+        if tty {
+            // Until now it was the caller's: the size of the terminal is read there.
+            place(&own)?;
+        }
+        if let Some(words) = words {
+            fd::place(words.as_fd(), 2)?;
         }
         let kept = fd::null()?;
         for number in [0, 1] {

@@ -7,7 +7,7 @@ use super::message::{CHUNK, Packet, Reply, Request, Way};
 use crate::engine::log::Stream;
 use crate::engine::log::journal::Journal;
 use crate::engine::log::writer::Writer;
-use crate::sys::{Named, fd, pty};
+use crate::sys::{Named, pty};
 use anyhow::Result;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -334,13 +334,12 @@ impl Session {
     }
 }
 
-/// This process's own words go to the log's end of standard error from now on, without waiting for anybody to read.
-pub fn speak_into(pipe: BorrowedFd<'_>) -> Result<()> {
+/// Another open file of the same pipe, for words of this process's own: that it does not wait for anybody to read is not the
+/// container's concern. Called before the pipe is given to another user.
+pub fn own_words(pipe: BorrowedFd<'_>) -> Result<OwnedFd> {
     use crate::sys::mount;
     use rustix::fs::{Mode, OFlags};
     let own = mount::path_of(pipe);
-    // Another open file of the same pipe: that it does not wait is not the container's concern.
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let own = rustix::fs::open(&own, flags, Mode::empty()).named(|| format!("open({})", own.display()))?;
-    Ok(fd::place(own.as_fd(), 2)?)
+    Ok(rustix::fs::open(&own, flags, Mode::empty()).named(|| format!("open({})", own.display()))?)
 }
