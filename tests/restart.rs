@@ -40,6 +40,39 @@ fn end(env: &Env) {
     assert_eq!(env.leftovers(), Vec::<String>::new());
 }
 
+/// Both maps are whole, whoever starts the container and stays with it. No other container is there to lend a user namespace.
+#[test]
+fn the_ids_are_there_however_it_starts() {
+    requires!("the_ids_are_there_however_it_starts", range);
+    let env = Env::new();
+    let all = |what: &str, text: &str| {
+        for map in ["uid_map", "gid_map"] {
+            let line =
+                text.lines().rev().find(|line| line.starts_with(map)).unwrap_or_else(|| panic!("{what}: {text}"));
+            assert_eq!(line.split(", ").count(), 6, "{what}: {line}");
+        }
+    };
+    for options in [&[][..], &["--rm"], &["-t"], &["-i"], &["--init"], &["--restart=on-failure"]] {
+        all(&format!("{options:?}"), &run(&env, options, &["report"]).ok().stdout.replace('\r', ""));
+        if options != ["--rm"] {
+            all(&format!("start after {options:?}"), &rbox(&env, &["start", "-a", "a"]).ok().stdout.replace('\r', ""));
+            rbox(&env, &["rm", "-f", "a"]).ok();
+        }
+    }
+    let health = ["--health-cmd=exit 0", "--health-on-failure=restart"];
+    all("health", &run(&env, &health, &["report"]).ok().stdout);
+    rbox(&env, &["rm", "-f", "a"]).ok();
+    run(&env, &["-d"], &["report"]).ok();
+    rbox(&env, &["wait", "a"]).ok();
+    all("background", &rbox(&env, &["logs", "a"]).ok().stdout);
+    rbox(&env, &["rm", "-f", "a"]).ok();
+    let mut create = env.rbox();
+    create.args(["create", "--network=none", "--name=a", "--rootfs"]).arg(env.rootfs()).args(["/guest", "report"]);
+    Done::from(create.output().unwrap()).ok();
+    all("create and start", &rbox(&env, &["start", "-a", "a"]).ok().stdout);
+    end(&env);
+}
+
 #[test]
 fn so_many_times() {
     let env = Env::new();

@@ -339,18 +339,37 @@ fn init_reaps_and_stays_out_of_reach() {
 #[test]
 fn older_kernels() {
     let env = Env::new();
-    for call in ["clone3", "mount_setattr", "clone3,mount_setattr"] {
+    let all = [
+        "clone3",
+        "mount_setattr",
+        "clone3,mount_setattr",
+        "clone-beside",
+        "clone-between",
+        "clone-beside,clone-between",
+    ];
+    for call in all {
         let done: env::Done = env
             .command(env::program("rbox-guest"))
             .args(["without", call])
             .arg(env::program("rbox"))
-            .args(["run", "--rm", "--id-mode", "single", "--security-opt", "seccomp=unconfined", "--rootfs"])
+            .args(["run", "--rm", "--id-mode", "single", "--network", "none"])
+            .args(["--security-opt", "seccomp=unconfined", "--rootfs"])
             .arg(env.rootfs())
             .args(["/guest", "write", "/proc/sys/kernel/hostname", "x"])
             .output()
             .unwrap()
             .into();
         assert_eq!(done.ok().stdout, format!("errno={}\n", libc::EROFS), "without {call}");
+    }
+}
+
+#[test]
+fn what_belongs_to_a_network_namespace_is_its_roots() {
+    let env = Env::new();
+    // Whoever makes it and whoever writes the ids are at work at the same time.
+    for _ in 0..20 {
+        let done = env.guest(&["--id-mode", "single", "--network", "none"], &["stat", "/proc/self/net/dev"]).ok();
+        assert_eq!(done.field("uid"), "0");
     }
 }
 

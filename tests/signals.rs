@@ -5,8 +5,9 @@
 mod env;
 
 use env::{Env, eventually};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 
 /// Starts the guest and waits until it says that it is ready.
@@ -135,6 +136,38 @@ fn kill_9_at_any_moment_of_a_start() {
     assert_eq!(env.leftovers(), Vec::<String>::new());
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(&shown_root(&env)));
+}
+
+#[test]
+fn a_terminal_stops_a_start_at_any_moment() {
+    let env = Env::new();
+    let rounds = 100;
+    let begin = std::time::Instant::now();
+    env.guest(&[], &["exit", "0"]).ok();
+    let span = begin.elapsed();
+    let mut stopped = 0;
+    for round in 0..rounds {
+        let mut command = env.run_command(&[]);
+        let mut child = command.args(["/guest", "sleep"]).stdout(Stdio::null()).process_group(0).spawn().unwrap();
+        let group = Pid::from_child(&child);
+        // Not waiting for anything: the moment is what varies.
+        std::thread::sleep(span * round / rounds);
+        // What a shell waits for before it reads the next command.
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let mut seen = None;
+        eventually("it has stopped", || {
+            // As Ctrl-Z does. At the moment when a helper is started it goes unheard.
+            kill_process_group(group, Signal::TSTP).unwrap();
+            seen = waitid(WaitId::Pid(group), options).unwrap();
+            seen.is_some()
+        });
+        stopped += u32::from(seen.is_some_and(|status| status.stopped()));
+        kill_process_group(group, Signal::CONT).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(stopped > 0);
+    eventually("no process is left", || processes(&env).is_empty());
 }
 
 #[test]

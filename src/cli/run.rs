@@ -82,9 +82,7 @@ fn run_once(options: &Options, remote: &Remote) -> Result<u8> {
             output::print(&format!("{id}\n"))
         }
         // What it says passes through nobody's hands.
-        false if !options.tty && options.foreground.is_plain() && !created.may_restart() => {
-            supervisor::run(created, start::tell)
-        }
+        false if options.runs_here() && !created.may_restart() => supervisor::run(created, start::tell),
         false => start::stay(created, &id, &options.foreground),
     }
 }

@@ -37,7 +37,7 @@ struct Found {
 pub fn choose(options: &Options, maps: &IdMaps) -> Around {
     let caller = Caller::this();
     if write::writer(maps, caller.uid, caller.gid) != Writer::Helpers {
-        return Around::Own;
+        return Around::Own { stays: false };
     }
     if let Some((namespace, ids)) = there().ok().flatten().filter(|(_, ids)| maps.within(ids).is_ok()) {
         return Around::There(namespace, ids);
@@ -45,7 +45,7 @@ pub fn choose(options: &Options, maps: &IdMaps) -> Around {
     // The kernel hides the namespaces of rbox's own pid 1.
     let is_findable = options.detach && !options.init;
     let ids = is_findable.then(images::default_maps).and_then(Result::ok);
-    ids.filter(|ids| maps.within(ids).is_ok()).map_or(Around::Own, Around::New)
+    ids.filter(|ids| maps.within(ids).is_ok()).map_or(Around::Own { stays: options.runs_here() }, Around::New)
 }
 
 /// One that is there, and its ids.

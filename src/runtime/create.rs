@@ -8,6 +8,7 @@ use super::fence::Fence;
 use super::fuse::{self, Server};
 use super::init::{self, Inside};
 use super::joiner::Further;
+use super::made::{Made, refused};
 use super::network::{self, Connection, Neighbours};
 use super::overlay::Refused;
 use super::prepared::{Held, Prepared};
@@ -18,13 +19,13 @@ use crate::cgroup::group::Group;
 use crate::error::{Advise, FAILED, Failure};
 use crate::net::link::Ends;
 use crate::sys::clone::{self, CLONE_NEWCGROUP, CLONE_NEWPID, CLONE_NEWUSER, Child, Side};
-use crate::sys::{Alone, CallError, ids, process};
+use crate::sys::signal::Mask;
+use crate::sys::{Alone, fd, ids, process};
 use crate::userns::idmap::IdMaps;
 use crate::userns::write::{self, Writer};
 use anyhow::{Context, Result, bail, ensure};
 use oci_spec::runtime::{ContainerState, PosixRlimitType, State};
-use rustix::io::Errno;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// How the container's standard streams are made.
 #[derive(Debug)]
@@ -145,31 +146,45 @@ pub fn create(
     };
     let later = if by_joiner { 0 } else { bundle.namespaces.new & !flags };
     let (by_gate, at_once) = (matches!(start, Start::OnGate(_)), matches!(start, Start::AtOnce));
-    let inside = Inside::plan(id, bundle, maps, later, (stdio, extra), start, connection)?;
+    let mut inside = Some(Inside::plan(id, bundle, maps, later, (stdio, extra), start, connection)?);
     let (outside_end, inside_end) = sync::pair()?;
+    let mut outside_end = Some(outside_end);
     // Whoever is in a cgroup namespace already may be moved inside of that only (cgroup_namespaces(7), "nsdelegate").
     let joins_cgroup = bundle.namespaces.join.iter().any(|(flag, _)| *flag == CLONE_NEWCGROUP);
     let cgroup = bundle.cgroup.as_ref().map(Group::dir);
-    let first = match clone::clone_into(alone, flags, cgroup.filter(|_| !by_joiner || joins_cgroup))
-        .map_err(|error| (error.errno, error))
-    {
-        Ok(Side::Parent(child)) => child,
-        Ok(Side::Child) => {
-            drop(outside_end);
+    let mut begin = |cgroup, blocked: Option<&Mask>| -> ! {
+        // By its number: memory may be the maker's, descriptors are not.
+        let number = outside_end.as_ref().map(|end| end.as_fd().as_raw_fd() as u32);
+        let closed = number.map_or(Ok(()), |number| fd::close_range(number, number));
+        let around = Around { maps, neighbours, held: held.as_ref(), fence, cgroup };
+        become_container(alone, bundle, around, &inside_end, || {
+            closed?;
+            std::mem::forget(outside_end.take());
+            blocked.map_or(Ok(()), Mask::set)?;
             prepared.iter().for_each(|prepared| prepared.close_opened());
-            let cgroup = cgroup.filter(|_| !joins_cgroup);
-            let around = Around { maps, neighbours, held: held.as_ref(), fence, cgroup };
-            become_container(alone, bundle, around, inside, inside_end)
-        }
+            inside.take().context("handshake: nothing to do")
+        })
+    };
+    let own = cgroup.filter(|_| !joins_cgroup);
+    let shared = held.is_some().then(|| clone::share(alone, &mut |blocked| begin(own, Some(blocked))));
+    let made = match shared {
+        Some(Ok(joiner)) => Ok(Side::Parent(joiner)),
+        // No room for another stack, or somebody's filter does not know such a process: a copy can do the same.
+        _ => clone::clone_into(alone, flags, cgroup.filter(|_| !by_joiner || joins_cgroup)),
+    };
+    let first = match made.map_err(|error| (error.errno, error)) {
+        Ok(Side::Parent(child)) => child,
+        Ok(Side::Child) => begin(own, None),
         Err((errno, error)) => return Err(error).maybe_hint(|| write::clone_refused(errno)),
     };
-    drop(inside_end);
+    let outside_end = outside_end.context("handshake: no connection")?;
+    drop((inside, inside_end));
     // Ends after the first process does.
     let mut servers: Vec<Server> = Vec::new();
     let mut made = Made { joiner: None, init: None };
     let mut identity = None;
     if by_joiner {
-        made.joiner = Some(first)
+        made.joiner = Some(first);
     } else {
         // While everybody may still look at it.
         identity = Some(Identity::of(first.pid));
@@ -187,11 +202,13 @@ pub fn create(
     }
     // Other processes are at work.
     let others = || -> Result<()> {
-        meanwhile()?;
-        let Some(prepared) = prepared else { return Ok(()) };
-        network = link.map(|link| network::set_up(link, prepared.opened()?)).transpose()?;
-        prepared.mapped()?;
-        writer.map_or(Ok(()), |_| outside_end.send(&Message::Mapped, None))
+        if let Some(prepared) = prepared {
+            // First what the first process waits for.
+            prepared.mapped()?;
+            writer.map_or(Ok(()), |_| outside_end.send(&Message::Mapped, None))?;
+            network = link.map(|link| network::set_up(link, prepared.opened()?)).transpose()?;
+        }
+        meanwhile()
     };
     if let Err(error) = others() {
         // It is a child of this process as soon as the joiner has made it, which waits for nothing then.
@@ -200,9 +217,10 @@ pub fn create(
         }
         prefer_theirs(&outside_end, error)?;
     }
-    // Where the container's processes are counted, whoever holds its namespaces is not to be one of them.
-    let is_counted = prepared.is_some() && counts_processes(bundle);
-    if at_once && !is_counted {
+    // Where the container's processes are counted, whoever holds its namespaces is not to be one of them; and who may be seen in there
+    // and has this process's memory is to be gone.
+    let is_in_the_way = prepared.is_some() && (counts_processes(bundle) || !bundle.namespaces.makes(CLONE_NEWPID));
+    if at_once && !is_in_the_way {
         // If it has given up, the reason comes next.
         outside_end.send(&Message::Start, None).or_else(|error| prefer_theirs(&outside_end, error))?;
     }
@@ -210,6 +228,7 @@ pub fn create(
     let mut namespaces = Vec::new();
     let (mut namespace, mut unconnected) = (None, None);
     loop {
+        made.wait_for_word(&outside_end)?;
         let said = || servers.last().and_then(Server::last_words);
         let Some((message, mut fds)) = outside_end.receive().maybe_hint(said)? else { break };
         let fd = fds.pop();
@@ -240,7 +259,7 @@ pub fn create(
                 if let Some(joiner) = made.joiner.take() {
                     process::wait(joiner.pidfd.as_fd())?;
                 }
-                if let Some(prepared) = prepared.filter(|_| is_counted && at_once) {
+                if let Some(prepared) = prepared.filter(|_| is_in_the_way && at_once) {
                     prepared.wait();
                     outside_end.send(&Message::Start, None).or_else(|error| prefer_theirs(&outside_end, error))?;
                 }
@@ -329,19 +348,21 @@ struct Around<'a> {
     cgroup: Option<BorrowedFd<'a>>,
 }
 
-/// The copy of this process that becomes the container. Ends in the payload, or says why not and ends.
-fn become_container(
+/// The process that becomes the container. Ends in the payload, or says why not and ends. `take`: called in the container's first
+/// process, which leaves to its maker what is the maker's.
+fn become_container<'a>(
     alone: &Alone,
-    bundle: &Bundle,
+    bundle: &'a Bundle,
     Around { maps, neighbours, held, fence, cgroup }: Around<'_>,
-    inside: Inside<'_>,
-    outside: Sync,
+    outside: &Sync,
+    take: impl FnOnce() -> Result<Inside<'a>>,
 ) -> ! {
     let linux = bundle.spec.linux().as_ref();
     let joined = || {
+        // Of this process alone, also where another one waits that has the same memory.
         init::set_oom_score(&bundle.spec)?;
         if let Some(held) = held {
-            return joiner::run_prepared(alone, &bundle.namespaces, held, cgroup, &outside);
+            return joiner::run_prepared(alone, &bundle.namespaces, held, cgroup, outside);
         }
         if !bundle.namespaces.need_joiner() && neighbours.is_none() && fence.is_none() {
             return Ok(());
@@ -349,11 +370,11 @@ fn become_container(
         let time_offsets = linux.and_then(|linux| linux.time_offsets().as_ref());
         let further = Further { time_offsets, cgroup, fence };
         match neighbours {
-            Some(around) => joiner::run_inside(alone, &bundle.namespaces, maps, around, further, &outside),
-            None => joiner::run(alone, &bundle.namespaces, maps, further, &outside),
+            Some(around) => joiner::run_inside(alone, &bundle.namespaces, maps, around, further, outside),
+            None => joiner::run(alone, &bundle.namespaces, maps, further, outside),
         }
     };
-    let Err(error) = joined().and_then(|()| init::run(alone, inside, &outside));
+    let Err(error) = joined().and_then(|()| init::run(alone, take()?, outside));
     let failure = Failure::from(&error);
     // If nobody listens any more there is nobody to tell.
     let exit = if failure.exit == 0 { FAILED } else { failure.exit };
@@ -365,7 +386,7 @@ fn become_container(
 
 /// If a step failed because the first process gave up before, its own reason is the better one.
 fn prefer_theirs(outside: &Sync, ours: anyhow::Error) -> Result<()> {
-    if crate::sys::fd::hung_up(outside) {
+    if fd::hung_up(outside) {
         // What was said before is of no use any more.
         while let Some((message, _)) = outside.receive()? {
             if let Message::Refused { call, errno } = message {
@@ -374,44 +395,4 @@ fn prefer_theirs(outside: &Sync, ours: anyhow::Error) -> Result<()> {
         }
     }
     Err(ours)
-}
-
-/// Explained here: inside the limits are those of the new namespace.
-fn refused(call: String, errno: i32) -> anyhow::Error {
-    let errno = Errno::from_raw_os_error(errno);
-    let explained: Result<()> = Err(CallError { call, errno }).maybe_hint(|| write::clone_refused(errno));
-    explained.err().unwrap_or_else(|| anyhow::anyhow!("refused"))
-}
-
-/// Processes that must not outlive an error.
-struct Made {
-    joiner: Option<Child>,
-    init: Option<Child>,
-}
-
-impl Made {
-    /// Waits until the joiner has made the first process, or has ended.
-    fn learn(&mut self, outside: &Sync) -> Result<()> {
-        while self.joiner.is_some() && self.init.is_none() {
-            match outside.receive()? {
-                Some((Message::Made(pid), mut fds)) => {
-                    self.init = fds.pop().map(|pidfd| Child { pid, pidfd });
-                }
-                Some((Message::Refused { call, errno }, _)) => return Err(refused(call, errno)),
-                Some(_) => {}
-                None => return Ok(()),
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Made {
-    fn drop(&mut self) {
-        for child in [self.joiner.take(), self.init.take()].into_iter().flatten() {
-            // Both may have ended by themselves; waiting collects them in any case.
-            let _ = process::send_signal(child.pidfd.as_fd(), libc::SIGKILL);
-            let _ = process::wait(child.pidfd.as_fd());
-        }
-    }
 }

@@ -139,9 +139,9 @@ pub fn run(alone: &Alone, inside: Inside<'_>, outside: &Sync) -> Result<Never> {
 fn connect(bundle: &Bundle, connection: Connection<'_>, outside: &Sync) -> Result<()> {
     match connection {
         _ if !bundle.namespaces.makes(CLONE_NEWNET) => Ok(()),
+        // It is up already, or made with what was opened before.
+        Connection::None | Connection::Own(_) if bundle.prepared.is_some() => Ok(()),
         Connection::None => Ok(loopback::set_up()?),
-        // It is made with what was opened before.
-        Connection::Own(_) if bundle.prepared.is_some() => Ok(()),
         Connection::Own(link) => network::connect(link, outside),
         Connection::Neighbours(_) => {
             loopback::set_up()?;

@@ -114,6 +114,8 @@ pub fn run_inside(
 }
 
 /// The same for one whose namespaces are there already, held by another process.
+///
+/// Runs in: the host's namespaces, in the memory of the maker, which waits: nothing of it may change.
 pub fn run_prepared(
     alone: &Alone,
     namespaces: &Namespaces,

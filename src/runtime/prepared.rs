@@ -3,59 +3,50 @@
 //! all of that, and there is another processor.
 //!
 //! ```text
-//! maker                        mapper (only if helpers write the ids)      holder
+//! maker                                          holder
+//! clone ─────────────────────────────────────────▶ in the user namespace: makes the others
+//! writes its ids; puts the container together    ◀── Made ───
+//! joiner.rs enters                                 waits
+//! closes ────────────────────────────────────────▶ ends
+//! ```
+//! Ids of a user namespace inside another one are written by somebody who has entered that: a process in between makes the holder,
+//! writes them and ends.
+//!
+//! Where helpers write them and the container's supervisor is a copy of the maker, there is a mapper: that one could not await what
+//! the maker has begun.
+//! ```text
+//! maker                        mapper                                      holder
 //! clone ──────────────────────▶ clone ─────────────────────────────────────▶ in the user namespace: makes the others
 //! puts the container together  ◀── Held ────  newuidmap                      ◀── Made ───
 //! newgidmap; joiner.rs enters  ◀── Mapped ──  keeps the holder               waits
 //! closes ─────────────────────▶ ends                                         ends
 //! ```
 
-use crate::error::{Advise, FAILED, Failure};
-use crate::net::link::{Link, Opened};
-use crate::sys::clone::{self, CLONE_NEWUSER, Child, Side};
-use crate::sys::{Alone, CallError, fd, ids, process, signal};
+use super::holder::{self, BEGIN, Holding, MAX_MESSAGE, Mapper, Said};
+use crate::error::Advise;
+use crate::net::link::Link;
+use crate::sys::clone::{CLONE_NEWUSER, Child, Room, Side};
+use crate::sys::{Alone, CallError, fd, ids, process};
 use crate::userns::idmap::IdMaps;
 use crate::userns::write::{self, HelperFailed, Writer, Writing};
 use anyhow::{Context, Result, ensure};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
-use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 /// As long as its makers may take to end when nobody needs them any more.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Longer than any message.
-const MAX_MESSAGE: usize = 32 * 1024;
-
-#[derive(Debug, Serialize, Deserialize)]
-enum Said {
-    /// The user namespace is there, held by the process of this number, whose pidfd comes along.
-    Held(i32),
-    /// The other namespaces are there, too.
-    Made,
-    /// What an interface is made with comes along.
-    Opened,
-    /// Nobody else has that any more.
-    Closed,
-    /// The ids are written, those of users at least.
-    Mapped,
-    /// The kernel refuses.
-    Refused { call: String, errno: i32 },
-    /// A helper could not write them: which, what it said, hints.
-    Helper(String, String, Vec<String>),
-    /// What else went wrong.
-    Failed(Failure),
-}
 
 /// Where the user namespace is to be, if helpers would have to write its ids.
 #[derive(Debug)]
 pub enum Around {
     /// In this process's own: they write them.
-    Own,
+    Own {
+        /// This process starts and awaits them itself: mostly it is the container's supervisor later.
+        stays: bool,
+    },
     /// In one that others are in, which has these ids: its root writes them, and no helper is needed.
     There(OwnedFd, IdMaps),
     /// In a new one that has these ids. Helpers write those, and the next one is made in it, too.
@@ -68,7 +59,11 @@ pub struct Prepared {
     socket: OwnedFd,
     /// The mapper, or the holder itself.
     child: Child,
+    /// What that one has of this process's memory.
+    room: Option<Room>,
     by_mapper: bool,
+    /// The helper that writes the ids of users, if this process has started it.
+    users: RefCell<Option<Writing>>,
     /// What it holds beside the user namespace, CLONE_NEW*.
     flags: u32,
     /// Those of groups are still to be written, by a helper.
@@ -106,31 +101,80 @@ impl Prepared {
     pub fn begin(alone: &Alone, maps: &IdMaps, flags: u32, link: Option<&Link>, around: Around) -> Result<Prepared> {
         let writer = write::writer(maps, ids::uid(), ids::gid());
         let (ours, theirs) = fd::seqpacket_pair()?;
-        let of_child = if writer == Writer::Itself { CLONE_NEWUSER } else { 0 };
-        match clone::clone(alone, of_child).map_err(|error| (error.errno, error)) {
-            Ok(Side::Parent(child)) => {
-                process::send_elsewhere(child.pid);
-                let in_own = writer == Writer::Helpers && matches!(around, Around::Own);
-                let maps = in_own.then(|| maps.clone());
-                let around = if let Around::New(ids) = around { Some(ids) } else { None };
-                let (groups, opened, progress) = Default::default();
-                let by_mapper = writer != Writer::Itself;
-                Ok(Prepared { socket: ours, child, by_mapper, flags, maps, around, groups, opened, progress })
-            }
-            Ok(Side::Child) => {
-                drop(ours);
-                let own = Own { alone, socket: theirs, flags, link };
-                match writer {
-                    Writer::Itself => own.hold(maps),
-                    Writer::Helpers | Writer::Maker => own.map(maps, writer, around),
+        let holding = Holding { parent: process::pid(), other_end: Some(ours.as_raw_fd()), waits: false, flags, link };
+        let prepared = |child, room, progress| Prepared {
+            socket: ours,
+            child,
+            room,
+            by_mapper: false,
+            users: RefCell::default(),
+            flags,
+            maps: None,
+            around: None,
+            groups: RefCell::default(),
+            opened: RefCell::default(),
+            progress: Cell::new(progress),
+        };
+        let nothing = Progress::default();
+        let mapped = Progress { is_mapped: true, ..nothing };
+        let around = match (writer, around) {
+            (Writer::Helpers, Around::There(around, ids)) => {
+                let within = maps.within(&ids)?;
+                if let Ok((child, room)) = holder::hold_inside(alone, theirs.try_clone()?, holding, &around, &within) {
+                    let prepared = prepared(child, room, mapped);
+                    fd::send(prepared.socket.as_fd(), BEGIN, &[])?;
+                    return Ok(prepared);
                 }
+                Around::There(around, ids)
             }
-            Err((errno, error)) => Err(error).maybe_hint(|| write::clone_refused(errno)),
+            (_, around) => around,
+        };
+        match writer {
+            Writer::Helpers if matches!(around, Around::Own { stays: true }) => {
+                let (child, room) = holder::hold(alone, theirs, holding)?;
+                process::send_elsewhere(child.pid);
+                let mut prepared = prepared(child, room, nothing);
+                prepared.maps = Some(maps.clone());
+                prepared.users = RefCell::new(Some(write::begin_one(prepared.child.pid, maps, false)?));
+                Ok(prepared)
+            }
+            Writer::Helpers => {
+                let (of_groups, of_around) = match &around {
+                    Around::Own { .. } => (Some(maps.clone()), None),
+                    Around::There(..) => (None, None),
+                    Around::New(ids) => (None, Some(ids.clone())),
+                };
+                let child = match holder::copy(alone, 0)? {
+                    Side::Parent(child) => child,
+                    Side::Child => Mapper { alone, socket: theirs, holding }.map(maps, around),
+                };
+                process::send_elsewhere(child.pid);
+                let mut prepared = prepared(child, None, nothing);
+                (prepared.by_mapper, prepared.maps, prepared.around) = (true, of_groups, of_around);
+                Ok(prepared)
+            }
+            Writer::Itself | Writer::Maker => {
+                // What belongs to the network namespace belongs to whoever is its root when it is made.
+                let (child, room) = holder::hold(alone, theirs, Holding { waits: true, ..holding })?;
+                process::send_elsewhere(child.pid);
+                let prepared = prepared(child, room, mapped);
+                let pid = prepared.child.pid;
+                if writer == Writer::Maker {
+                    write::for_child(pid, maps, writer)
+                } else {
+                    write::single_of(pid, maps)
+                }?;
+                fd::send(prepared.socket.as_fd(), BEGIN, &[])?;
+                Ok(prepared)
+            }
         }
     }
 
     /// What can be entered, waited for. It may have no ids yet.
     pub fn held(&self) -> Result<Held> {
+        if !self.by_mapper && self.maps.is_some() {
+            self.begin_groups(self.child.pid)?;
+        }
         let holder = self.hear(|progress| progress.is_made && progress.is_held == self.by_mapper)?;
         let holder = holder.map_or_else(|| self.child.pidfd.try_clone().context("namespaces"), Ok)?;
         Ok(Held { flags: CLONE_NEWUSER | self.flags, holder })
@@ -150,8 +194,23 @@ impl Prepared {
 
     /// Waits until all ids are written. Called once, after that.
     pub fn mapped(&self) -> Result<()> {
+        self.mapped_users()?;
         self.hear(|progress| progress.is_mapped)?;
         self.groups.take().map_or(Ok(()), Writing::finish)
+    }
+
+    /// Waits for what this process has begun itself, before another one goes on.
+    pub fn mapped_users(&self) -> Result<()> {
+        let Some(users) = self.users.take() else { return Ok(()) };
+        self.progress.set(Progress { is_mapped: true, ..self.progress.get() });
+        users.finish()
+    }
+
+    /// Both at once: each is the start of a set-user-id program, and they do not wait for one another.
+    fn begin_groups(&self, pid: i32) -> Result<()> {
+        let begin = |maps: &IdMaps| write::begin_one(pid, maps, true);
+        *self.groups.borrow_mut() = self.maps.as_ref().map(begin).transpose()?;
+        Ok(())
     }
 
     /// Hears until enough is done. The holder's pidfd, if it came.
@@ -168,9 +227,7 @@ impl Prepared {
                 Said::Held(pid) => {
                     holder = fds.pop();
                     self.progress.set(Progress { is_held: true, ..progress });
-                    // Both at once: each is the start of a set-user-id program, and they do not wait for one another.
-                    let begin = |maps: &IdMaps| write::begin_one(pid, maps, true);
-                    *self.groups.borrow_mut() = self.maps.as_ref().map(begin).transpose()?;
+                    self.begin_groups(pid)?;
                 }
                 Said::Made => self.progress.set(Progress { is_made: true, ..progress }),
                 Said::Opened => *self.opened.borrow_mut() = fds,
@@ -200,183 +257,34 @@ impl Prepared {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
 
-    /// Waits until they are gone, after that.
+    /// Waits until they are gone, after that. One that hangs is killed: somebody may have stopped it.
     pub fn wait(&self) {
-        // One that hangs is killed later. One that was not waited for is counted still; of a container in the background that is
-        // up to another process, a moment later.
-        if matches!(process::ends_within(self.child.pidfd.as_fd(), PATIENCE), Ok(true)) {
-            let _ = process::wait(self.child.pidfd.as_fd());
+        let pidfd = self.child.pidfd.as_fd();
+        if !matches!(process::ends_within(pidfd, PATIENCE), Ok(true)) {
+            let _ = process::send_signal(pidfd, libc::SIGKILL);
+            let _ = process::ends_within(pidfd, PATIENCE);
         }
+        // One that was not waited for is counted still; of a container in the background that is up to another process, a moment later.
+        let _ = process::wait(pidfd);
     }
 }
 
 impl Drop for Prepared {
     fn drop(&mut self) {
+        // As long as they may name the holder by its number that must be nobody else's.
+        drop((self.users.take(), self.groups.take()));
         self.let_go();
         let pidfd = self.child.pidfd.as_fd();
         // It may wait for a helper that hangs.
-        if !matches!(process::ends_within(pidfd, PATIENCE), Ok(true)) {
+        let has_ended = matches!(process::ends_within(pidfd, PATIENCE), Ok(true));
+        if !has_ended {
             let _ = process::send_signal(pidfd, libc::SIGKILL);
         }
         // In a supervisor of its own it is another process's child.
-        let _ = process::wait(pidfd);
-    }
-}
-
-/// The side of those who make them.
-struct Own<'a> {
-    alone: &'a Alone,
-    socket: OwnedFd,
-    /// The namespaces beside that of users.
-    flags: u32,
-    /// The interface that is wanted.
-    link: Option<&'a Link>,
-}
-
-impl Own<'_> {
-    /// Runs in: the host's namespaces, as a fresh copy of the maker.
-    fn map(self, maps: &IdMaps, writer: Writer, around: Around) -> ! {
-        let mut below = None;
-        let mapped = || -> Result<()> {
-            self.begin()?;
-            let ids = match self.enter(around) {
-                Ok(ids) => ids,
-                Err(error) => return self.helper_failed(error),
-            };
-            let holder = match clone::clone(self.alone, CLONE_NEWUSER) {
-                Ok(Side::Parent(child)) => below.insert(child),
-                Ok(Side::Child) => self.hold_below(),
-                Err(error) => return self.refused(error),
-            };
-            self.say(&Said::Held(holder.pid), &[holder.pidfd.as_fd()])?;
-            let written = match (writer, ids) {
-                // The maker writes the others meanwhile.
-                (Writer::Helpers, None) => write::begin_one(holder.pid, maps, false).and_then(Writing::finish),
-                (_, None) => write::for_child(holder.pid, maps, writer),
-                (_, Some(ids)) => maps.within(&ids).and_then(|maps| write::for_child(holder.pid, &maps, Writer::Maker)),
-            };
-            written.map_or_else(|error| self.helper_failed(error), |()| self.say(&Said::Mapped, &[]))
-        };
-        let mapped = mapped();
-        if let (Ok(()), Some(holder)) = (&mapped, &below) {
-            self.watch(holder);
-        }
-        self.wait(mapped);
-        // Where rbox is in a container whose first process collects nobody, nothing is left for it.
-        below.iter().for_each(collect);
-        process::exit_now(FAILED)
-    }
-
-    /// Enters the user namespace around, if there is to be one: its ids.
-    fn enter(&self, around: Around) -> Result<Option<IdMaps>> {
-        let name = Path::new("user namespace around");
-        match around {
-            Around::Own => Ok(None),
-            Around::There(namespace, ids) => {
-                clone::setns(self.alone, &namespace, CLONE_NEWUSER, name)?;
-                Ok(Some(ids))
-            }
-            Around::New(ids) => {
-                let first = match clone::clone(self.alone, CLONE_NEWUSER)? {
-                    Side::Parent(child) => child,
-                    Side::Child => self.end(self.begin()),
-                };
-                let written = write::for_child(first.pid, &ids, Writer::Helpers);
-                let entered = written.and_then(|()| Ok(clone::setns(self.alone, &first.pidfd, CLONE_NEWUSER, name)?));
-                // It was there for the helpers.
-                collect(&first);
-                entered.map(|()| Some(ids))
-            }
+        let is_collected = process::wait(pidfd).is_ok();
+        // Otherwise whoever has it may be there still.
+        if let Some(room) = self.room.take_if(|_| has_ended || is_collected) {
+            room.give_back();
         }
     }
-
-    fn helper_failed(&self, error: anyhow::Error) -> Result<()> {
-        let hints = Failure::from(&error).hints;
-        match error.chain().find_map(|cause| cause.downcast_ref::<HelperFailed>()) {
-            Some(helper) => self.say(&Said::Helper(helper.name().to_owned(), helper.said().to_owned(), hints), &[]),
-            None => Err(error),
-        }
-    }
-
-    fn hold_below(&self) -> ! {
-        let held = self.begin().and_then(|()| self.make());
-        self.end(held)
-    }
-
-    /// Runs in: the new user namespace, whose ids it writes itself.
-    fn hold(self, maps: &IdMaps) -> ! {
-        let made = || -> Result<()> {
-            self.begin()?;
-            write::own(maps)?;
-            self.say(&Said::Mapped, &[])?;
-            self.make()
-        };
-        self.end(made())
-    }
-
-    /// It ends with its maker, and what is typed to end that one is not for this process.
-    fn begin(&self) -> Result<()> {
-        signal::block_all()?;
-        process::die_with_parent()?;
-        ensure!(!fd::hung_up(&self.socket), "namespaces: whoever wanted them has ended");
-        Ok(())
-    }
-
-    fn make(&self) -> Result<()> {
-        if let Err(error) = clone::unshare(self.alone, self.flags) {
-            return self.refused(error);
-        }
-        // Before anybody else is in this mount namespace: with the container's root a path leads to what an image has.
-        let opened = self.link.map(Opened::open).transpose().context("network")?;
-        self.say(&Said::Made, &[])?;
-        let Some(opened) = opened else { return Ok(()) };
-        self.say(&Said::Opened, &opened.descriptors())?;
-        drop(opened);
-        self.say(&Said::Closed, &[])
-    }
-
-    fn refused(&self, error: CallError) -> Result<()> {
-        self.say(&Said::Refused { call: error.call, errno: error.errno.raw_os_error() }, &[])
-    }
-
-    fn say(&self, said: &Said, fds: &[BorrowedFd<'_>]) -> Result<()> {
-        Ok(fd::send(self.socket.as_fd(), &serde_json::to_vec(said)?, fds)?)
-    }
-
-    /// Waits until nobody needs the holder any more. Should that one be killed, its maker would wait for ever.
-    fn watch(&self, holder: &Child) {
-        let mut fds = [PollFd::new(&self.socket, PollFlags::RDHUP), PollFd::new(&holder.pidfd, PollFlags::IN)];
-        let polled = rustix::io::retry_on_intr(|| poll(&mut fds, None));
-        if polled.is_ok() && fds[0].revents().is_empty() {
-            let message = "namespaces: whoever holds them has ended".to_owned();
-            let _ = self.say(&Said::Failed(Failure { message, ..Failure::default() }), &[]);
-        }
-    }
-
-    /// Waits until nobody needs it any more, then ends.
-    fn end(&self, done: Result<()>) -> ! {
-        self.wait(done);
-        process::exit_now(FAILED)
-    }
-
-    fn wait(&self, done: Result<()>) {
-        if let Err(error) = done {
-            let failure = Failure::from(&error);
-            let short = serde_json::from_slice(&failure.within(MAX_MESSAGE / 2)).unwrap_or(failure);
-            // If nobody listens any more there is nobody to tell.
-            let _ = self.say(&Said::Failed(short), &[]);
-        }
-        while let Ok((bytes, _)) = fd::receive_whole(self.socket.as_fd(), MAX_MESSAGE) {
-            if bytes.is_empty() {
-                break;
-            }
-        }
-    }
-}
-
-/// Ends a child.
-fn collect(child: &Child) {
-    // It may have ended by itself.
-    let _ = process::send_signal(child.pidfd.as_fd(), libc::SIGKILL);
-    let _ = process::wait(child.pidfd.as_fd());
 }

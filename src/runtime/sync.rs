@@ -115,14 +115,23 @@ impl Sync {
     }
 
     /// Says something, with descriptors.
+    ///
+    /// What is short needs no heap: the joiner may have that of another process, whom it would stop for ever if it were killed with
+    /// its lock.
     pub fn send_with(&self, message: &Message, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        let mut short = [0; 256];
+        let mut rest = &mut short[..];
+        if serde_json::to_writer(&mut rest, message).is_ok() {
+            let left = rest.len();
+            return Ok(fd::send(self.socket.as_fd(), &short[..short.len() - left], fds)?);
+        }
         let mut bytes = serde_json::to_vec(message)?;
         if bytes.len() > MAX_MESSAGE {
             // Room for the name of the message.
-            let short = |failure: &Failure| serde_json::from_slice(&failure.within(MAX_MESSAGE - 64));
+            let within = |failure: &Failure| serde_json::from_slice(&failure.within(MAX_MESSAGE - 64));
             bytes = match message {
-                Message::Failed(failure) => serde_json::to_vec(&Message::Failed(short(failure)?))?,
-                Message::NoOverlay(failure) => serde_json::to_vec(&Message::NoOverlay(short(failure)?))?,
+                Message::Failed(failure) => serde_json::to_vec(&Message::Failed(within(failure)?))?,
+                Message::NoOverlay(failure) => serde_json::to_vec(&Message::NoOverlay(within(failure)?))?,
                 _ => bytes,
             };
         }

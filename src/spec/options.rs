@@ -163,6 +163,13 @@ pub struct Options {
     pub foreground: Foreground,
 }
 
+impl Options {
+    /// True if the process that makes the container can be its supervisor: what the payload says passes through nobody's hands.
+    pub fn runs_here(&self) -> bool {
+        !self.detach && !self.tty && self.foreground.is_plain()
+    }
+}
+
 /// Where the root filesystem comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Root {

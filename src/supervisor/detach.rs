@@ -15,6 +15,7 @@ use crate::engine::log::writer::Writer;
 use crate::engine::restart;
 use crate::error::{FAILED, Failure};
 use crate::runtime::overlay::Refused;
+use crate::runtime::prepared::Prepared;
 use crate::spec::log::Driver;
 use crate::spec::restart::Restart;
 use crate::sys::clone::{self, Side};
@@ -64,6 +65,8 @@ pub fn start(mut created: Created, starter: Starter, tell: fn(anyhow::Error)) ->
     let (ours, theirs) = fd::seqpacket_pair()?;
     message::make_room(&ours)?;
     message::make_room(&theirs)?;
+    // A copy cannot await this process's helpers.
+    created.bundle.prepared.as_ref().map_or(Ok(()), Prepared::mapped_users)?;
     match clone::clone(&alone, 0)? {
         Side::Child => {
             drop(ours);

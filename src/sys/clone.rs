@@ -1,7 +1,10 @@
 //! New processes in new namespaces.
 
-use super::{Alone, Named, Result, check};
+use super::signal::{self, Mask};
+use super::{Alone, Named, Result, check, fd, process};
 use rustix::io::Errno;
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use linux_raw_sys::general::{CLONE_INTO_CGROUP, CLONE_PIDFD, clone_args};
@@ -70,6 +73,187 @@ pub fn clone_into(_alone: &Alone, flags: u32, cgroup: Option<BorrowedFd<'_>>) ->
     }
 }
 
+/// Bytes of stack for a process in between, and for whoever comes from it.
+const STACK: usize = 1 << 20;
+
+/// Runs `between` in a new process that has this one's memory itself, not a copy, and so costs no page tables. This one waits until
+/// that has ended, which it does when `between` comes back at the latest (vfork(2)). Further processes that it makes have copies.
+///
+/// What it does to memory is done to this process's: it must take nothing out of what `between` borrows, and end without dropping
+/// any of it. The kernel makes the memory undumpable when it enters a user namespace; afterwards it is here what it was before.
+/// All signals are blocked in it: stopped by a terminal it would hold up this one, which cannot be stopped while it waits.
+/// `between` gets the signals that were blocked before.
+pub fn share(_alone: &Alone, between: &mut dyn FnMut(&Mask)) -> Result<Child> {
+    struct Argument<'a> {
+        between: &'a mut dyn FnMut(&Mask),
+        blocked: Mask,
+    }
+    extern "C" fn begin(argument: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: it is the one below, whose owner waits.
+        let Argument { between, blocked } = unsafe { &mut *argument.cast::<Argument>() };
+        between(blocked);
+        process::exit_now(crate::error::FAILED)
+    }
+    let dumpable = rustix::process::dumpable_behavior();
+    let mut pidfd: i32 = -1;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let stack = Stack::new(STACK)?;
+    let made = (|| {
+        let mut argument = Argument { between, blocked: signal::block_all()? };
+        // SAFETY: the new process has a stack of its own, and this one does not run while that one does. `_alone` proves that no other
+        // thread does either.
+        let result = unsafe {
+            let argument: *mut libc::c_void = (&raw mut argument).cast();
+            libc::clone(begin, stack.top(), flags, argument, &raw mut pidfd)
+        };
+        let made = check(result.into()).named(|| "clone(VM|VFORK)".to_owned());
+        argument.blocked.set()?;
+        made
+    })();
+    // SAFETY: nobody runs on it any more; whoever came from there has a copy, or a stack of its own.
+    unsafe { stack.free() };
+    if let Ok(dumpable) = dumpable {
+        // That of another program is not looked at: it has memory of its own.
+        let _ = rustix::process::set_dumpable_behavior(dumpable);
+    }
+    // SAFETY: the kernel wrote a new descriptor, which is nobody else's.
+    made.map(|pid| Child { pid: pid as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+}
+
+/// A stack of a process that has this one's memory.
+#[derive(Debug)]
+struct Stack {
+    start: *mut libc::c_void,
+    size: usize,
+}
+
+impl Stack {
+    /// With a page below that nobody may touch.
+    fn new(size: usize) -> Result<Stack> {
+        let page = page_size();
+        let size = size + page;
+        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::STACK);
+        // SAFETY: a mapping of its own, wherever the kernel has room.
+        let start = unsafe { mmap_anonymous(std::ptr::null_mut(), size, protection, flags) }
+            .named(|| "mmap(stack)".to_owned())?;
+        let stack = Stack { start, size };
+        // SAFETY: the lowest page of it, below which the new process must not get unnoticed.
+        match unsafe { mprotect(start, page, MprotectFlags::empty()) }.named(|| "mprotect(stack)".to_owned()) {
+            Ok(()) => Ok(stack),
+            Err(error) => {
+                // SAFETY: nobody has been on it.
+                unsafe { stack.free() };
+                Err(error)
+            }
+        }
+    }
+
+    /// Where it begins: it goes down from there.
+    fn top(&self) -> *mut libc::c_void {
+        // SAFETY: the end of the mapping.
+        unsafe { self.start.byte_add(self.size) }
+    }
+
+    /// # Safety
+    /// Nobody runs on it.
+    unsafe fn free(self) {
+        // SAFETY: the mapping that was made for it.
+        let _ = unsafe { munmap(self.start, self.size) };
+    }
+}
+
+/// Of memory, in bytes: 4096 on most machines, up to 65536 on some.
+fn page_size() -> usize {
+    // SAFETY: no memory arguments.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+/// What a process beside this one has of this one's memory: a stack, and what it has to do. It is given back
+/// when that one has ended ([`Room::give_back`]); dropped, it stays.
+#[derive(Debug)]
+pub struct Room {
+    stack: Stack,
+    begin: extern "C" fn(*mut libc::c_void) -> libc::c_int,
+    /// Of a type that `begin` and `free` know.
+    plan: *mut libc::c_void,
+    free: unsafe fn(*mut libc::c_void),
+    socket: i32,
+}
+
+/// Bytes of stack for a process that does little.
+const SMALL_STACK: usize = 64 * 1024;
+
+struct Plan<T> {
+    /// Never dropped: it is closed by its number.
+    socket: ManuallyDrop<OwnedFd>,
+    what: T,
+    work: fn(&Alone, &OwnedFd, &T),
+}
+
+impl Room {
+    /// For a process that does `work` with a socket of its own.
+    ///
+    /// Thread-local variables are those of this process, and so are the locks of the heap: killed while it holds one it would stop this
+    /// one for ever. So as long as all goes well `work` must use neither; on its way to an error it may.
+    pub fn new<T: 'static>(socket: OwnedFd, what: T, work: fn(&Alone, &OwnedFd, &T)) -> Result<Room> {
+        extern "C" fn begin<T>(plan: *mut libc::c_void) -> libc::c_int {
+            // SAFETY: it is the one below, which stays as long as this process is there, and which nobody changes.
+            let Plan { socket, what, work } = unsafe { &*plan.cast::<Plan<T>>() };
+            // It has one thread.
+            work(&Alone(std::marker::PhantomData), socket, what);
+            process::exit_now(0)
+        }
+        /// # Safety
+        /// `plan` is the one below, and nobody uses it any more.
+        unsafe fn free<T>(plan: *mut libc::c_void) {
+            // SAFETY: it was made by Box.
+            drop(unsafe { Box::from_raw(plan.cast::<Plan<T>>()) });
+        }
+        let (stack, number) = (Stack::new(SMALL_STACK)?, socket.as_raw_fd());
+        let plan = Box::into_raw(Box::new(Plan { socket: ManuallyDrop::new(socket), what, work })).cast();
+        Ok(Room { stack, begin: begin::<T>, plan, free: free::<T>, socket: number })
+    }
+
+    /// Makes the process, in the namespaces that `flags` name (CLONE_NEW*, CLONE_PARENT): it has this one's memory itself, not a copy,
+    /// and is at work while this one is. All signals are blocked in it. Called once; allocates nothing unless it fails.
+    pub fn begin(&self, _alone: &Alone, flags: u32) -> Result<Child> {
+        let mut pidfd: i32 = -1;
+        let signal = if flags & CLONE_PARENT == 0 { libc::SIGCHLD } else { 0 };
+        let all = flags as i32 | libc::CLONE_VM | libc::CLONE_PIDFD | signal;
+        let blocked = signal::block_all()?;
+        // SAFETY: the new process has a stack of its own and only reads the plan, and neither goes before it. `_alone` proves that no
+        // other thread holds a lock.
+        let result = unsafe { libc::clone(self.begin, self.stack.top(), all, self.plan, &raw mut pidfd) };
+        let made = check(result.into()).named(|| format!("clone(VM|{})", names(flags)));
+        blocked.set()?;
+        // SAFETY: the kernel wrote a new descriptor, which is nobody else's.
+        made.map(|pid| Child { pid: pid as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
+    }
+
+    /// Closes the socket here: it is the other one's. Called once.
+    pub fn close_socket(&self) -> Result<()> {
+        // By its number: what the plan says of it the other one reads.
+        fd::close_range(self.socket as u32, self.socket as u32)
+    }
+
+    /// Called when the process is known to have ended.
+    pub fn give_back(self) {
+        // SAFETY: its caller knows.
+        unsafe {
+            (self.free)(self.plan);
+            self.stack.free();
+        }
+    }
+
+    /// Called when the process was never made: its socket.
+    pub fn undo(self) -> OwnedFd {
+        // SAFETY: it was given to `new`, and closed nowhere.
+        let socket = unsafe { OwnedFd::from_raw_fd(self.socket) };
+        self.give_back();
+        socket
+    }
+}
+
 /// True if a process can be made in another cgroup: a seccomp filter may hide the call that does it.
 pub fn can_choose_cgroup() -> bool {
     // SAFETY: without arguments it does nothing (EINVAL).
@@ -94,9 +278,9 @@ pub fn names(flags: u32) -> String {
 
 /// Moves this process into the namespaces that `flags` name, new ones.
 pub fn unshare(_alone: &Alone, flags: u32) -> Result<()> {
+    let flags_of = rustix::thread::UnshareFlags::from_bits_retain(flags);
     // SAFETY: CLONE_NEW* flags do not touch memory or descriptors.
-    check(unsafe { libc::syscall(libc::SYS_unshare, flags) }).named(|| format!("unshare({})", names(flags)))?;
-    Ok(())
+    unsafe { rustix::thread::unshare_unsafe(flags_of) }.named(|| format!("unshare({})", names(flags)))
 }
 
 /// The user namespace around this one (ioctl_ns(2), NS_GET_PARENT), if it is not outside of this process's own.

@@ -93,9 +93,43 @@ pub fn asks_to_end(signal: i32) -> bool {
     matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT)
 }
 
-/// Nothing but SIGKILL and SIGSTOP reaches this process any more.
-pub fn block_all() -> Result<()> {
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).map_err(errno).named(|| "sigprocmask".to_owned())
+/// As long as this lives a terminal stops neither this process nor a program that it starts.
+pub struct Unstoppable(SigAction);
+
+impl Unstoppable {
+    /// From now on.
+    pub fn begin() -> Result<Unstoppable> {
+        let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+        // SAFETY: to ignore it runs no code of this process.
+        let before = unsafe { sigaction(Signal::SIGTSTP, &ignore) };
+        before.map(Unstoppable).map_err(errno).named(|| "sigaction".to_owned())
+    }
+}
+
+impl Drop for Unstoppable {
+    fn drop(&mut self) {
+        // SAFETY: as it was before; rbox has no handler of its own for it.
+        let _ = unsafe { sigaction(Signal::SIGTSTP, &self.0) };
+    }
+}
+
+/// Signals that are blocked.
+pub struct Mask(SigSet);
+
+impl Mask {
+    /// Blocks these, and no others.
+    pub fn set(&self) -> Result<()> {
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None).map_err(errno).named(|| "sigprocmask".to_owned())
+    }
+}
+
+/// Nothing but SIGKILL and SIGSTOP reaches this process any more. What was blocked before.
+pub fn block_all() -> Result<Mask> {
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))
+        .map_err(errno)
+        .named(|| "sigprocmask".to_owned())?;
+    Ok(Mask(before))
 }
 
 /// Signals back to their default action.

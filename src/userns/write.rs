@@ -3,12 +3,19 @@
 use super::idmap::{IdMap, IdMaps};
 use crate::error::Advise;
 use crate::paths;
-use crate::sys::{self, Named};
+use crate::sys::{self, Named, process, signal};
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::path::DecInt;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// As long a helper that nobody needs any more may take to end.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Who writes the maps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +40,21 @@ pub fn writer(maps: &IdMaps, uid: u32, gid: u32) -> Writer {
 }
 
 /// Runs in: the new user namespace, as its first process, the host's /proc still mounted.
-///
-/// Without privilege the kernel takes a map of the own id only, and a group map only once setgroups(2) is given up
-/// (CVE-2014-8989).
 pub fn own(maps: &IdMaps) -> Result<()> {
-    put("/proc/self/setgroups", "deny")
-        .and_then(|()| put("/proc/self/uid_map", &lines(&maps.uid)))
-        .and_then(|()| put("/proc/self/gid_map", &lines(&maps.gid)))
+    single("self", maps)
+}
+
+/// The same from outside: the caller's own id for a child's user namespace.
+pub fn single_of(pid: i32, maps: &IdMaps) -> Result<()> {
+    single(&pid.to_string(), maps)
+}
+
+/// Without privilege the kernel takes a map of the own id only, from the process itself or from its maker, and a group map only once
+/// setgroups(2) is given up (CVE-2014-8989).
+fn single(process: &str, maps: &IdMaps) -> Result<()> {
+    put(&format!("/proc/{process}/setgroups"), "deny")
+        .and_then(|()| put(&format!("/proc/{process}/uid_map"), &lines(&maps.uid)))
+        .and_then(|()| put(&format!("/proc/{process}/gid_map"), &lines(&maps.gid)))
         .map_err(|error| (error.errno, error))
         .or_else(|(errno, error)| Err(error).maybe_hint(|| denied(errno)))
 }
@@ -66,8 +81,11 @@ impl Writing {
 impl Drop for Writing {
     fn drop(&mut self) {
         for (_, child) in &mut self.0 {
-            // Set-user-id programs are not the caller's to kill, and end soon.
-            let _ = child.wait();
+            // Set-user-id programs are not the caller's to kill, and end soon. For one that hangs nobody waits.
+            let pidfd = process::open_pidfd(child.id() as i32);
+            if !pidfd.is_ok_and(|pidfd| matches!(process::ends_within(pidfd.as_fd(), PATIENCE), Ok(false))) {
+                let _ = child.wait();
+            }
         }
     }
 }
@@ -100,6 +118,37 @@ pub fn begin(pid: i32, maps: &IdMaps, writer: Writer) -> Result<Writing> {
             }
             Ok(writing)
         }
+    }
+}
+
+/// Maps that are to be written into a process's user namespace, by somebody who has no heap for it.
+pub struct Lines {
+    /// /proc
+    proc: OwnedFd,
+    maps: [(&'static CStr, String); 2],
+}
+
+impl Lines {
+    /// Runs in: wherever the process is to be seen.
+    pub fn of(maps: &IdMaps) -> Result<Lines> {
+        let proc = rustix::fs::open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .named(|| "open(/proc)".to_owned())?;
+        Ok(Lines { proc, maps: [(c"uid_map", lines(&maps.uid)), (c"gid_map", lines(&maps.gid))] })
+    }
+
+    /// Runs in: the user namespace above, as its root. Allocates nothing unless it fails.
+    pub fn write(&self, pid: i32) -> sys::Result<()> {
+        let open =
+            |dir: &OwnedFd, name: &CStr, flags| rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty());
+        let call = |name: &CStr| format!("open(/proc/{pid}/{})", name.to_string_lossy());
+        let number = DecInt::new(pid);
+        let process = open(&self.proc, number.as_c_str(), OFlags::PATH | OFlags::DIRECTORY).named(|| call(c""))?;
+        for (name, text) in &self.maps {
+            let file = open(&process, name, OFlags::WRONLY).named(|| call(name))?;
+            write_whole(&file, text)
+                .named(|| format!("write(/proc/{pid}/{}, {})", name.to_string_lossy(), text.trim_end()))?;
+        }
+        Ok(())
     }
 }
 
@@ -147,6 +196,8 @@ fn start(name: &'static str, pid: i32, map: &IdMap) -> Result<Child> {
     // What is typed to end rbox does not make it fail: rbox would go on without a range.
     command.process_group(0);
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    // It would stop in a process group that no shell lets go on, while its maker waits for its program to be loaded and cannot stop.
+    let _unstoppable = signal::Unstoppable::begin()?;
     command.spawn().with_context(|| format!("run {name}"))
 }
 
@@ -169,12 +220,15 @@ fn finish(name: &'static str, child: Child) -> Result<()> {
     })
 }
 
-/// One write at offset 0: the kernel takes a map once and whole.
 fn put(path: &str, text: &str) -> sys::Result<()> {
     let file =
         rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).named(|| format!("open({path})"))?;
-    let written = rustix::io::write(&file, text.as_bytes()).named(|| format!("write({path}, {})", text.trim_end()))?;
-    if written == text.len() { Ok(()) } else { Err(Errno::IO).named(|| format!("write({path})")) }
+    write_whole(&file, text).named(|| format!("write({path}, {})", text.trim_end()))
+}
+
+/// One write at offset 0: the kernel takes a map once and whole.
+fn write_whole(file: &OwnedFd, text: &str) -> std::result::Result<(), Errno> {
+    if rustix::io::write(file, text.as_bytes())? == text.len() { Ok(()) } else { Err(Errno::IO) }
 }
 
 fn lines(map: &IdMap) -> String {

@@ -233,6 +233,7 @@ fn report() {
         println!("ns.{kind}={}", link.display());
     }
     println!("uid_map={:?}", file("/proc/self/uid_map").split_whitespace().collect::<Vec<_>>());
+    println!("gid_map={:?}", file("/proc/self/gid_map").split_whitespace().collect::<Vec<_>>());
     // The directory that is being read has a descriptor of its own, which is gone afterwards.
     let mut fds: Vec<String> = std::fs::read_dir("/proc/self/fd")
         .map(|dir| dir.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
@@ -465,20 +466,32 @@ fn wait_for_resize() {
 
 /// Runs a command under a filter that answers ENOSYS to the named system calls (comma separated).
 fn without(calls: &str, command: &[&str]) {
-    let numbers: Vec<u32> = calls
-        .split(',')
-        .map(|call| match call {
-            "clone3" => libc::SYS_clone3 as u32,
-            "mount_setattr" => libc::SYS_mount_setattr as u32,
-            "keyctl" => libc::SYS_keyctl as u32,
-            other => panic!("guest: without what, {other}?"),
-        })
-        .collect();
     let step = |code: u16, jt: u8, jf: u8, k: u32| libc::sock_filter { code, jt, jf, k };
+    let denied = step(0x06, 0, 0, 0x0005_0000 | libc::ENOSYS as u32);
     let mut program = vec![step(0x20, 0, 0, 0)];
-    for number in numbers {
-        program.push(step(0x15, 0, 1, number));
-        program.push(step(0x06, 0, 0, 0x0005_0000 | libc::ENOSYS as u32));
+    // Forms of clone: flags, and which of them must be there.
+    let (beside, between) = (libc::CLONE_VM, libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD);
+    let clone = |mask: i32, value: i32| {
+        let is_clone = step(0x15, 0, 5, libc::SYS_clone as u32);
+        let flags = [step(0x20, 0, 0, 16), step(0x54, 0, 0, mask as u32), step(0x15, 0, 1, value as u32)];
+        [&[is_clone], &flags[..], &[denied, step(0x20, 0, 0, 0)]].concat()
+    };
+    for call in calls.split(',') {
+        let number = match call {
+            "clone3" => libc::SYS_clone3,
+            "mount_setattr" => libc::SYS_mount_setattr,
+            "keyctl" => libc::SYS_keyctl,
+            "clone-beside" => {
+                program.extend(clone(beside | libc::CLONE_VFORK | libc::CLONE_THREAD, beside));
+                continue;
+            }
+            "clone-between" => {
+                program.extend(clone(between, between));
+                continue;
+            }
+            other => panic!("guest: without what, {other}?"),
+        };
+        program.extend([step(0x15, 0, 1, number as u32), denied]);
     }
     program.push(step(0x06, 0, 0, 0x7fff_0000));
     let (name, args) = command.split_first().expect("a command");
