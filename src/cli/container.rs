@@ -3,6 +3,7 @@
 pub mod convert;
 pub mod limits;
 mod network;
+mod rare;
 
 pub use convert::{id_mode, id_overflow};
 
@@ -11,6 +12,7 @@ use super::remote::RemoteArgs;
 use clap::Args;
 use limits::{CgroupArgs, LimitArgs};
 use network::NetworkArgs;
+use rare::Rare;
 
 /// What is typed, still text: docker's grammars are read by `spec`, so that their errors are rbox's.
 #[derive(Debug, Default, Args)]
@@ -22,7 +24,9 @@ pub struct ContainerArgs {
     #[command(flatten)]
     general: General,
     #[command(flatten)]
-    health: Health,
+    keeping: Rare<Keeping>,
+    #[command(flatten)]
+    health: Rare<Health>,
     #[command(flatten)]
     process: Process,
     #[command(flatten)]
@@ -30,15 +34,15 @@ pub struct ContainerArgs {
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
-    namespaces: Namespaces,
+    namespaces: Rare<Namespaces>,
     #[command(flatten)]
     ids: Ids,
     #[command(flatten)]
-    security: Security,
+    security: Rare<Security>,
     #[command(flatten)]
-    limits: LimitArgs,
+    limits: Rare<LimitArgs>,
     #[command(flatten)]
-    cgroup: CgroupArgs,
+    cgroup: Rare<CgroupArgs>,
     /// How the registry is spoken to.
     #[command(flatten)]
     pub remote: RemoteArgs,
@@ -57,9 +61,6 @@ struct General {
     /// Assign a name to the container
     #[arg(long)]
     name: Option<String>,
-    /// If there is a container of that name, remove it first
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
-    replace: Option<bool>,
     /// Remove the container when it exits
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     rm: Option<bool>,
@@ -69,6 +70,20 @@ struct General {
     /// Keep STDIN open even if nothing is attached
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     interactive: Option<bool>,
+    /// Allocate a pseudo-TTY
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    tty: Option<bool>,
+    /// Set metadata on the container
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    label: Vec<String>,
+}
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "General options")]
+struct Keeping {
+    /// If there is a container of that name, remove it first
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
+    replace: Option<bool>,
     /// Attach to STDIN, STDOUT or STDERR only
     #[arg(short, long, value_name = "STREAM")]
     attach: Vec<String>,
@@ -78,12 +93,6 @@ struct General {
     /// Proxy received signals to the process [default: true]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     sig_proxy: Option<bool>,
-    /// Allocate a pseudo-TTY
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
-    tty: Option<bool>,
-    /// Set metadata on the container
-    #[arg(short, long, value_name = "KEY[=VALUE]")]
-    label: Vec<String>,
     /// Add an annotation to the container's Spec
     #[arg(long, value_name = "KEY=VALUE")]
     annotation: Vec<String>,

@@ -101,6 +101,9 @@ fn dispatch(args: Vec<String>) -> Result<u8> {
         return ended;
     }
     let verb = args.get(1).cloned().unwrap_or_default();
+    if let Some((known, matches)) = shortly(&verb, &args) {
+        return (known.main)(matches);
+    }
     // Most of a process's life is over when a verb ends: giving back the grammar's memory would cost a start its time.
     let mut grammar = ManuallyDrop::new(command_of(&verb));
     let mut matches = match grammar.try_get_matches_from_mut(args) {
@@ -111,6 +114,22 @@ fn dispatch(args: Vec<String>) -> Result<u8> {
         return output::print(&command().render_help().to_string());
     };
     call(&verb, matches)
+}
+
+/// Most of what is typed needs neither the grammar around that of its verb nor options that few containers have. Whatever the short one
+/// does not know is left to the whole one, which also has the words for what is wrong.
+fn shortly(verb: &str, args: &[String]) -> Option<(&'static Verb, ArgMatches)> {
+    let known = VERBS.iter().find(|known| known.name == verb)?;
+    let mut grammar = ManuallyDrop::new((known.options)(Command::new(SHORT).disable_help_flag(true)));
+    Some((known, grammar.try_get_matches_from_mut(args.get(1..)?).ok()?))
+}
+
+/// The name of a short grammar, which nobody gets to see.
+const SHORT: &str = "short";
+
+/// True for one.
+fn is_short(command: &Command) -> bool {
+    command.get_name() == SHORT
 }
 
 /// What rbox is started as by itself; nobody types these. On its own, so that a start does not pay for their stack.

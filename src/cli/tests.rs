@@ -29,6 +29,41 @@ fn the_grammar_is_sound() {
     command.debug_assert();
 }
 
+/// Nothing that is typed is lost, and the short grammar says no to what it does not know.
+#[test]
+fn the_short_grammar_knows_it_or_says_no() {
+    let short = || (verb_of("run").options)(Command::new(SHORT).disable_help_flag(true));
+    let whole = || (verb_of("run").options)(Command::new("run").disable_help_flag(true));
+    let read = |matches: &mut ArgMatches| format!("{:?}", ContainerArgs::from_arg_matches_mut(matches).expect("valid"));
+    let (mut read_by_both, mut whole_alone) = (0, 0);
+    for option in whole().get_arguments().filter(|option| !option.is_positional() && option.get_id() != "help") {
+        let long = option.get_long().expect("each has a long name");
+        let flag = option.get_num_args().is_some_and(|count| count.min_values() == 0);
+        let names = option.get_all_aliases().into_iter().flatten().chain([long]);
+        for name in names {
+            let words = match flag {
+                true => vec!["run".to_owned(), format!("--{name}"), "image".to_owned()],
+                false => vec!["run".to_owned(), format!("--{name}"), "1".to_owned(), "image".to_owned()],
+            };
+            let plain = read(&mut whole().try_get_matches_from(["run", "image"]).expect("valid"));
+            let by_whole = read(&mut whole().try_get_matches_from(&words).expect("valid"));
+            assert_ne!(by_whole, plain, "--{name} is lost");
+            match short().try_get_matches_from(&words) {
+                Ok(mut matches) => {
+                    assert_eq!(read(&mut matches), by_whole, "--{name}");
+                    read_by_both += 1;
+                }
+                Err(_) => whole_alone += 1,
+            }
+        }
+    }
+    assert!(read_by_both > 20 && whole_alone > 20, "{read_by_both} and {whole_alone}");
+}
+
+fn verb_of(name: &str) -> &'static Verb {
+    VERBS.iter().find(|known| known.name == name).expect("a verb")
+}
+
 #[test]
 fn directory_and_command() {
     for (text, path, overlay, words) in [

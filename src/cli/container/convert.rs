@@ -17,7 +17,8 @@ impl ContainerArgs {
     /// The text beside them is a note for the user: what was asked for and does not count.
     pub fn options(self, cwd: &Path) -> Result<(Options, Option<String>)> {
         let mut options = Options::default();
-        self.general(&mut options, cwd)?;
+        self.general(&mut options)?;
+        self.keeping(&mut options, cwd)?;
         self.health(&mut options)?;
         self.process(&mut options)?;
         self.files(&mut options, cwd)?;
@@ -59,20 +60,26 @@ impl ContainerArgs {
         Ok(())
     }
 
-    fn general(&self, options: &mut Options, cwd: &Path) -> Result<()> {
+    fn general(&self, options: &mut Options) -> Result<()> {
         let args = &self.general;
         if let Some(text) = &args.name {
             name::container(text).with_context(|| format!("--name {text}"))?;
         }
         options.name.clone_from(&args.name);
+        options.remove = args.rm.unwrap_or(false);
+        options.detach = args.detach.unwrap_or(false);
+        options.interactive = args.interactive.unwrap_or(false);
+        options.tty = args.tty.unwrap_or(false);
+        options.labels = each("--label", &args.label, |text| annotation::parse(text, false))?;
+        Ok(())
+    }
+
+    fn keeping(&self, options: &mut Options, cwd: &Path) -> Result<()> {
+        let args = &self.keeping;
         options.replace = args.replace.unwrap_or(false);
         if options.replace && options.name.is_none() {
             bail!("--replace: without --name there is nothing to replace");
         }
-        options.remove = args.rm.unwrap_or(false);
-        options.interactive = args.interactive.unwrap_or(false);
-        options.tty = args.tty.unwrap_or(false);
-        options.labels = each("--label", &args.label, |text| annotation::parse(text, false))?;
         options.annotations.clone_from(&options.labels);
         options.annotations.extend(each("--annotation", &args.annotation, |text| annotation::parse(text, true))?);
         options.pidfile = args.pidfile.as_ref().map(|file| path::source(file, cwd));
@@ -80,7 +87,6 @@ impl ContainerArgs {
         options.stop_signal = one("--stop-signal", &args.stop_signal, signal::parse)?;
         options.stop_timeout = one("--stop-timeout", &args.stop_timeout, |text| number(text, -1, i64::from(i32::MAX)))?;
         options.cidfile = args.cidfile.as_ref().map(|file| path::source(file, cwd));
-        options.detach = args.detach.unwrap_or(false);
         foreground::check(options.detach, &args.attach)?;
         options.foreground.streams = foreground::streams(&args.attach)?;
         if let Some(keys) = one("--detach-keys", &args.detach_keys, keys::parse)? {
