@@ -3,16 +3,15 @@
 pub mod convert;
 pub mod limits;
 mod network;
-mod rare;
 
 pub use convert::{id_mode, id_overflow};
 
 use super::boolean;
+use super::rare::Rare;
 use super::remote::RemoteArgs;
 use clap::Args;
 use limits::{CgroupArgs, LimitArgs};
 use network::NetworkArgs;
-use rare::Rare;
 
 /// What is typed, still text: docker's grammars are read by `spec`, so that their errors are rbox's.
 #[derive(Debug, Default, Args)]
@@ -30,7 +29,11 @@ pub struct ContainerArgs {
     #[command(flatten)]
     process: Process,
     #[command(flatten)]
+    attributes: Rare<Attributes>,
+    #[command(flatten)]
     files: Files,
+    #[command(flatten)]
+    places: Rare<Places>,
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
@@ -166,24 +169,29 @@ struct Process {
     /// Set an environment variable; without a value that of the caller
     #[arg(short, long, value_name = "NAME[=VALUE]", allow_hyphen_values = true)]
     env: Vec<String>,
-    /// Read in a file of environment variables
-    #[arg(long, value_name = "FILE")]
-    env_file: Vec<String>,
     /// Working directory inside the container
     #[arg(short, long, value_name = "DIR", allow_hyphen_values = true)]
     workdir: Option<String>,
     /// Name or id of the user and of the group, to run as
     #[arg(short, long, value_name = "USER[:GROUP]", allow_hyphen_values = true)]
     user: Option<String>,
-    /// Add a group to join; keep-groups keeps those of the caller
-    #[arg(long, value_name = "GROUP", allow_hyphen_values = true)]
-    group_add: Vec<String>,
     /// Overwrite the entrypoint of the image: a program, or a JSON list of words
     #[arg(long, value_name = "COMMAND", allow_hyphen_values = true)]
     entrypoint: Option<String>,
     /// Run an init inside the container that forwards signals and reaps processes
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     init: Option<bool>,
+}
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Process options")]
+struct Attributes {
+    /// Read in a file of environment variables
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<String>,
+    /// Add a group to join; keep-groups keeps those of the caller
+    #[arg(long, value_name = "GROUP", allow_hyphen_values = true)]
+    group_add: Vec<String>,
     #[arg(long, hide = true, value_name = "PATH")]
     init_path: Option<String>,
     /// File mode creation mask, octal
@@ -209,6 +217,11 @@ struct Files {
     /// type=volume[,src=NAME],dst=…[,volume-nocopy][,volume-opt=…], or the form of -v
     #[arg(long, value_name = "MOUNT")]
     mount: Vec<String>,
+}
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Files")]
+struct Places {
     /// Mount the volumes and directories that another container has
     #[arg(long, value_name = "CONTAINER[:ro]")]
     volumes_from: Vec<String>,

@@ -35,6 +35,7 @@ pub mod prompt;
 pub mod ps;
 pub mod pull;
 pub mod push;
+pub mod rare;
 pub mod remote;
 pub mod rm;
 pub mod run;

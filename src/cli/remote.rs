@@ -1,6 +1,7 @@
 //! The options of whatever speaks to a registry.
 
 use super::boolean;
+use super::rare::Rare;
 use crate::engine::images::Remote;
 use crate::image::credentials::Credentials;
 use crate::image::manifest::Platform;
@@ -47,7 +48,7 @@ pub struct AccessArgs {
 #[command(next_help_heading = "Registry")]
 pub struct RemoteArgs {
     #[command(flatten)]
-    access: AccessArgs,
+    access: Rare<AccessArgs>,
     /// Name and password for the registry
     #[arg(long, value_name = "NAME:PASSWORD")]
     creds: Option<String>,

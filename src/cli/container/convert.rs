@@ -125,11 +125,11 @@ impl ContainerArgs {
     }
 
     fn process(&self, options: &mut Options) -> Result<()> {
-        let args = &self.process;
-        if args.init_path.is_some() {
+        let (args, more) = (&self.process, &self.attributes);
+        if more.init_path.is_some() {
             bail!("--init-path: rbox has an init of its own and runs no other: use --init");
         }
-        for file in &args.env_file {
+        for file in &more.env_file {
             let pairs = read(file).and_then(|contents| env::parse_file(&contents, of_caller));
             options.env.extend(pairs.with_context(|| format!("--env-file {file}"))?);
         }
@@ -145,36 +145,36 @@ impl ContainerArgs {
         // As in docker, an empty word is none.
         options.workdir = args.workdir.clone().filter(|dir| !dir.is_empty());
         options.user.clone_from(&args.user);
-        options.group_add.clone_from(&args.group_add);
+        options.group_add.clone_from(&more.group_add);
         options.entrypoint = one("--entrypoint", &args.entrypoint, entrypoint)?;
         options.init = args.init.unwrap_or(false);
-        options.umask = one("--umask", &args.umask, umask)?;
-        options.ulimits = each("--ulimit", &args.ulimit, ulimit::parse)?;
-        options.oom_score_adj = one("--oom-score-adj", &args.oom_score_adj, |text| number(text, -1000, 1000))?;
+        options.umask = one("--umask", &more.umask, umask)?;
+        options.ulimits = each("--ulimit", &more.ulimit, ulimit::parse)?;
+        options.oom_score_adj = one("--oom-score-adj", &more.oom_score_adj, |text| number(text, -1000, 1000))?;
         Ok(())
     }
 
     fn files(&self, options: &mut Options, cwd: &Path) -> Result<()> {
-        let args = &self.files;
-        let selinux = args.volume.len() + args.mount.len() + args.volumes_from.len() > 0
+        let (args, more) = (&self.files, &self.places);
+        let selinux = args.volume.len() + args.mount.len() + more.volumes_from.len() > 0
             && Path::new("/sys/fs/selinux/enforce").exists();
         options.mounts = each("-v", &args.volume, |text| volume::parse(text, cwd, selinux))?;
         options.mounts.extend(each("--mount", &args.mount, |text| mount::parse(text, cwd, selinux))?);
         options.volumes_from =
-            each("--volumes-from", &args.volumes_from, |text| volume::from_container(text, selinux))?;
-        options.mounts.extend(each("--tmpfs", &args.tmpfs, tmpfs::parse)?);
-        options.read_only = args.read_only.unwrap_or(false);
-        if args.read_only_tmpfs.unwrap_or(false) {
+            each("--volumes-from", &more.volumes_from, |text| volume::from_container(text, selinux))?;
+        options.mounts.extend(each("--tmpfs", &more.tmpfs, tmpfs::parse)?);
+        options.read_only = more.read_only.unwrap_or(false);
+        if more.read_only_tmpfs.unwrap_or(false) {
             if !options.read_only {
                 bail!("--read-only-tmpfs: only with --read-only: without it those directories are writable anyway");
             }
             add_tmpfs(&mut options.mounts);
         }
-        options.shm_size = one("--shm-size", &args.shm_size, |text| match size::parse(text)? {
+        options.shm_size = one("--shm-size", &more.shm_size, |text| match size::parse(text)? {
             0 => bail!("must be greater than 0"),
             size => Ok(size),
         })?;
-        options.devices = each("--device", &args.device, device::parse)?;
+        options.devices = each("--device", &more.device, device::parse)?;
         Ok(())
     }
 

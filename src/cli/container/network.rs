@@ -2,6 +2,7 @@
 
 use super::boolean;
 use super::convert::{each, one};
+use crate::cli::rare::Rare;
 use crate::spec::network::{self, Own};
 use crate::spec::options::Options;
 use crate::spec::{address, extra_host, name, port, resolver, subnet};
@@ -21,6 +22,13 @@ pub struct NetworkArgs {
     /// loopback interface; one that listens on the container's 127.0.0.1 is not reached
     #[arg(short, long, value_name = "[[IP:][HOST]:]CONTAINER[/PROTOCOL]")]
     publish: Vec<String>,
+    #[command(flatten)]
+    more: Rare<MoreArgs>,
+}
+
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Network")]
+pub struct MoreArgs {
     /// Publish all exposed ports to free ports
     #[arg(short = 'P', long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = boolean)]
     publish_all: Option<bool>,
@@ -68,23 +76,24 @@ pub struct NetworkArgs {
 impl NetworkArgs {
     /// Reads everything.
     pub fn read(&self, options: &mut Options) -> Result<()> {
-        let aliases = each("--network-alias", &self.network_alias, |text| name::dns(text).map(|()| text.to_owned()))?;
+        let more = &self.more;
+        let aliases = each("--network-alias", &more.network_alias, |text| name::dns(text).map(|()| text.to_owned()))?;
         let own = Own {
-            ip: one("--ip", &self.ip, address::v4)?,
-            ip6: one("--ip6", &self.ip6, address::v6)?,
-            mac: one("--mac-address", &self.mac_address, str::parse)?,
-            subnets: each("--subnet", &self.subnet, subnet::parse)?,
-            gateways: each("--gateway", &self.gateway, address::host)?,
+            ip: one("--ip", &more.ip, address::v4)?,
+            ip6: one("--ip6", &more.ip6, address::v6)?,
+            mac: one("--mac-address", &more.mac_address, str::parse)?,
+            subnets: each("--subnet", &more.subnet, subnet::parse)?,
+            gateways: each("--gateway", &more.gateway, address::host)?,
             aliases,
         };
         options.network = network::parse(&self.network, own)?;
         options.publish = port::publish(&self.publish)?;
-        options.publish_all = self.publish_all.unwrap_or(false);
-        options.exposed = each("--expose", &self.expose, port::expose)?;
-        options.resolver = resolver::parse(&self.dns, &self.dns_search, &self.dns_option)?;
-        options.extra_hosts = each("--add-host", &self.add_host, extra_host::parse)?;
-        options.no_hosts = self.no_hosts.unwrap_or(false);
-        options.no_hostname = self.no_hostname.unwrap_or(false);
+        options.publish_all = more.publish_all.unwrap_or(false);
+        options.exposed = each("--expose", &more.expose, port::expose)?;
+        options.resolver = resolver::parse(&more.dns, &more.dns_search, &more.dns_option)?;
+        options.extra_hosts = each("--add-host", &more.add_host, extra_host::parse)?;
+        options.no_hosts = more.no_hosts.unwrap_or(false);
+        options.no_hostname = more.no_hostname.unwrap_or(false);
         Ok(())
     }
 }

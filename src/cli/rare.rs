@@ -1,6 +1,6 @@
 //! Options that few containers have.
 
-use crate::cli::is_short;
+use super::is_short;
 use clap::error::Error;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Id};
 use std::ops::Deref;
