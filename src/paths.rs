@@ -5,7 +5,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{AtFlags, CWD, FileType, Mode};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The directory for what dies with the session: `$XDG_RUNTIME_DIR/rbox`, else `/run/user/UID/rbox`, else
 /// `/tmp/rbox-UID`. Made if it is missing.
@@ -53,10 +53,18 @@ fn find_data_dir() -> Result<PathBuf> {
     own_dir(&base.join("rbox"), uid)
 }
 
-/// A program of this name, from PATH.
+/// A program of this name, from PATH. One that was found is not looked for again.
 pub fn program(name: &str) -> Option<PathBuf> {
+    static FOUND: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = found.iter().find(|file| file.ends_with(name)) {
+        return Some(known.clone());
+    }
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(name)).find(|file| is_program(file))
+    let mut all = std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(name));
+    let file = all.find(|file| is_program(file))?;
+    found.push(file.clone());
+    Some(file)
 }
 
 /// True for a file that can be executed.

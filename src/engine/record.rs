@@ -16,7 +16,7 @@ use super::{etc, health, names, restart};
 use crate::net::port::Published;
 use crate::paths;
 use crate::runtime::state::Identity;
-use crate::sys::{Alone, Named, fd};
+use crate::sys::{Alone, Named, fd, path};
 use crate::time::Time;
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -419,13 +419,9 @@ fn by_prefix(all: &Path, prefix: &str) -> Result<Option<String>> {
 
 /// The names in a directory, which may be missing.
 pub(super) fn ids_in(dir: &Path) -> Result<Vec<String>> {
-    match fs_err::read_dir(dir) {
-        Ok(entries) => entries
-            .map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()))
-            .filter(|name: &Result<String>| !matches!(name, Ok(name) if name.is_empty()))
-            .collect(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
+    match path::names(dir) {
+        Err(error) if error.errno == Errno::NOENT => Ok(Vec::new()),
+        names => Ok(names?),
     }
 }
 

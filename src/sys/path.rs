@@ -168,14 +168,44 @@ fn kind_of(dir: &OwnedFd, name: &OsStr) -> std::result::Result<FileType, Errno> 
 pub fn is_empty(directory: &OwnedFd) -> Result<bool> {
     // Somebody may have read there before.
     rustix::fs::seek(directory, SeekFrom::Start(0)).named(|| "lseek".to_owned())?;
-    let mut buffer = [MaybeUninit::uninit(); 512];
+    let mut is_empty = true;
+    each(directory, |_| {
+        is_empty = false;
+        false
+    })?;
+    Ok(is_empty)
+}
+
+/// The names in a directory, but for those that are not UTF-8. The C library maps and unmaps memory for each directory that it reads;
+/// here that is on the stack.
+///
+/// # Errors
+///
+/// ENOENT where there is none.
+pub fn names(directory: &Path) -> Result<Vec<String>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened =
+        rustix::fs::open(directory, flags, Mode::empty()).named(|| format!("open({})", directory.display()))?;
+    let mut names = Vec::new();
+    each(&opened, |name| {
+        names.extend(std::str::from_utf8(name).ok().map(str::to_owned));
+        true
+    })?;
+    Ok(names)
+}
+
+/// Calls `look` for each name in a directory, until it says false.
+fn each(directory: &OwnedFd, mut look: impl FnMut(&[u8]) -> bool) -> Result<()> {
+    let mut buffer = [MaybeUninit::uninit(); 4096];
     let mut entries = RawDir::new(directory, &mut buffer);
     while let Some(entry) = entries.next() {
-        if !matches!(entry.named(|| "read directory".to_owned())?.file_name().to_bytes(), b"." | b"..") {
-            return Ok(false);
+        let entry = entry.named(|| "read directory".to_owned())?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") && !look(name) {
+            break;
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 /// True if `fd` refers to a directory.

@@ -8,6 +8,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// Ends this process at once, without running anything that is registered for its end: a copy must not run what the
 /// original registered.
@@ -85,12 +86,22 @@ pub fn erase_arguments(place: std::ops::Range<usize>) {
 /// Has the kernel give the heap its first pages at once, and not one by one as they are touched, each with a fault. Where it
 /// does not know the word (before Linux 5.14) all is as it would be without.
 pub fn warm_heap() {
-    const SIZE: usize = 192 * 1024;
+    const SIZE: usize = 144 * 1024;
     let mut memory: Vec<u8> = Vec::with_capacity(SIZE);
     let page = memory.as_mut_ptr().map_addr(|address| address.next_multiple_of(4096));
     // SAFETY: a page less than was allocated, from the first whole page on: all of it belongs to `memory`, and nothing that
     // is in it changes.
     unsafe { libc::madvise(page.cast(), SIZE - 4096, libc::MADV_POPULATE_WRITE) };
+}
+
+/// Keeps a block of the C library's own heap, which it takes for each descriptor that a program is started with: musl gives the pages of the
+/// last one back and maps them again for the next, and all processors that have this memory are told of it each time.
+pub fn keep_c_heap() {
+    static KEPT: OnceLock<usize> = OnceLock::new();
+    /// What musl needs for one (`src/process/fdop.h`).
+    const SIZE: usize = 40;
+    // SAFETY: nobody uses it or gives it back.
+    KEPT.get_or_init(|| unsafe { libc::malloc(SIZE) }.addr());
 }
 
 /// Has a process that was just made begin on another processor than this one, if there is one: the kernel lets it wait for this

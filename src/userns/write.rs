@@ -196,6 +196,7 @@ fn start(name: &'static str, pid: i32, map: &IdMap) -> Result<Child> {
     // What is typed to end rbox does not make it fail: rbox would go on without a range.
     command.process_group(0);
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    process::keep_c_heap();
     // It would stop in a process group that no shell lets go on, while its maker waits for its program to be loaded and cannot stop.
     let _unstoppable = signal::Unstoppable::begin()?;
     command.spawn().with_context(|| format!("run {name}"))
