@@ -53,11 +53,11 @@ fn find_data_dir() -> Result<PathBuf> {
     own_dir(&base.join("rbox"), uid)
 }
 
-/// A program of this name, from PATH. One that was found is not looked for again.
+/// A program of this name, from PATH. One that was found is not looked for again, as long as it is there.
 pub fn program(name: &str) -> Option<PathBuf> {
     static FOUND: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
     let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = found.iter().find(|file| file.ends_with(name)) {
+    if let Some(known) = found.iter().find(|file| file.ends_with(name) && is_program(file)) {
         return Some(known.clone());
     }
     let path = std::env::var_os("PATH")?;

@@ -172,7 +172,8 @@ pub fn is_empty(directory: &OwnedFd) -> Result<bool> {
     each(directory, |_| {
         is_empty = false;
         false
-    })?;
+    })
+    .named(|| "getdents".to_owned())?;
     Ok(is_empty)
 }
 
@@ -190,16 +191,17 @@ pub fn names(directory: &Path) -> Result<Vec<String>> {
     each(&opened, |name| {
         names.extend(std::str::from_utf8(name).ok().map(str::to_owned));
         true
-    })?;
+    })
+    .named(|| format!("getdents({})", directory.display()))?;
     Ok(names)
 }
 
 /// Calls `look` for each name in a directory, until it says false.
-fn each(directory: &OwnedFd, mut look: impl FnMut(&[u8]) -> bool) -> Result<()> {
+fn each(directory: &OwnedFd, mut look: impl FnMut(&[u8]) -> bool) -> rustix::io::Result<()> {
     let mut buffer = [MaybeUninit::uninit(); 4096];
     let mut entries = RawDir::new(directory, &mut buffer);
     while let Some(entry) = entries.next() {
-        let entry = entry.named(|| "read directory".to_owned())?;
+        let entry = entry?;
         let name = entry.file_name().to_bytes();
         if !matches!(name, b"." | b"..") && !look(name) {
             break;
